@@ -1,0 +1,278 @@
+//! One call of a handler: what it is called with, and what the macro generated to call it.
+//!
+//! The worker makes an [`Invocation`] of a delivery and gives it to a [`Call`]; the extractors read
+//! it; what they registered to be completed is run by the worker, with the outcome, before anything
+//! is settled. An invocation is cheap to clone and cannot settle.
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use crate::{
+    event::Event,
+    message::Received,
+    metadata::Metadata,
+    outcome::{BoxError, HandlerError, Outcome},
+    wire,
+};
+
+/// A future on the heap.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How the generated code runs a handler.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub enum Call {
+    /// One event at a time.
+    One(fn(Invocation) -> BoxFuture<'static, Outcome>),
+    /// Several events at once, one outcome each, in order.
+    Batch(fn(Vec<Invocation>) -> BoxFuture<'static, Vec<Outcome>>),
+}
+
+/// Runs when the outcome of a handler is known and nothing is settled yet.
+type Completion = Box<dyn for<'a> FnOnce(&'a Outcome) -> BoxFuture<'a, Result<(), BoxError>> + Send>;
+
+/// One run of one handler for one delivery: what extractors read.
+#[derive(Clone)]
+pub struct Invocation {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    delivery: Arc<DeliveryInfo>,
+    handler: &'static str,
+    attempt: Attempt,
+    state: Arc<TypeMap>,
+    extensions: Mutex<TypeMap>,
+    completions: Mutex<Vec<Completion>>,
+}
+
+/// What is known of a delivery, by every handler that it goes to.
+pub struct DeliveryInfo {
+    received: Received,
+    queue: String,
+    group: String,
+    origin: Origin,
+    metadata: OnceLock<Metadata>,
+}
+
+/// Where an event came from before retries, replays and dead-letter exchanges moved it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The exchange that it was first published to.
+    pub exchange: String,
+    /// The routing key that it was first published with.
+    pub routing_key: String,
+    /// The event type that it claims, when it claims one.
+    pub event_type: Option<String>,
+    /// Whether it was replayed from a dead-letter queue.
+    pub replayed: bool,
+}
+
+/// Which attempt a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// How many attempts failed before this one: 0 at first.
+    pub number: u32,
+    /// How many retries the handler's policy has.
+    pub retries: u32,
+}
+
+impl Attempt {
+    /// Whether a failure of this attempt dead-letters the event.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.number >= self.retries
+    }
+}
+
+impl DeliveryInfo {
+    /// What a worker knows of a delivery.
+    #[must_use]
+    pub fn new(received: Received, queue: String, group: String, origin: Origin) -> Self {
+        Self { received, queue, group, origin, metadata: OnceLock::new() }
+    }
+
+    /// The delivery as the broker gave it.
+    #[must_use]
+    pub fn received(&self) -> &Received {
+        &self.received
+    }
+
+    /// The queue that it came from.
+    #[must_use]
+    pub fn queue(&self) -> &str {
+        &self.queue
+    }
+
+    /// The group whose queue that is.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// Where it came from at first.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+impl Invocation {
+    /// A run of `handler`; `state` holds what the program provided.
+    #[must_use]
+    pub fn new(
+        delivery: Arc<DeliveryInfo>,
+        handler: &'static str,
+        attempt: Attempt,
+        state: Arc<TypeMap>,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                delivery,
+                handler,
+                attempt,
+                state,
+                extensions: Mutex::default(),
+                completions: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The delivery, without the right to settle it.
+    #[must_use]
+    pub fn delivery(&self) -> &DeliveryInfo {
+        &self.inner.delivery
+    }
+
+    /// The name of the handler that runs.
+    #[must_use]
+    pub fn handler(&self) -> &'static str {
+        self.inner.handler
+    }
+
+    /// Which attempt this is.
+    #[must_use]
+    pub fn attempt(&self) -> Attempt {
+        self.inner.attempt
+    }
+
+    /// What the program provided of this type with `Bus::builder().state(..)`.
+    #[must_use]
+    pub fn state<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        self.inner.state.get::<T>().cloned()
+    }
+
+    /// Keeps a value for the extractors and layers that come after, within this run.
+    pub fn extend<T: Send + Sync + 'static>(&self, value: T) {
+        self.inner.extensions.lock().unwrap_or_else(PoisonError::into_inner).insert(value);
+    }
+
+    /// A value that an earlier extractor or layer kept.
+    #[must_use]
+    pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        self.inner.extensions.lock().unwrap_or_else(PoisonError::into_inner).get::<T>().cloned()
+    }
+
+    /// Registers what has to run once the outcome is known, before the delivery is settled.
+    ///
+    /// Completions run in reverse order of registration, also after a panic, a timeout, or an
+    /// extractor that failed; each within the handler's timeout. One that fails turns a success
+    /// into a failed attempt, and those that run after it see that. This is how a transaction
+    /// commits on success and rolls back on anything else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use es_bus::{FromDelivery, HandlerError, Invocation};
+    ///
+    /// struct Stopwatch;
+    ///
+    /// impl FromDelivery for Stopwatch {
+    ///     async fn from_delivery(invocation: &Invocation) -> Result<Self, HandlerError> {
+    ///         let started = std::time::Instant::now();
+    ///         invocation.on_outcome(move |outcome| {
+    ///             let done = outcome.is_done();
+    ///             Box::pin(async move {
+    ///                 tracing::info!(done, elapsed = ?started.elapsed(), "handled");
+    ///                 Ok(())
+    ///             })
+    ///         });
+    ///         Ok(Self)
+    ///     }
+    /// }
+    /// ```
+    pub fn on_outcome<F>(&self, completion: F)
+    where
+        F: for<'a> FnOnce(&'a Outcome) -> BoxFuture<'a, Result<(), BoxError>> + Send + 'static,
+    {
+        self.inner.completions.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(completion));
+    }
+
+    /// Takes the completion that is to run next, if one is left.
+    #[must_use]
+    pub fn pop_completion(&self) -> Option<Completion> {
+        self.inner.completions.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Decodes the body as an event.
+    ///
+    /// # Errors
+    ///
+    /// [`HandlerError::undecodable`] when the body is not what the event says.
+    pub fn decode<E: Event>(&self) -> Result<E, HandlerError> {
+        let delivery = self.delivery();
+        let name = delivery.origin.event_type.as_deref().unwrap_or_default();
+        let kind = E::KINDS
+            .iter()
+            .find(|kind| kind.name == name)
+            .or_else(|| E::KINDS.iter().find(|kind| kind.key == delivery.origin.routing_key))
+            .ok_or_else(|| HandlerError::undecodable(format!("{name:?} is not an event of this handler")))?;
+        let (metadata, event) =
+            wire::decode::<E>(&delivery.received, kind).map_err(HandlerError::undecodable)?;
+        // Several handlers may decode one delivery; what each reads is the same.
+        let _ = delivery.metadata.set(metadata);
+        Ok(event)
+    }
+
+    /// The event's envelope.
+    ///
+    /// # Errors
+    ///
+    /// [`HandlerError::undecodable`] when the body does not hold one.
+    pub fn metadata(&self) -> Result<Metadata, HandlerError> {
+        let delivery = self.delivery();
+        if let Some(metadata) = delivery.metadata.get() {
+            return Ok(metadata.clone());
+        }
+        let metadata = wire::decode_metadata(&delivery.received).map_err(HandlerError::undecodable)?;
+        Ok(delivery.metadata.get_or_init(|| metadata).clone())
+    }
+}
+
+/// One value per type.
+#[derive(Default)]
+pub struct TypeMap(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+
+impl TypeMap {
+    /// Puts a value in, and says whether one of its type was there already.
+    pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> bool {
+        self.0.insert(TypeId::of::<T>(), Box::new(value)).is_some()
+    }
+
+    /// The value of a type.
+    #[must_use]
+    pub fn get<T: 'static>(&self) -> Option<&T> {
+        self.0.get(&TypeId::of::<T>()).and_then(|value| value.downcast_ref())
+    }
+
+    /// Whether there is a value of the type.
+    #[must_use]
+    pub fn contains(&self, id: TypeId) -> bool {
+        self.0.contains_key(&id)
+    }
+}

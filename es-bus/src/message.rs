@@ -1,0 +1,341 @@
+//! A message as AMQP 0-9-1 knows it: properties, headers, body.
+//!
+//! Both brokers take and give these types, so that nothing above them names a client library.
+//! Header values keep the type they had on the wire: a copy that a retry publishes is the same to
+//! the last byte.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use bytes::Bytes;
+
+/// A text that is usually known at compile time.
+pub type Text = Cow<'static, str>;
+
+/// One message: what is published and what is delivered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Message {
+    /// The properties that AMQP defines.
+    pub properties: Properties,
+    /// The headers table.
+    pub headers: Headers,
+    /// The body, uninterpreted.
+    pub body: Bytes,
+}
+
+/// The properties of a message, as section 4.2.6.1 of the AMQP 0-9-1 specification lists them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Properties {
+    /// MIME type of the body.
+    pub content_type: Option<Text>,
+    /// MIME encoding of the body.
+    pub content_encoding: Option<Text>,
+    /// Whether the broker keeps the message on disk (delivery mode 2).
+    pub persistent: bool,
+    /// Priority, for queues that declare one.
+    pub priority: Option<u8>,
+    /// Correlates a reply with its request, or an event with the process it belongs to.
+    pub correlation_id: Option<Text>,
+    /// Where a reply goes.
+    pub reply_to: Option<Text>,
+    /// Message TTL in milliseconds, as the decimal text that AMQP asks for.
+    pub expiration: Option<Text>,
+    /// The id of the message.
+    pub message_id: Option<Text>,
+    /// When the message was made, in seconds since the Unix epoch.
+    pub timestamp: Option<u64>,
+    /// The type of the message (`type` in AMQP).
+    pub kind: Option<Text>,
+    /// The user that published; RabbitMQ refuses one that is not the login.
+    pub user_id: Option<Text>,
+    /// The application that published.
+    pub app_id: Option<Text>,
+}
+
+/// What a consumer is handed, before anybody has interpreted it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    /// The message.
+    pub message: Message,
+    /// The exchange that it was published to; empty for the default exchange.
+    pub exchange: String,
+    /// The routing key that it was published with.
+    pub routing_key: String,
+    /// Whether the broker has handed it out before.
+    pub redelivered: bool,
+}
+
+/// The headers of a message, or the arguments of a declaration: a table of named values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Headers(BTreeMap<Text, Value>);
+
+impl Headers {
+    /// An empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The value under a name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// The value under a name, when it is a text.
+    #[must_use]
+    pub fn get_str(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Value::as_str)
+    }
+
+    /// The value under a name, when it is an integer of any width, or digits in a text.
+    #[must_use]
+    pub fn get_int(&self, name: &str) -> Option<i64> {
+        self.get(name).and_then(Value::as_int)
+    }
+
+    /// Puts a value under a name, and gives back what was there.
+    pub fn insert(&mut self, name: impl Into<Text>, value: impl Into<Value>) -> Option<Value> {
+        self.0.insert(name.into(), value.into())
+    }
+
+    /// Takes the value under a name out of the table.
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name)
+    }
+
+    /// Whether the table is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Names and values, in alphabetical order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
+    /// Keeps the values for which the predicate holds.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &mut Value) -> bool) {
+        self.0.retain(|name, value| keep(name, value));
+    }
+
+    /// How many bytes the table takes on the wire, its own length field included.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        4 + self.0.iter().map(|(name, value)| 1 + name.len() + value.wire_len()).sum::<usize>()
+    }
+}
+
+impl<N: Into<Text>, V: Into<Value>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(values: I) -> Self {
+        Self(values.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+impl IntoIterator for Headers {
+    type Item = (Text, Value);
+    type IntoIter = std::collections::btree_map::IntoIter<Text, Value>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// A value in a table, by the types that RabbitMQ writes and reads.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// `t`: true or false.
+    Bool(bool),
+    /// `b`: 8 bits, signed.
+    I8(i8),
+    /// `B`: 8 bits, unsigned.
+    U8(u8),
+    /// `s`: 16 bits, signed.
+    I16(i16),
+    /// `u`: 16 bits, unsigned.
+    U16(u16),
+    /// `I`: 32 bits, signed.
+    I32(i32),
+    /// `i`: 32 bits, unsigned.
+    U32(u32),
+    /// `l`: 64 bits, signed.
+    I64(i64),
+    /// `f`: single precision.
+    F32(f32),
+    /// `d`: double precision.
+    F64(f64),
+    /// `D`: a decimal number, as its scale and its unscaled value.
+    Decimal(u8, u32),
+    /// `S`: a long string; usually UTF-8, but the protocol does not promise it.
+    Str(Bytes),
+    /// `T`: seconds since the Unix epoch.
+    Timestamp(u64),
+    /// `A`: values in order.
+    Array(Vec<Value>),
+    /// `F`: a table in the table.
+    Table(Headers),
+    /// `x`: bytes.
+    Bytes(Bytes),
+    /// `V`: no value.
+    Void,
+}
+
+impl Value {
+    /// An integer in the smallest type that holds it, as Python's clients choose it.
+    #[must_use]
+    pub fn int(n: i64) -> Self {
+        if let Ok(n) = i8::try_from(n) {
+            Self::I8(n)
+        } else if let Ok(n) = i16::try_from(n) {
+            Self::I16(n)
+        } else if let Ok(n) = u16::try_from(n) {
+            Self::U16(n)
+        } else if let Ok(n) = i32::try_from(n) {
+            Self::I32(n)
+        } else if let Ok(n) = u32::try_from(n) {
+            Self::U32(n)
+        } else {
+            Self::I64(n)
+        }
+    }
+
+    /// The text, when the value is a string of UTF-8 (or bytes that are).
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Str(bytes) | Self::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+
+    /// The integer, from any integer type or from digits in a text.
+    #[must_use]
+    pub fn as_int(&self) -> Option<i64> {
+        match self {
+            Self::I8(n) => Some(i64::from(*n)),
+            Self::U8(n) => Some(i64::from(*n)),
+            Self::I16(n) => Some(i64::from(*n)),
+            Self::U16(n) => Some(i64::from(*n)),
+            Self::I32(n) => Some(i64::from(*n)),
+            Self::U32(n) => Some(i64::from(*n)),
+            Self::I64(n) => Some(*n),
+            Self::Timestamp(n) => i64::try_from(*n).ok(),
+            Self::Str(_) | Self::Bytes(_) => self.as_str()?.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The table, when the value is one.
+    #[must_use]
+    pub fn as_table(&self) -> Option<&Headers> {
+        match self {
+            Self::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The array, when the value is one.
+    #[must_use]
+    pub fn as_array(&self) -> Option<&[Value]> {
+        match self {
+            Self::Array(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// How many bytes the value takes on the wire, its type octet included.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        1 + match self {
+            Self::Void => 0,
+            Self::Bool(_) | Self::I8(_) | Self::U8(_) => 1,
+            Self::I16(_) | Self::U16(_) => 2,
+            Self::I32(_) | Self::U32(_) | Self::F32(_) => 4,
+            Self::Decimal(..) => 5,
+            Self::I64(_) | Self::F64(_) | Self::Timestamp(_) => 8,
+            Self::Str(bytes) | Self::Bytes(bytes) => 4 + bytes.len(),
+            Self::Array(values) => 4 + values.iter().map(Self::wire_len).sum::<usize>(),
+            Self::Table(table) => table.wire_len(),
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::int(value)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Self::int(i64::from(value))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Str(Bytes::copy_from_slice(value.as_bytes()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Str(value.into())
+    }
+}
+
+impl From<Headers> for Value {
+    fn from(value: Headers) -> Self {
+        Self::Table(value)
+    }
+}
+
+impl From<Vec<Value>> for Value {
+    fn from(value: Vec<Value>) -> Self {
+        Self::Array(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integer_takes_the_smallest_type_that_holds_it() {
+        for (n, value) in [
+            (0, Value::I8(0)),
+            (127, Value::I8(127)),
+            (-128, Value::I8(-128)),
+            (128, Value::I16(128)),
+            (32_767, Value::I16(32_767)),
+            (32_768, Value::U16(32_768)),
+            (65_536, Value::I32(65_536)),
+            (2_147_483_648, Value::U32(2_147_483_648)),
+            (4_294_967_296, Value::I64(4_294_967_296)),
+        ] {
+            assert_eq!(Value::int(n), value);
+            assert_eq!(value.as_int(), Some(n));
+        }
+    }
+
+    #[test]
+    fn reads_an_integer_out_of_a_text_and_nothing_out_of_nonsense() {
+        assert_eq!(Value::from("17").as_int(), Some(17));
+        assert_eq!(Value::from("many").as_int(), None);
+        assert_eq!(Value::Str(Bytes::from_static(b"\xff")).as_int(), None);
+        assert_eq!(Value::F64(1.5).as_int(), None);
+    }
+}

@@ -1,0 +1,27 @@
+//! A binding: which messages of an exchange a queue gets.
+
+use crate::{
+    message::Headers,
+    name::{ExchangeName, QueueName},
+};
+
+/// A binding of a queue to an exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binding {
+    /// The exchange that messages come from.
+    pub source: ExchangeName,
+    /// The queue that they go to.
+    pub queue: QueueName,
+    /// The binding key; empty where the exchange does not look at it.
+    pub key: String,
+    /// Arguments: what a headers exchange matches on.
+    pub arguments: Headers,
+}
+
+impl Binding {
+    /// A binding by key alone.
+    #[must_use]
+    pub fn by_key(source: ExchangeName, queue: QueueName, key: impl Into<String>) -> Self {
+        Self { source, queue, key: key.into(), arguments: Headers::new() }
+    }
+}

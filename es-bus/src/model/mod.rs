@@ -1,0 +1,102 @@
+//! A topology as nouns: exchanges, queues and the bindings between them.
+//!
+//! Plain values, ordered and comparable. `topology` makes one of what a program declares; a broker
+//! is brought to it. The names of AMQP arguments stand here and nowhere else.
+
+mod binding;
+mod exchange;
+mod queue;
+
+use std::collections::BTreeMap;
+
+pub use self::{
+    binding::Binding,
+    exchange::{Exchange, ExchangeKind},
+    queue::{DeadLetter, DeadLetterStrategy, Overflow, Queue, QueueKind},
+};
+use crate::name::{ExchangeName, QueueName};
+
+/// What has to exist on a broker before the program may run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Topology {
+    exchanges: BTreeMap<ExchangeName, Exchange>,
+    queues: BTreeMap<QueueName, Queue>,
+    bindings: Vec<Binding>,
+}
+
+impl Topology {
+    /// A topology of nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an exchange; gives back the one of that name that says something else.
+    ///
+    /// # Errors
+    ///
+    /// The exchange that is already there, when it differs.
+    pub fn add_exchange(&mut self, exchange: Exchange) -> Result<(), Exchange> {
+        add(&mut self.exchanges, exchange.name.clone(), exchange)
+    }
+
+    /// Adds a queue; gives back the one of that name that says something else.
+    ///
+    /// # Errors
+    ///
+    /// The queue that is already there, when it differs.
+    pub fn add_queue(&mut self, queue: Queue) -> Result<(), Box<Queue>> {
+        add(&mut self.queues, queue.name.clone(), queue).map_err(Box::new)
+    }
+
+    /// Adds a binding, once.
+    pub fn add_binding(&mut self, binding: Binding) {
+        if !self.bindings.contains(&binding) {
+            self.bindings.push(binding);
+        }
+    }
+
+    /// The exchanges, by name.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.values()
+    }
+
+    /// The queues, by name.
+    pub fn queues(&self) -> impl Iterator<Item = &Queue> {
+        self.queues.values()
+    }
+
+    /// The bindings, in the order in which they were added.
+    pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter()
+    }
+
+    /// The exchange of a name.
+    #[must_use]
+    pub fn exchange(&self, name: &str) -> Option<&Exchange> {
+        self.exchanges.get(name)
+    }
+
+    /// The queue of a name.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> Option<&Queue> {
+        self.queues.get(name)
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.exchanges.is_empty() && self.queues.is_empty()
+    }
+}
+
+fn add<K: Ord, V: PartialEq + Clone>(all: &mut BTreeMap<K, V>, name: K, value: V) -> Result<(), V> {
+    match all.get(&name) {
+        Some(there) if *there != value => Err(there.clone()),
+        Some(_) => Ok(()),
+        None => {
+            all.insert(name, value);
+            Ok(())
+        }
+    }
+}

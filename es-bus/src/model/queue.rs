@@ -1,0 +1,159 @@
+//! A queue and the arguments that it is declared with.
+
+use std::time::Duration;
+
+use crate::{
+    message::{Headers, Value},
+    name::{ExchangeName, QueueName},
+};
+
+/// A queue, as AMQP declares it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Queue {
+    /// Its name.
+    pub name: QueueName,
+    /// How the broker keeps it.
+    pub kind: QueueKind,
+    /// Whether it survives a restart of the broker.
+    pub durable: bool,
+    /// Whether it belongs to one connection and ends with it.
+    pub exclusive: bool,
+    /// Whether it is deleted when its last consumer is gone.
+    pub auto_delete: bool,
+    /// Where messages go that it does not keep.
+    pub dead_letter: Option<DeadLetter>,
+    /// How long a message may wait in it.
+    pub message_ttl: Option<Duration>,
+    /// How long it may stand unused before the broker deletes it.
+    pub expires: Option<Duration>,
+    /// How many messages it may hold.
+    pub max_length: Option<u64>,
+    /// How many bytes of bodies it may hold.
+    pub max_length_bytes: Option<u64>,
+    /// What happens to the message that does not fit.
+    pub overflow: Option<Overflow>,
+    /// After how many returns the broker gives a message up (quorum queues).
+    pub delivery_limit: Option<u64>,
+    /// Further arguments, by their AMQP names.
+    pub arguments: Headers,
+}
+
+impl Queue {
+    /// A durable queue without limits.
+    #[must_use]
+    pub fn durable(name: QueueName, kind: QueueKind) -> Self {
+        Self {
+            name,
+            kind,
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            dead_letter: None,
+            message_ttl: None,
+            expires: None,
+            max_length: None,
+            max_length_bytes: None,
+            overflow: None,
+            delivery_limit: None,
+            arguments: Headers::new(),
+        }
+    }
+
+    /// The arguments table that the queue is declared with.
+    #[must_use]
+    pub fn argument_table(&self) -> Headers {
+        let mut table = self.arguments.clone();
+        // Always said: 3.10 takes its absence for none at all, 4.0 for `classic`.
+        table.insert("x-queue-type", self.kind.as_str());
+        if let Some(dead_letter) = &self.dead_letter {
+            table.insert("x-dead-letter-exchange", dead_letter.exchange.as_str());
+            if let Some(key) = &dead_letter.routing_key {
+                table.insert("x-dead-letter-routing-key", key.as_str());
+            }
+            if dead_letter.strategy == DeadLetterStrategy::AtLeastOnce {
+                table.insert("x-dead-letter-strategy", "at-least-once");
+            }
+        }
+        let mut number = |name: &'static str, value: Option<u64>| {
+            if let Some(value) = value {
+                table.insert(name, Value::I64(i64::try_from(value).unwrap_or(i64::MAX)));
+            }
+        };
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        number("x-message-ttl", self.message_ttl.map(ms));
+        number("x-expires", self.expires.map(ms));
+        number("x-max-length", self.max_length);
+        number("x-max-length-bytes", self.max_length_bytes);
+        number("x-delivery-limit", self.delivery_limit);
+        if let Some(overflow) = self.overflow {
+            table.insert("x-overflow", overflow.as_str());
+        }
+        table
+    }
+}
+
+/// Where a queue sends what it does not keep: expired, rejected, or dropped for length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The dead-letter exchange.
+    pub exchange: ExchangeName,
+    /// The key it is published with; the message's own when `None`.
+    pub routing_key: Option<String>,
+    /// What the broker promises about it.
+    pub strategy: DeadLetterStrategy,
+}
+
+/// What the broker promises about a dead letter on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadLetterStrategy {
+    /// Sent and forgotten: lost when the target does not take it.
+    AtMostOnce,
+    /// Kept until the target has confirmed it. Quorum queues only, and it holds only together with
+    /// [`Overflow::RejectPublish`].
+    AtLeastOnce,
+}
+
+/// How the broker keeps a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueueKind {
+    /// Replicated over the nodes of a cluster.
+    Quorum,
+    /// On one node.
+    Classic,
+}
+
+impl QueueKind {
+    /// The value of `x-queue-type`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quorum => "quorum",
+            Self::Classic => "classic",
+        }
+    }
+}
+
+/// What happens to the message that a full queue has no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The oldest message goes.
+    DropHead,
+    /// The new message is refused, and its publisher told.
+    RejectPublish,
+    /// The new message is refused and dead-lettered (classic queues).
+    RejectPublishDlx,
+}
+
+impl Overflow {
+    /// The value of `x-overflow`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DropHead => "drop-head",
+            Self::RejectPublish => "reject-publish",
+            Self::RejectPublishDlx => "reject-publish-dlx",
+        }
+    }
+}

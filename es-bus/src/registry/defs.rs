@@ -1,0 +1,139 @@
+//! The definitions that the macros write: plain data, with the place where each stands.
+
+use std::fmt;
+
+use crate::{
+    event::EventKind,
+    extract::{Input, Need},
+    handler::Call,
+    outcome::VerdictOf,
+};
+
+/// Where in the program's source a definition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location {
+    /// The path of the module.
+    pub module: &'static str,
+    /// The file, as the compiler names it.
+    pub file: &'static str,
+    /// The line, from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// What `#[event]` says about a type.
+#[derive(Debug)]
+pub struct EventDef {
+    /// The bus that the event belongs to.
+    pub bus: &'static str,
+    /// The name of the type.
+    pub type_name: &'static str,
+    /// The events that the type declares: those of a set that it only refers to are not among them.
+    pub kinds: &'static [EventKind],
+    /// Whether the type is a second view of an event that another type declares.
+    pub view: bool,
+    /// Where it stands.
+    pub location: Location,
+}
+
+/// What `#[group]` says about a group.
+#[derive(Debug)]
+pub struct GroupDef {
+    /// The bus that the group belongs to.
+    pub bus: &'static str,
+    /// The name of the group.
+    pub name: &'static str,
+    /// Settings, by the names that the configuration knows them by.
+    pub settings: &'static [(&'static str, &'static str)],
+    /// Where it stands.
+    pub location: Location,
+}
+
+/// How a handler names its group.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupRef {
+    /// The name of the group.
+    pub name: &'static str,
+    /// The definition, when the handler names a type marked `#[group]`.
+    pub def: Option<&'static GroupDef>,
+}
+
+/// What `#[handler]` says about a function.
+pub struct HandlerDef {
+    /// The bus that the handler belongs to.
+    pub bus: &'static str,
+    /// Its group.
+    pub group: GroupRef,
+    /// Its name: unique in the group, and what retries find it by.
+    pub name: &'static str,
+    /// Names that it had before.
+    pub formerly: &'static [&'static str],
+    /// Its binding keys: what `bind` says, else the keys of the events it takes.
+    pub binds: &'static [&'static str],
+    /// Whether `bind` was written.
+    pub has_bind: bool,
+    /// Whether it binds to events that other services own, so that no known one need match.
+    pub foreign: bool,
+    /// What its arguments are, in order.
+    pub inputs: &'static [Input],
+    /// Gathers what has to be provided.
+    pub needs: fn(&mut Vec<Need>),
+    /// Policy of its own, by the names that the configuration knows it by.
+    pub settings: &'static [(&'static str, &'static str)],
+    /// Runs it.
+    pub call: Call,
+    /// Where it stands.
+    pub location: Location,
+}
+
+impl HandlerDef {
+    /// The events that it takes; `None` for a handler of raw events.
+    #[must_use]
+    pub fn kinds(&self) -> Option<&'static [EventKind]> {
+        self.inputs.iter().find_map(|input| match input {
+            Input::Event { kinds, .. } => Some(*kinds),
+            Input::Raw | Input::Side => None,
+        })
+    }
+}
+
+impl fmt::Debug for HandlerDef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandlerDef")
+            .field("group", &self.group.name)
+            .field("name", &self.name)
+            .field("binds", &self.binds)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What `#[derive(Failure)]` says about an error type.
+#[derive(Debug)]
+pub struct FailureDef {
+    /// Reads the verdict of an error of that type.
+    pub verdict: VerdictOf,
+}
+
+/// A type marked `#[group]`.
+pub trait Group {
+    /// What the attribute says.
+    const DEF: &'static GroupDef;
+}
+
+/// The marker type that stands beside every function marked `#[handler]`, under the same name.
+pub trait Handler {
+    /// What the attribute says.
+    const DEF: &'static HandlerDef;
+}
+
+/// A type marked `#[event]`, as the registry takes it by hand.
+pub trait DeclaredEvent: crate::event::Event {
+    /// What the attribute says.
+    const DEF: &'static EventDef;
+}

@@ -1,0 +1,106 @@
+//! A consumer, its deliveries, and the one way to settle each.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream::BoxStream};
+
+use super::ConsumeError;
+use crate::{handler::BoxFuture, message::Received};
+
+/// What happens to a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It is done with.
+    Ack,
+    /// It goes back to its queue.
+    Requeue,
+    /// The broker drops it, or sends it to the queue's dead-letter exchange.
+    Reject,
+}
+
+/// The side of a consumer that settles.
+pub trait Settle: Send + Sync + 'static {
+    /// Settles a delivery; `false` when the channel that brought it is gone, and the broker will
+    /// deliver it again.
+    ///
+    /// Does not wait: what is settled is sent within 5 ms, together with what else is.
+    fn settle(&self, tag: u64, settlement: Settlement) -> bool;
+
+    /// Asks the broker for no more deliveries; those on their way still come, then the stream ends.
+    fn cancel(&self) -> BoxFuture<'_, ()>;
+
+    /// Sends all settlements, then closes the channel; what is not settled goes back to the queue.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A consumer: a stream of deliveries.
+///
+/// The stream ends after [`Consumer::cancel`], when the broker cancels the consumer (the queue was
+/// deleted), and when the connection is lost; in the last two cases an error comes before the end.
+pub struct Consumer {
+    deliveries: BoxStream<'static, Result<Delivery, ConsumeError>>,
+    settle: Arc<dyn Settle>,
+}
+
+impl Consumer {
+    /// A consumer of a transport's stream.
+    #[must_use]
+    pub fn new(
+        deliveries: BoxStream<'static, Result<Delivery, ConsumeError>>,
+        settle: Arc<dyn Settle>,
+    ) -> Self {
+        Self { deliveries, settle }
+    }
+
+    /// The next delivery; `None` at the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call loses nothing.
+    pub async fn next(&mut self) -> Option<Result<Delivery, ConsumeError>> {
+        self.deliveries.next().await
+    }
+
+    /// Asks for no more deliveries.
+    pub async fn cancel(&self) {
+        self.settle.cancel().await;
+    }
+
+    /// Sends all settlements and closes the channel.
+    pub async fn close(self) {
+        // The stream may hold the channel open.
+        drop(self.deliveries);
+        self.settle.close().await;
+    }
+}
+
+/// One delivery, and the right to settle it once.
+///
+/// One that is dropped unsettled stays with the consumer until its channel closes, and then goes
+/// back to the queue.
+pub struct Delivery {
+    /// What was delivered.
+    pub received: Received,
+    tag: u64,
+    settle: Arc<dyn Settle>,
+}
+
+impl Delivery {
+    /// A delivery of a transport.
+    #[must_use]
+    pub fn new(received: Received, tag: u64, settle: Arc<dyn Settle>) -> Self {
+        Self { received, tag, settle }
+    }
+
+    /// Settles it; `false` when the channel that brought it is gone.
+    pub fn settle(self, settlement: Settlement) -> bool {
+        self.settle.settle(self.tag, settlement)
+    }
+
+    /// Parts the message from the right to settle it.
+    #[must_use]
+    pub fn split(self) -> (Received, impl FnOnce(Settlement) -> bool + Send + 'static) {
+        let Self { received, tag, settle } = self;
+        (received, move |settlement| settle.settle(tag, settlement))
+    }
+}

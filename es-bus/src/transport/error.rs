@@ -1,0 +1,223 @@
+//! What can go wrong between this program and a broker.
+
+use std::time::Duration;
+
+use crate::outcome::BoxError;
+
+/// A connection that could not be made or kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The broker refused the login.
+    #[error("{address} refused the login: {reason}; check user and password in the URL")]
+    Login {
+        /// Which broker, without its password.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// There is no such virtual host, or the user may not use it.
+    #[error(
+        "{address} has no virtual host {vhost:?} for this user: {reason}; create it (`rabbitmqctl add_vhost`) or correct the URL"
+    )]
+    VirtualHost {
+        /// Which broker.
+        address: String,
+        /// The virtual host.
+        vhost: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The address does not speak AMQP the way it was spoken to.
+    #[error("{address} does not answer as an AMQP broker: {reason}")]
+    Protocol {
+        /// Which broker.
+        address: String,
+        /// What came instead.
+        reason: String,
+    },
+    /// TLS could not be agreed on.
+    #[error("TLS with {address} failed: {reason}")]
+    Tls {
+        /// Which broker.
+        address: String,
+        /// What failed.
+        reason: String,
+    },
+    /// The connection is not there, for a reason that may pass.
+    #[error("no connection to {address}: {reason}")]
+    Unreachable {
+        /// Which broker.
+        address: String,
+        /// What failed.
+        reason: String,
+    },
+    /// This program closed it.
+    #[error("the connection to {address} is closed")]
+    Closed {
+        /// Which broker.
+        address: String,
+    },
+}
+
+/// A declaration that the broker did not accept.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeclareError {
+    /// It is there, and says something else (406).
+    #[error("{what} {name:?} exists with other settings: {reason}")]
+    Mismatch {
+        /// `exchange` or `queue`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The setting that differs, as the broker names it, when it does.
+        field: Option<String>,
+        /// What it is declared with here.
+        wanted: Option<String>,
+        /// What it has on the broker.
+        found: Option<String>,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The user may not (403).
+    #[error("no permission for {what} {name:?}: {reason}")]
+    Forbidden {
+        /// `exchange`, `queue` or `binding`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// What it refers to is not there (404), or is somebody's alone (405).
+    #[error("{what} {name:?} cannot be declared: {reason}")]
+    Refused {
+        /// `exchange`, `queue` or `binding`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The connection was lost meanwhile.
+    #[error("the connection was lost while {what} {name:?} was declared: {reason}")]
+    Interrupted {
+        /// `exchange`, `queue` or `binding`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// A publish that did not end with the broker's confirmation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// No queue is bound for the key (a mandatory message was returned).
+    #[error("no queue takes {routing_key:?} on exchange {exchange:?}")]
+    Unroutable {
+        /// The exchange.
+        exchange: String,
+        /// The routing key.
+        routing_key: String,
+    },
+    /// There is no such exchange (404).
+    #[error("there is no exchange {exchange:?}: {reason}")]
+    NoExchange {
+        /// The exchange.
+        exchange: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// A queue did not take the message (a negative confirm): it is full, or cannot store it.
+    #[error(
+        "a queue refused {routing_key:?} on exchange {exchange:?}: it is full, or could not store the message"
+    )]
+    Refused {
+        /// The exchange.
+        exchange: String,
+        /// The routing key.
+        routing_key: String,
+    },
+    /// The user may not publish there (403), or the message breaks a rule of the broker (406).
+    #[error("the broker does not accept the message on exchange {exchange:?}: {reason}")]
+    Rejected {
+        /// The exchange.
+        exchange: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The message cannot be carried.
+    #[error("{what} has {size} bytes, at most {limit} can be carried")]
+    TooLarge {
+        /// Which part: `the body`, `the headers`, a property by its name, `the routing key`.
+        what: String,
+        /// How large it is.
+        size: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+    /// The connection was lost meanwhile, or is not there: the broker may or may not have it.
+    #[error("the connection was lost before the broker confirmed: {reason}")]
+    Interrupted {
+        /// What happened.
+        reason: String,
+    },
+    /// No confirmation came in time: the broker may or may not have it.
+    #[error("no confirmation within {after:?}; the broker may have the message or not")]
+    TimedOut {
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The bus is closed.
+    #[error("the bus is closed")]
+    Closed,
+    /// The event could not be made into a message.
+    #[error("the event cannot be encoded")]
+    Encode(#[source] BoxError),
+}
+
+/// A consumer that could not be started, or that ended.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumeError {
+    /// There is no such queue (404).
+    #[error("there is no queue {queue:?}: {reason}")]
+    NoQueue {
+        /// The queue.
+        queue: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The user may not read it (403), or somebody has it alone (405).
+    #[error("queue {queue:?} cannot be consumed: {reason}")]
+    Refused {
+        /// The queue.
+        queue: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The broker ended the consumer: the queue was deleted, or its node went.
+    #[error("the broker cancelled the consumer of {queue:?}")]
+    Cancelled {
+        /// The queue.
+        queue: String,
+    },
+    /// The broker closed the channel.
+    #[error("the channel of queue {queue:?} was closed: {reason}")]
+    ChannelClosed {
+        /// The queue.
+        queue: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The connection was lost, or is not there.
+    #[error("the connection was lost: {reason}")]
+    Interrupted {
+        /// What happened.
+        reason: String,
+    },
+}

@@ -1,0 +1,139 @@
+//! What a broker does for the rooms above: declare, publish, consume.
+//!
+//! One contract, two implementations: [`memory`], AMQP semantics in this process, and `amqp`,
+//! RabbitMQ through lapin. Both pass the suite in `tests/contract.rs`.
+
+pub mod memory;
+
+#[cfg(feature = "amqp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "amqp")))]
+pub mod amqp;
+
+mod consumer;
+mod error;
+mod link;
+
+use std::borrow::Cow;
+
+use tokio::sync::watch;
+
+pub use self::{
+    consumer::{Consumer, Delivery, Settle, Settlement},
+    error::{ConsumeError, DeclareError, PublishError, TransportError},
+    link::{Link, LinkState},
+};
+use crate::{
+    handler::BoxFuture,
+    message::Message,
+    model::{Binding, Exchange, Queue},
+    name::{ExchangeName, QueueName},
+};
+
+/// A broker.
+pub trait Transport: Admin + Publish + Consume {
+    /// What it is, for people: the address without its password, or `the in-process broker`.
+    fn describe(&self) -> String;
+
+    /// Its connections, as they are now and as they change.
+    fn link(&self) -> watch::Receiver<Link>;
+
+    /// Ends the connections. What was published is flushed before; deliveries that are not settled
+    /// go back to their queues.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Declares and looks.
+///
+/// Every call may fail on its own without harm to others: each uses a channel that is thrown away
+/// when the broker closes it.
+pub trait Admin: Send + Sync + 'static {
+    /// Declares an exchange, which may be there already.
+    fn declare_exchange<'a>(&'a self, exchange: &'a Exchange) -> BoxFuture<'a, Result<(), DeclareError>>;
+
+    /// Declares a queue, which may be there already.
+    fn declare_queue<'a>(&'a self, queue: &'a Queue) -> BoxFuture<'a, Result<(), DeclareError>>;
+
+    /// Binds a queue to an exchange; again does nothing.
+    fn bind<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), DeclareError>>;
+
+    /// Removes a binding; one that is not there does nothing.
+    fn unbind<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), DeclareError>>;
+
+    /// Deletes a queue and what is in it; one that is not there does nothing.
+    fn delete_queue<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<(), DeclareError>>;
+
+    /// Deletes an exchange; one that is not there does nothing.
+    fn delete_exchange<'a>(&'a self, exchange: &'a ExchangeName) -> BoxFuture<'a, Result<(), DeclareError>>;
+
+    /// How full a queue is; `None` when there is none of that name.
+    fn queue_status<'a>(
+        &'a self,
+        queue: &'a QueueName,
+    ) -> BoxFuture<'a, Result<Option<QueueStatus>, DeclareError>>;
+
+    /// Removes the messages of a queue that are ready, and says how many there were.
+    fn purge<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<u64, DeclareError>>;
+}
+
+/// Publishes.
+pub trait Publish: Send + Sync + 'static {
+    /// Publishes one message, and waits until the broker has it or says why not.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; after [`PublishError::Interrupted`] the broker may have the message.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may or may not have published: an event that is sent again under the same
+    /// message id is at worst a duplicate.
+    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>>;
+}
+
+/// Consumes.
+pub trait Consume: Send + Sync + 'static {
+    /// Starts a consumer.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsumeError`] when there is no such queue, it is somebody's alone, or the connection is
+    /// not there.
+    fn consume(&self, request: ConsumeRequest) -> BoxFuture<'_, Result<Consumer, ConsumeError>>;
+}
+
+/// One message on its way to an exchange.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Where it is published to.
+    pub exchange: ExchangeName,
+    /// With which routing key.
+    pub routing_key: Cow<'static, str>,
+    /// What is published.
+    pub message: Message,
+    /// Whether it is an error when no queue takes it.
+    pub mandatory: bool,
+    /// Publications of one lane never overtake each other.
+    pub lane: Option<u64>,
+}
+
+/// What a consumer asks for.
+#[derive(Clone, Debug)]
+pub struct ConsumeRequest {
+    /// The queue.
+    pub queue: QueueName,
+    /// The name of the consumer on the broker; unique.
+    pub tag: String,
+    /// How many deliveries may be unsettled at once; at least 1.
+    pub prefetch: u16,
+    /// Whether nobody else may consume from the queue.
+    pub exclusive: bool,
+}
+
+/// How full a queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueStatus {
+    /// Messages that are ready to be delivered.
+    pub messages: u64,
+    /// Consumers.
+    pub consumers: u64,
+}
