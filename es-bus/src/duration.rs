@@ -66,6 +66,14 @@ pub enum Error {
         /// What was found.
         text: String,
     },
+    /// A size has more than one part.
+    #[error(
+        "\"{text}\" has something after its unit, write one number and one unit, as in \"64 KiB\""
+    )]
+    Parts {
+        /// What was found.
+        text: String,
+    },
     /// The value does not fit.
     #[error("\"{text}\" is too large")]
     TooLarge {
@@ -187,19 +195,24 @@ impl FromStr for ByteSize {
         if unit.is_empty() {
             return Err(Error::NoUnit {
                 text: text.to_owned(),
-                proposal: likely_size(amount),
+                // The unit in which a round number was most likely counted.
+                proposal: Self(amount).to_string(),
                 units: SIZE_UNITS,
             });
         }
-        let known = SIZES.iter().find(|(name, _)| *name == unit);
-        let (Some((_, bytes)), true) = (known, after.is_empty()) else {
+        let Some((_, bytes)) = SIZES.iter().find(|(name, _)| *name == unit) else {
             return Err(Error::UnknownUnit {
                 text: text.to_owned(),
-                unit: format!("{unit}{after}"),
+                unit: unit.to_owned(),
                 proposal: meant_size(unit),
                 units: SIZE_UNITS,
             });
         };
+        if !after.is_empty() {
+            return Err(Error::Parts {
+                text: text.to_owned(),
+            });
+        }
         let bytes = amount.checked_mul(*bytes).ok_or_else(|| Error::TooLarge {
             text: text.to_owned(),
         })?;
@@ -293,11 +306,6 @@ fn meant_size(unit: &str) -> Option<&'static str> {
         "gi" | "gib" => Some("GiB"),
         _ => None,
     }
-}
-
-/// A bare number of bytes with the unit that it was most likely counted in.
-fn likely_size(amount: u64) -> String {
-    ByteSize(amount).to_string()
 }
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;

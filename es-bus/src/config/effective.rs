@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Config, error::mask, settings::Row};
+use super::{Config, settings::Row};
 
 impl fmt::Display for Config {
     /// One setting to a line, `key = value  (source)`: the bus, then the groups by name, then those
@@ -34,11 +34,10 @@ impl fmt::Display for Config {
 
 fn write_rows(f: &mut fmt::Formatter<'_>, rows: &[Row]) -> fmt::Result {
     for row in rows {
-        let value = mask(&row.value);
         writeln!(
             f,
-            "{:<NAME_WIDTH$} = {value:<VALUE_WIDTH$} ({})",
-            row.name, row.source
+            "{:<NAME_WIDTH$} = {:<VALUE_WIDTH$} ({})",
+            row.name, row.value, row.source
         )?;
     }
     Ok(())

@@ -62,11 +62,9 @@ pub(super) fn classify<'a>(
     if is_from_kubernetes(rest, value) {
         return Variable::Foreign;
     }
-    let known: Vec<String> = keys()
-        .map(Key::variable)
-        .chain([FILE_VARIABLE.to_owned()])
-        .collect();
-    let nearest = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+    let known = keys().map(|key| key.name).chain(["config"]);
+    let nearest =
+        nearest(&rest.to_lowercase(), known).map(|name| format!("{PREFIX}{}", name.to_uppercase()));
     Variable::Unknown { nearest }
 }
 
@@ -79,6 +77,11 @@ fn classify_group<'a>(
     let known_key = find(key).filter(|key| key.level >= Level::Group);
     if let (Some(group), Some(key)) = (known_group, known_key) {
         return Variable::Sets(Scope::group(group), key);
+    }
+    if let Some(key) = find(key).filter(|key| key.level == Level::Bus) {
+        return Variable::Unknown {
+            nearest: Some(key.variable()),
+        };
     }
     let folded_groups: Vec<String> = groups.map(folded).collect();
     let group = match known_group {

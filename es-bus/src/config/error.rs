@@ -1,6 +1,6 @@
 //! What can be wrong with a configuration: findings, gathered and reported together.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// One thing that is wrong: where, what, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +19,13 @@ impl Finding {
     pub(super) fn new(place: impl fmt::Display, problem: impl fmt::Display) -> Self {
         Self {
             place: place.to_string(),
-            problem: mask(&problem.to_string()),
+            problem: problem.to_string(),
             remedy: None,
         }
     }
 
     pub(super) fn remedy(mut self, remedy: impl fmt::Display) -> Self {
-        self.remedy = Some(mask(&remedy.to_string()));
+        self.remedy = Some(remedy.to_string());
         self
     }
 
@@ -85,14 +85,20 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Hides whatever stands between `//` and the last `@`: a URL in the wrong place keeps its secret.
-pub(super) fn mask(text: &str) -> String {
-    match (text.find("//"), text.rfind('@')) {
-        (Some(start), Some(end)) if start < end => {
-            format!("{}//***{}", &text[..start], &text[end..])
+/// What to do about a group that is not declared.
+pub(super) fn group_remedy(name: &str, groups: &BTreeSet<String>) -> String {
+    match nearest(name, groups.iter().map(String::as_str)) {
+        Some(near) => did_you_mean(near),
+        None if groups.is_empty() => "this program declares no groups".to_owned(),
+        None => {
+            let names: Vec<_> = groups.iter().map(String::as_str).collect();
+            format!("this program declares {}", names.join(", "))
         }
-        _ => text.to_owned(),
     }
+}
+
+pub(super) fn did_you_mean(name: &str) -> String {
+    format!("did you mean `{name}`?")
 }
 
 /// The known name nearest to `word`, when one is near enough to be what was meant.
@@ -140,15 +146,5 @@ mod tests {
         assert_eq!(nearest("prefecth", known), Some("prefetch"));
         assert_eq!(nearest("time_out", known), Some("timeout"));
         assert_eq!(nearest("colour", known), None);
-    }
-
-    #[test]
-    fn mask_hides_credentials_wherever_they_stand() {
-        assert_eq!(
-            mask(r#""amqp://u:p@ss@host" is long"#),
-            r#""amqp://***@host" is long"#
-        );
-        assert_eq!(mask("a@b // c"), "a@b // c");
-        assert_eq!(mask("plain"), "plain");
     }
 }

@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ::config::{FileFormat, Format, Map, Value, ValueKind};
 
 use super::{
-    builder::did_you_mean,
-    error::{Finding, mask, nearest},
+    error::{Finding, did_you_mean, group_remedy, nearest},
     settings::{Key, keys},
     source::{Level, Scope},
 };
@@ -33,7 +32,7 @@ pub(super) fn read(
         Err(error) => {
             findings.push(Finding::new(
                 path,
-                format!("is no TOML: {}", without_excerpt(&error.to_string())),
+                format!("is no TOML, {}", without_excerpt(&error.to_string())),
             ));
             return Vec::new();
         }
@@ -83,21 +82,19 @@ impl Reader<'_> {
 
     /// One key with its value; a table within joins its name to those of its keys with `_`.
     fn entry(&mut self, scope: &Scope, name: &str, place: &str, kind: ValueKind) {
-        if let ValueKind::Table(table) = kind {
-            let prefix = format!("{name}_");
-            if !keys().any(|key| key.name.starts_with(&prefix)) {
-                return self.unknown(scope, name, place);
+        let prefix = format!("{name}_");
+        match kind {
+            ValueKind::Table(table) if keys().any(|key| key.name.starts_with(&prefix)) => {
+                for (inner, value) in sorted(table) {
+                    let (name, place) = (format!("{prefix}{inner}"), format!("{place}.{inner}"));
+                    self.entry(scope, &name, &place, value.kind);
+                }
             }
-            for (inner, value) in sorted(table) {
-                self.entry(
-                    scope,
-                    &format!("{prefix}{inner}"),
-                    &format!("{place}.{inner}"),
-                    value.kind,
-                );
-            }
-            return;
+            kind => self.value(scope, name, place, kind),
         }
+    }
+
+    fn value(&mut self, scope: &Scope, name: &str, place: &str, kind: ValueKind) {
         let Some(key) = keys().find(|key| key.name == name) else {
             return self.unknown(scope, name, place);
         };
@@ -158,18 +155,6 @@ impl Reader<'_> {
     }
 }
 
-/// What to do about a group that is not declared.
-pub(super) fn group_remedy(name: &str, groups: &BTreeSet<String>) -> String {
-    match nearest(name, groups.iter().map(String::as_str)) {
-        Some(near) => did_you_mean(near),
-        None if groups.is_empty() => "this program declares no groups".to_owned(),
-        None => {
-            let names: Vec<_> = groups.iter().map(String::as_str).collect();
-            format!("this program declares {}", names.join(", "))
-        }
-    }
-}
-
 /// In the order of names: the reader of the format keeps none.
 fn sorted(table: Map<String, Value>) -> BTreeMap<String, Value> {
     table.into_iter().collect()
@@ -181,7 +166,10 @@ fn text_of(kind: ValueKind) -> Result<String, &'static str> {
         ValueKind::String(text) if text.is_empty() => Err(EMPTY),
         ValueKind::Array(items) if items.is_empty() => Ok("none".to_owned()),
         ValueKind::Array(items) => {
-            let items = items.into_iter().map(|item| text_of(item.kind));
+            let items = items.into_iter().map(|item| match item.kind {
+                ValueKind::Array(_) => Err("is a list of lists, write one list"),
+                kind => text_of(kind),
+            });
             Ok(items.collect::<Result<Vec<_>, _>>()?.join(","))
         }
         ValueKind::Table(_) => Err("is a table where a value or a list is expected"),
@@ -196,18 +184,14 @@ fn text_of(kind: ValueKind) -> Result<String, &'static str> {
     }
 }
 
-/// The message without the lines that quote the file: they may hold a password.
+/// The message without the lines that quote the file, or could: they may hold a password.
 fn without_excerpt(message: &str) -> String {
     let lines = message
+        .trim_start_matches("TOML parse error ")
         .lines()
-        .filter(|line| !line.contains('|'))
         .map(str::trim);
-    mask(
-        &lines
-            .filter(|line| !line.is_empty())
-            .collect::<Vec<_>>()
-            .join(", "),
-    )
+    let lines = lines.filter(|line| !line.is_empty() && !line.contains(['|', '/', '@']));
+    lines.collect::<Vec<_>>().join(", ")
 }
 
 const GROUP_TABLE: &str = "write [group.<name>]";

@@ -46,6 +46,7 @@ mod error;
 mod field;
 mod file;
 mod layers;
+mod loader;
 mod settings;
 mod source;
 mod url;

@@ -59,6 +59,10 @@ pub(super) struct Row {
     pub(super) source: String,
 }
 
+fn out_of_bounds(text: &str, bounds: &str) -> String {
+    format!("\"{text}\" is out of bounds, write {bounds}")
+}
+
 macro_rules! settings {
     ($(
         $(#[$meta:meta])+
@@ -90,9 +94,10 @@ macro_rules! settings {
                 check: |text| {
                     let value = <$type as Field>::parse(text)?;
                     $(if !value.is_within($low, $high) {
-                        return Err(concat!(
-                            "must be from ", $low, " to ", $high $(, " (", $reason, ")")?
-                        ).to_owned());
+                        return Err(out_of_bounds(
+                            text,
+                            concat!($low, " to ", $high $(, " (", $reason, ")")?),
+                        ));
                     })?
                     let _ = value;
                     Ok(())
@@ -178,7 +183,7 @@ settings! {
         /// The most messages that the queue holds.
         max_length: Option<u64> = "none", within "1"..="9223372036854775807";
         /// The most bytes of bodies that the queue holds.
-        max_length_bytes: Option<ByteSize> = "none", within "1 B"..="8589934591 GiB";
+        max_length_bytes: Option<ByteSize> = "none", within "1 B"..="1048576 GiB";
         /// What a full queue does: `reject-publish`, or `drop-head`, which loses the oldest.
         overflow: Overflow = "reject-publish";
         /// How long a message stays in the queue before it is dead-lettered.

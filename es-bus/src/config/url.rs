@@ -1,8 +1,8 @@
 //! The address of the broker, and its secret.
 //!
 //! A URL comes in as text and goes out as parts; printed, it shows everything but the password. An
-//! error about a URL echoes nothing of it but a well-formed scheme and the names of known query parameters, since a
-//! slip such as an unencoded `/` moves the password to where the host is expected.
+//! error about a URL echoes nothing of it but a scheme and query parameters of a known name, since
+//! a slip such as an unencoded `/` moves the password to where the host is expected.
 
 use std::{fmt, str::FromStr};
 
@@ -74,7 +74,8 @@ impl AmqpUrl {
         &self.user
     }
 
-    /// The password, decoded; `guest` when the URL names no user. For the login only: never print it.
+    /// The password, decoded; `guest` when the URL names no user. It is for the login alone: do not
+    /// print it.
     pub fn expose_password(&self) -> &str {
         &self.password
     }
@@ -155,7 +156,9 @@ impl fmt::Display for Host {
 #[non_exhaustive]
 pub enum UrlError {
     /// No `://` stands in it.
-    #[error("has no scheme, write amqp://user:password@host:5672/vhost or memory://")]
+    #[error(
+        "has no scheme that es-bus knows, write amqp://user:password@host:5672/vhost or memory://"
+    )]
     NoScheme,
     /// The scheme is not one of ours.
     #[error("has the scheme \"{scheme}\", expected amqp, amqps or memory")]
@@ -192,8 +195,8 @@ pub enum UrlError {
     BadHost,
     /// A port is no number from 1 to 65535.
     #[error(
-        "has a port that is no number from 1 to 65535 \
-         (after the host, or a reserved character in the password is not encoded: %2F for /, %40 for @, %3F for ?, %23 for #)"
+        "has a port that is no number from 1 to 65535, or a password with a reserved character in it, \
+         write %2F for /, %40 for @, %3F for ?, %23 for #"
     )]
     BadPort,
     /// Query parameters, which es-bus takes as settings of their own.
@@ -204,7 +207,8 @@ pub enum UrlError {
     },
     /// Several URLs that differ in more than their hosts.
     #[error(
-        "lists URLs that differ in scheme, user, password or virtual host, list the nodes of one cluster"
+        "lists URLs that differ in scheme, user, password or virtual host, \
+         list the nodes of one cluster"
     )]
     NotOneCluster,
 }
