@@ -59,17 +59,13 @@ pub enum Error {
         example: &'static str,
     },
     /// Parts are not in falling order, or a unit stands twice.
-    #[error(
-        "\"{text}\" does not go from the largest unit to the smallest, each once, as in \"1h30m\""
-    )]
+    #[error("\"{text}\" does not go from the largest unit to the smallest, each once, as in \"1h30m\"")]
     Order {
         /// What was found.
         text: String,
     },
     /// A size has more than one part.
-    #[error(
-        "\"{text}\" has something after its unit, write one number and one unit, as in \"64 KiB\""
-    )]
+    #[error("\"{text}\" has something after its unit, write one number and one unit, as in \"64 KiB\"")]
     Parts {
         /// What was found.
         text: String,
@@ -139,8 +135,8 @@ pub fn parse(text: &str) -> Result<Duration, Error> {
             .ok_or_else(|| Error::TooLarge { text: owned() })?;
         rest = after;
     }
-    let seconds = u64::try_from(total / NANOS_PER_SECOND)
-        .map_err(|_too_large| Error::TooLarge { text: owned() })?;
+    let seconds =
+        u64::try_from(total / NANOS_PER_SECOND).map_err(|_too_large| Error::TooLarge { text: owned() })?;
     let nanos = u32::try_from(total % NANOS_PER_SECOND).expect("less than a billion");
     Ok(Duration::new(seconds, nanos))
 }
@@ -186,9 +182,7 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, Error> {
         let trimmed = text.trim();
         if trimmed.is_empty() {
-            return Err(Error::Empty {
-                example: "\"64 KiB\"",
-            });
+            return Err(Error::Empty { example: "\"64 KiB\"" });
         }
         let (number, unit, after) = split_part(trimmed);
         let amount = whole_number(number, text, "\"64 KiB\"", "\"1536 KiB\" for \"1.5 MiB\"")?;
@@ -209,13 +203,9 @@ impl FromStr for ByteSize {
             });
         };
         if !after.is_empty() {
-            return Err(Error::Parts {
-                text: text.to_owned(),
-            });
+            return Err(Error::Parts { text: text.to_owned() });
         }
-        let bytes = amount.checked_mul(*bytes).ok_or_else(|| Error::TooLarge {
-            text: text.to_owned(),
-        })?;
+        let bytes = amount.checked_mul(*bytes).ok_or_else(|| Error::TooLarge { text: text.to_owned() })?;
         Ok(Self(bytes))
     }
 }
@@ -234,14 +224,11 @@ impl fmt::Display for ByteSize {
 
 /// Splits `30s rest` into the number, the unit and what follows it.
 fn split_part(text: &str) -> (&str, &str, &str) {
-    let number_end = text
-        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | ',' | '_')))
-        .unwrap_or(text.len());
+    let number_end =
+        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | ',' | '_'))).unwrap_or(text.len());
     let (number, rest) = text.split_at(number_end);
     let rest = rest.trim_start();
-    let unit_end = rest
-        .find(|c: char| c.is_ascii_digit() || c.is_whitespace())
-        .unwrap_or(rest.len());
+    let unit_end = rest.find(|c: char| c.is_ascii_digit() || c.is_whitespace()).unwrap_or(rest.len());
     let (unit, rest) = rest.split_at(unit_end);
     (number, unit, rest.trim_start())
 }
@@ -253,32 +240,17 @@ fn whole_number(
     fraction: &'static str,
 ) -> Result<u64, Error> {
     if number.bytes().all(|byte| byte.is_ascii_digit()) && !number.is_empty() {
-        return number.parse().map_err(|_too_large| Error::TooLarge {
-            text: text.to_owned(),
-        });
+        return number.parse().map_err(|_too_large| Error::TooLarge { text: text.to_owned() });
     }
     if number.contains('.') {
-        return Err(Error::Fraction {
-            text: text.to_owned(),
-            example: fraction,
-        });
+        return Err(Error::Fraction { text: text.to_owned(), example: fraction });
     }
-    Err(Error::NoNumber {
-        text: text.to_owned(),
-        example,
-    })
+    Err(Error::NoNumber { text: text.to_owned(), example })
 }
 
 fn nanos_of(unit: &str) -> Option<u128> {
-    let unit = if matches!(unit, "µs" | "μs") {
-        "us"
-    } else {
-        unit
-    };
-    UNITS
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .map(|(_, nanos)| *nanos)
+    let unit = if matches!(unit, "µs" | "μs") { "us" } else { unit };
+    UNITS.iter().find(|(name, _)| *name == unit).map(|(_, nanos)| *nanos)
 }
 
 /// The unit that was probably meant by a longer or differently written one.
@@ -378,10 +350,8 @@ mod tests {
             "99999999999999999d",
         ];
 
-        let report: Vec<_> = texts
-            .iter()
-            .map(|text| format!("{text:?}: {}", parse(text).unwrap_err()))
-            .collect();
+        let report: Vec<_> =
+            texts.iter().map(|text| format!("{text:?}: {}", parse(text).unwrap_err())).collect();
 
         insta::assert_snapshot!(report.join("\n"));
     }
@@ -431,10 +401,8 @@ mod tests {
             "99999999999 GiB",
         ];
 
-        let report: Vec<_> = texts
-            .iter()
-            .map(|text| format!("{text:?}: {}", text.parse::<ByteSize>().unwrap_err()))
-            .collect();
+        let report: Vec<_> =
+            texts.iter().map(|text| format!("{text:?}: {}", text.parse::<ByteSize>().unwrap_err())).collect();
 
         insta::assert_snapshot!(report.join("\n"));
     }

@@ -31,11 +31,7 @@ pub struct Attributes {
 impl Attributes {
     /// An attribute that says nothing yet, at `file!()` and `line!()`.
     pub fn at(file: &'static str, line: u32) -> Self {
-        Self {
-            file,
-            line,
-            values: Vec::new(),
-        }
+        Self { file, line, values: Vec::new() }
     }
 
     /// Says a value, in the text form of the setting.
@@ -45,13 +41,11 @@ impl Attributes {
         self
     }
 
-    /// Says a value if there is one.
+    /// Says everything that a definition says.
     #[must_use]
-    pub fn maybe(self, key: &'static str, value: Option<impl ToString>) -> Self {
-        match value {
-            Some(value) => self.with(key, value),
-            None => self,
-        }
+    pub fn with_all(mut self, settings: &[(&'static str, &str)]) -> Self {
+        self.values.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        self
     }
 }
 
@@ -100,10 +94,7 @@ impl ConfigBuilder {
     /// Reads the environment of the process, and `es-bus.toml` in the working directory if there
     /// is one.
     pub fn from_process() -> Self {
-        let builder = Self {
-            file: FileChoice::Optional(DEFAULT_FILE.into()),
-            ..Self::default()
-        };
+        let builder = Self { file: FileChoice::Optional(DEFAULT_FILE.into()), ..Self::default() };
         builder.env(std::env::vars_os())
     }
 
@@ -113,11 +104,7 @@ impl ConfigBuilder {
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        self.environment.extend(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into())),
-        );
+        self.environment.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
         self
     }
 
@@ -131,10 +118,7 @@ impl ConfigBuilder {
     /// Takes this text as the file of that name, unless `ES_BUS_CONFIG` names another one.
     #[must_use]
     pub fn file_text(mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        self.file = FileChoice::Text {
-            path: path.into(),
-            text: text.into(),
-        };
+        self.file = FileChoice::Text { path: path.into(), text: text.into() };
         self
     }
 
@@ -206,26 +190,17 @@ impl ConfigBuilder {
     }
 
     fn attributes(&mut self, scope: &Scope, attributes: Attributes) {
-        let source = Source::Attribute {
-            file: attributes.file,
-            line: attributes.line,
-        };
-        self.said
-            .extend(attributes.values.into_iter().map(|(key, text)| Said {
-                scope: scope.clone(),
-                key: key.to_owned(),
-                text,
-                source: source.clone(),
-            }));
+        let source = Source::Attribute { file: attributes.file, line: attributes.line };
+        self.said.extend(attributes.values.into_iter().map(|(key, text)| Said {
+            scope: scope.clone(),
+            key: key.to_owned(),
+            text,
+            source: source.clone(),
+        }));
     }
 
     fn say(mut self, scope: Scope, key: &str, text: String, source: Source) -> Self {
-        self.said.push(Said {
-            scope,
-            key: key.to_owned(),
-            text,
-            source,
-        });
+        self.said.push(Said { scope, key: key.to_owned(), text, source });
         self
     }
 }

@@ -34,11 +34,7 @@ impl fmt::Display for Config {
 
 fn write_rows(f: &mut fmt::Formatter<'_>, rows: &[Row]) -> fmt::Result {
     for row in rows {
-        writeln!(
-            f,
-            "{:<NAME_WIDTH$} = {:<VALUE_WIDTH$} ({})",
-            row.name, row.value, row.source
-        )?;
+        writeln!(f, "{:<NAME_WIDTH$} = {:<VALUE_WIDTH$} ({})", row.name, row.value, row.source)?;
     }
     Ok(())
 }

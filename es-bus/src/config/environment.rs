@@ -8,6 +8,19 @@ use super::{
 
 /// What a variable is to es-bus.
 pub(super) enum Variable {
+    /// One that es-bus reads.
+    Known(Known),
+    /// It looks like one of ours and is none.
+    Unknown {
+        /// What was probably meant.
+        nearest: Option<String>,
+    },
+    /// It is somebody else's.
+    Foreign,
+}
+
+/// What a variable of ours says.
+pub(super) enum Known {
     /// It sets this key for this scope.
     Sets(Scope, &'static Key),
     /// It names the configuration file.
@@ -18,13 +31,6 @@ pub(super) enum Variable {
     ExchangeKind,
     /// A name of the seeds for something that es-bus cannot do yet.
     NotYet(&'static str),
-    /// It looks like one of ours and is none.
-    Unknown {
-        /// What was probably meant.
-        nearest: Option<String>,
-    },
-    /// It is somebody else's.
-    Foreign,
 }
 
 /// Tells what a variable is; `groups` are those that the program declares.
@@ -34,54 +40,42 @@ pub(super) fn classify<'a>(
     groups: impl Iterator<Item = &'a str> + Clone,
 ) -> Variable {
     if let Some((_, key)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
-        let key = keys()
-            .find(|known| known.name == *key)
-            .expect("aliases name known keys");
-        return Variable::Alias(key);
+        let key = keys().find(|known| known.name == *key).expect("aliases name known keys");
+        return Variable::Known(Known::Alias(key));
     }
     match name {
-        FILE_VARIABLE => return Variable::NamesFile,
-        "RABBITMQ_EXCHANGE_TYPE" => return Variable::ExchangeKind,
+        FILE_VARIABLE => return Variable::Known(Known::NamesFile),
+        "RABBITMQ_EXCHANGE_TYPE" => return Variable::Known(Known::ExchangeKind),
         "RABBITMQ_CA_FILE" | "RABBITMQ_CERT_FILE" | "RABBITMQ_KEY_FILE" => {
-            return Variable::NotYet("TLS files");
+            return Variable::Known(Known::NotYet("TLS files"));
         }
         _ => {}
     }
     let Some(rest) = name.strip_prefix(PREFIX) else {
         return Variable::Foreign;
     };
-    if let Some((group, key)) = rest
-        .strip_prefix(GROUP_PREFIX)
-        .and_then(|rest| rest.rsplit_once("__"))
-    {
+    if let Some((group, key)) = rest.strip_prefix(GROUP_PREFIX).and_then(|rest| rest.rsplit_once("__")) {
         return classify_group(group, key, groups);
     }
     if let Some(key) = find(rest) {
-        return Variable::Sets(Scope::Bus, key);
+        return Variable::Known(Known::Sets(Scope::Bus, key));
     }
     if is_from_kubernetes(rest, value) {
         return Variable::Foreign;
     }
     let known = keys().map(|key| key.name).chain(["config"]);
-    let nearest =
-        nearest(&rest.to_lowercase(), known).map(|name| format!("{PREFIX}{}", name.to_uppercase()));
+    let nearest = nearest(&rest.to_lowercase(), known).map(|name| format!("{PREFIX}{}", name.to_uppercase()));
     Variable::Unknown { nearest }
 }
 
-fn classify_group<'a>(
-    group: &str,
-    key: &str,
-    groups: impl Iterator<Item = &'a str> + Clone,
-) -> Variable {
+fn classify_group<'a>(group: &str, key: &str, groups: impl Iterator<Item = &'a str> + Clone) -> Variable {
     let known_group = groups.clone().find(|name| folded(name) == group);
     let known_key = find(key).filter(|key| key.level >= Level::Group);
     if let (Some(group), Some(key)) = (known_group, known_key) {
-        return Variable::Sets(Scope::group(group), key);
+        return Variable::Known(Known::Sets(Scope::group(group), key));
     }
     if let Some(key) = find(key).filter(|key| key.level == Level::Bus) {
-        return Variable::Unknown {
-            nearest: Some(key.variable()),
-        };
+        return Variable::Unknown { nearest: Some(key.variable()) };
     }
     let folded_groups: Vec<String> = groups.map(folded).collect();
     let group = match known_group {
@@ -90,16 +84,12 @@ fn classify_group<'a>(
     };
     let key = match known_key {
         Some(key) => Some(key.name),
-        None => nearest(
-            &key.to_lowercase(),
-            keys()
-                .filter(|key| key.level >= Level::Group)
-                .map(|key| key.name),
-        ),
+        None => {
+            nearest(&key.to_lowercase(), keys().filter(|key| key.level >= Level::Group).map(|key| key.name))
+        }
     };
-    let nearest = group
-        .zip(key)
-        .map(|(group, key)| format!("{PREFIX}{GROUP_PREFIX}{group}__{}", key.to_uppercase()));
+    let nearest =
+        group.zip(key).map(|(group, key)| format!("{PREFIX}{GROUP_PREFIX}{group}__{}", key.to_uppercase()));
     Variable::Unknown { nearest }
 }
 
@@ -117,11 +107,7 @@ fn find(name: &str) -> Option<&'static Key> {
 /// and `…PORT_5672_TCP…`.
 fn is_from_kubernetes(rest: &str, value: &str) -> bool {
     let last_words = |suffix: &str| rest == suffix || rest.ends_with(&format!("_{suffix}"));
-    let with_socket = || {
-        ["tcp://", "udp://", "sctp://"]
-            .iter()
-            .any(|scheme| value.starts_with(scheme))
-    };
+    let with_socket = || ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let of_port = || {
         rest.match_indices("PORT_").any(|(at, word)| {
             let mut words = rest[at + word.len()..].split('_');

@@ -17,11 +17,7 @@ pub struct Finding {
 
 impl Finding {
     pub(super) fn new(place: impl fmt::Display, problem: impl fmt::Display) -> Self {
-        Self {
-            place: place.to_string(),
-            problem: problem.to_string(),
-            remedy: None,
-        }
+        Self { place: place.to_string(), problem: problem.to_string(), remedy: None }
     }
 
     pub(super) fn remedy(mut self, remedy: impl fmt::Display) -> Self {

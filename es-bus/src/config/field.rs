@@ -6,7 +6,10 @@ use std::{cmp, str::FromStr, time::Duration};
 use super::url::BrokerUrl;
 use crate::{
     duration::{self, ByteSize},
-    model::policy::{OnUnknown, Ordering, Overflow, QueueKind},
+    model::{
+        Overflow, QueueKind,
+        policy::{OnUnknown, Ordering},
+    },
 };
 
 /// A type that a setting can have.
@@ -28,11 +31,7 @@ pub(super) trait Field: Sized {
 
 fn between<T: Field + PartialOrd>(value: &T, low: &str, high: &str) -> bool {
     let is = |bound: &str, wrong: cmp::Ordering| {
-        T::parse(bound).is_ok_and(|bound| {
-            value
-                .partial_cmp(&bound)
-                .is_some_and(|found| found != wrong)
-        })
+        T::parse(bound).is_ok_and(|bound| value.partial_cmp(&bound).is_some_and(|found| found != wrong))
     };
     is(low, cmp::Ordering::Less) && is(high, cmp::Ordering::Greater)
 }
@@ -70,8 +69,7 @@ fields!(BrokerUrl, QueueKind, Overflow);
 
 impl Field for ByteSize {
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|error: duration::Error| error.to_string())
+        text.parse().map_err(|error: duration::Error| error.to_string())
     }
 
     fn print(&self) -> String {
@@ -87,8 +85,7 @@ impl Field for OnUnknown {
     const ABSENT: &'static str = "auto";
 
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|error: <Self as FromStr>::Err| format!("{error}, {}", Self::ABSENT))
+        text.parse().map_err(|error: <Self as FromStr>::Err| format!("{error}, {}", Self::ABSENT))
     }
 
     fn print(&self) -> String {
@@ -101,8 +98,7 @@ impl Field for Ordering {
         if text == "strict" {
             return Err("\"strict\" comes in a later version, until then write \"aggregate\" (an aggregate's events in order) or \"none\"".into());
         }
-        text.parse()
-            .map_err(|error: <Self as FromStr>::Err| error.to_string())
+        text.parse().map_err(|error: <Self as FromStr>::Err| error.to_string())
     }
 
     fn print(&self) -> String {
@@ -153,13 +149,12 @@ impl Field for String {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
             "" => Err("is empty".to_owned()),
-            text if text.trim() != text || text.contains(char::is_control) => Err(format!(
-                "{text:?} begins or ends with a blank, or holds a control character"
-            )),
-            text if text.len() > SHORT_STRING => Err(format!(
-                "is {} bytes long, AMQP names have at most {SHORT_STRING}",
-                text.len()
-            )),
+            text if text.trim() != text || text.contains(char::is_control) => {
+                Err(format!("{text:?} begins or ends with a blank, or holds a control character"))
+            }
+            text if text.len() > SHORT_STRING => {
+                Err(format!("is {} bytes long, AMQP names have at most {SHORT_STRING}", text.len()))
+            }
             text => Ok(text.to_owned()),
         }
     }
@@ -196,11 +191,7 @@ impl<T: Field> Field for Vec<T> {
 
 impl<T: Field> Field for Option<T> {
     fn parse(text: &str) -> Result<Self, String> {
-        if text == T::ABSENT {
-            Ok(None)
-        } else {
-            T::parse(text).map(Some)
-        }
+        if text == T::ABSENT { Ok(None) } else { T::parse(text).map(Some) }
     }
 
     fn print(&self) -> String {

@@ -30,19 +30,11 @@ pub(super) fn read(
     let table = match FileFormat::Toml.parse(None, text) {
         Ok(table) => table,
         Err(error) => {
-            findings.push(Finding::new(
-                path,
-                format!("is no TOML, {}", without_excerpt(&error.to_string())),
-            ));
+            findings.push(Finding::new(path, format!("is no TOML, {}", without_excerpt(&error.to_string()))));
             return Vec::new();
         }
     };
-    let mut reader = Reader {
-        path,
-        groups,
-        findings,
-        lines: Vec::new(),
-    };
+    let mut reader = Reader { path, groups, findings, lines: Vec::new() };
     for (name, value) in sorted(table) {
         match (name.as_str(), value.kind) {
             ("group", ValueKind::Table(tables)) => reader.groups(tables),
@@ -100,45 +92,25 @@ impl Reader<'_> {
         };
         if key.level < scope.level() {
             let remedy = "write it at the top of the file, before the first [group.…]";
-            return self.report(
-                place,
-                &format!("is a setting of {}", key.level),
-                Some(remedy.to_owned()),
-            );
+            return self.report(place, &format!("is a setting of {}", key.level), Some(remedy.to_owned()));
         }
-        if self
-            .lines
-            .iter()
-            .any(|line| line.scope == *scope && line.key.name == name)
-        {
-            return self.report(
-                place,
-                "is said twice in two spellings",
-                Some("drop one".to_owned()),
-            );
+        if self.lines.iter().any(|line| line.scope == *scope && line.key.name == name) {
+            return self.report(place, "is said twice in two spellings", Some("drop one".to_owned()));
         }
         match text_of(kind) {
             Ok(text) => {
-                self.lines.push(Line {
-                    scope: scope.clone(),
-                    key,
-                    place: self.place(place),
-                    text,
-                });
+                self.lines.push(Line { scope: scope.clone(), key, place: self.place(place), text });
             }
             Err(problem) => self.report(place, problem, None),
         }
     }
 
     fn unknown(&mut self, scope: &Scope, name: &str, place: &str) {
-        let known = keys()
-            .filter(|key| key.level >= scope.level())
-            .map(|key| key.name);
+        let known = keys().filter(|key| key.level >= scope.level()).map(|key| key.name);
         let remedy = match nearest(name, known) {
             Some(near) => Some(did_you_mean(near)),
             None if name == "handler" && scope.level() == Level::Group => Some(
-                "a handler's own settings are those of its attribute, or forced by the builder"
-                    .to_owned(),
+                "a handler's own settings are those of its attribute, or forced by the builder".to_owned(),
             ),
             None => None,
         };
@@ -186,10 +158,7 @@ fn text_of(kind: ValueKind) -> Result<String, &'static str> {
 
 /// The message without the lines that quote the file, or could: they may hold a password.
 fn without_excerpt(message: &str) -> String {
-    let lines = message
-        .trim_start_matches("TOML parse error ")
-        .lines()
-        .map(str::trim);
+    let lines = message.trim_start_matches("TOML parse error ").lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.contains(['|', '/', '@']));
     lines.collect::<Vec<_>>().join(", ")
 }

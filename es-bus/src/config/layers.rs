@@ -37,18 +37,11 @@ impl Layers {
             Some(entry) => (entry.text.as_str(), entry.source.clone()),
             None => (default, Source::BuiltIn),
         };
-        Setting::new(
-            T::parse(text).expect("checked before it became an entry"),
-            source,
-        )
+        Setting::new(T::parse(text).expect("checked before it became an entry"), source)
     }
 }
 
 /// Forced before anything else; then the specific before the general; then the later layer.
 fn precedence(entry: &Entry) -> impl Ord + use<> {
-    (
-        entry.source == Source::Forced,
-        entry.scope.level(),
-        entry.source.rank(),
-    )
+    (entry.source == Source::Forced, entry.scope.level(), entry.source.rank())
 }

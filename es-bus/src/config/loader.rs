@@ -11,7 +11,7 @@ use std::{
 use super::{
     Config, GroupConfig,
     builder::{FileChoice, Said},
-    environment::{FILE_VARIABLE, Variable, classify, folded},
+    environment::{FILE_VARIABLE, Known, Variable, classify, folded},
     error::{Error, Finding, did_you_mean, group_remedy, nearest},
     field::GroupSelection,
     file,
@@ -32,12 +32,8 @@ pub(super) struct Loader {
 impl Loader {
     /// Nothing is said yet; two groups that variables cannot tell apart are noted.
     pub(super) fn new(groups: BTreeSet<String>) -> Self {
-        let mut loader = Self {
-            groups,
-            layers: Layers::default(),
-            findings: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let mut loader =
+            Self { groups, layers: Layers::default(), findings: Vec::new(), warnings: Vec::new() };
         loader.check_group_names();
         loader
     }
@@ -46,18 +42,11 @@ impl Loader {
     fn check_group_names(&mut self) {
         let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for group in &self.groups {
-            names
-                .entry(folded(group))
-                .or_default()
-                .push(format!("\"{group}\""));
+            names.entry(folded(group)).or_default().push(format!("\"{group}\""));
         }
         for (name, groups) in names.iter().filter(|(_, groups)| groups.len() > 1) {
-            let problem = format!(
-                "groups {} are both {name} in the environment",
-                groups.join(" and ")
-            );
-            self.findings
-                .push(Finding::new("", problem).remedy("rename one of them"));
+            let problem = format!("groups {} are both {name} in the environment", groups.join(" and "));
+            self.findings.push(Finding::new("", problem).remedy("rename one of them"));
         }
     }
 
@@ -67,141 +56,95 @@ impl Loader {
         environment: &BTreeMap<OsString, OsString>,
     ) {
         let name = given.unwrap_or_else(|| {
-            let host = environment
-                .get(&OsString::from("HOSTNAME"))
-                .and_then(|name| name.to_str());
-            let host = host
-                .map(str::to_owned)
-                .filter(|name| !name.is_empty())
-                .or_else(system_host_name);
+            let host = environment.get(&OsString::from("HOSTNAME")).and_then(|name| name.to_str());
+            let host = host.map(str::to_owned).filter(|name| !name.is_empty()).or_else(system_host_name);
             let id = uuid::Uuid::new_v4().simple().to_string();
             format!("{}-{}", host.as_deref().unwrap_or("es-bus"), &id[..8])
         });
         let key = find("consumer_name").expect("stands in the table");
-        self.set(Scope::Bus, key, name, Source::BuiltIn, || {
-            "the name of the host".to_owned()
-        });
+        self.set(Scope::Bus, key, name, Source::BuiltIn, || "the name of the host".to_owned());
     }
 
     pub(super) fn said(&mut self, said: Said) {
-        let Said {
-            scope,
-            key,
-            text,
-            source,
-        } = said;
+        let Said { scope, key, text, source } = said;
         let place = format!("{source}: {key} of {scope}");
         let Some(known) = find(&key) else {
-            let near = nearest(
-                &key,
-                keys()
-                    .filter(|key| key.level >= scope.level())
-                    .map(|key| key.name),
-            );
-            self.findings
-                .push(Finding::new(place, "unknown setting").maybe(near.map(did_you_mean)));
+            let near = nearest(&key, keys().filter(|key| key.level >= scope.level()).map(|key| key.name));
+            self.findings.push(Finding::new(place, "unknown setting").maybe(near.map(did_you_mean)));
             return;
         };
         if known.level < scope.level() {
-            self.findings.push(Finding::new(
-                place,
-                format!("is a setting of {}", known.level),
-            ));
+            self.findings.push(Finding::new(place, format!("is a setting of {}", known.level)));
             return;
         }
         if let Scope::Group(group) | Scope::Handler { group, .. } = &scope
             && !self.groups.contains(group)
         {
-            self.findings.push(
-                Finding::new(place, "no such group").remedy(group_remedy(group, &self.groups)),
-            );
+            self.findings
+                .push(Finding::new(place, "no such group").remedy(group_remedy(group, &self.groups)));
             return;
         }
         self.set(scope, known, text, source, || place);
     }
 
     /// Reads all variables; gives the file that they name.
-    pub(super) fn environment(
-        &mut self,
-        variables: &BTreeMap<OsString, OsString>,
-    ) -> Option<PathBuf> {
+    pub(super) fn environment(&mut self, variables: &BTreeMap<OsString, OsString>) -> Option<PathBuf> {
         let mut file = None;
         for (name, value) in variables {
             let Some(name) = name.to_str() else { continue };
             let text = value.to_str();
             let groups = self.groups.iter().map(String::as_str);
-            let variable = classify(name, text.unwrap_or_default(), groups);
-            match &variable {
+            let variable = match classify(name, text.unwrap_or_default(), groups) {
                 Variable::Foreign => continue,
                 Variable::Unknown { nearest } => {
-                    let remedy = nearest.as_deref().map(did_you_mean);
-                    let finding =
-                        Finding::new(name, "es-bus knows no such variable and ignores it");
-                    self.warnings.push(finding.maybe(remedy));
+                    let finding = Finding::new(name, "es-bus knows no such variable and ignores it");
+                    self.warnings.push(finding.maybe(nearest.as_deref().map(did_you_mean)));
                     continue;
                 }
-                Variable::Sets(..)
-                | Variable::NamesFile
-                | Variable::Alias(_)
-                | Variable::ExchangeKind
-                | Variable::NotYet(_) => {}
-            }
+                Variable::Known(known) => known,
+            };
             let Some(text) = text else {
-                self.findings
-                    .push(Finding::new(name, "is no UTF-8").remedy("write it in UTF-8"));
+                self.findings.push(Finding::new(name, "is no UTF-8").remedy("write it in UTF-8"));
                 continue;
             };
             if text.is_empty() {
-                self.findings
-                    .push(Finding::new(name, "is empty").remedy("unset it, or give it a value"));
+                self.findings.push(Finding::new(name, "is empty").remedy("unset it, or give it a value"));
                 continue;
             }
-            let source = Source::Environment {
-                variable: name.to_owned(),
-            };
+            let source = Source::Environment { variable: name.to_owned() };
             match variable {
-                Variable::Sets(scope, key) => {
+                Known::Sets(scope, key) => {
                     self.set(scope, key, text.to_owned(), source, || name.to_owned());
                 }
-                Variable::NamesFile | Variable::ExchangeKind if holds_url(text) => {
+                Known::NamesFile | Known::ExchangeKind if holds_url(text) => {
                     self.findings.push(Finding::new(name, MISPLACED_URL));
                 }
-                Variable::NamesFile => file = Some(PathBuf::from(text)),
-                Variable::Alias(key) => self.alias(name, text, key, variables),
-                Variable::ExchangeKind if text == "topic" => {}
-                Variable::ExchangeKind => {
+                Known::NamesFile => file = Some(PathBuf::from(text)),
+                Known::Alias(key) => self.alias(name, text, key, variables),
+                Known::ExchangeKind if text == "topic" => {}
+                Known::ExchangeKind => {
                     let finding = Finding::new(
                         name,
                         format!("es-bus publishes to topic exchanges, not yet to \"{text}\" ones"),
                     );
-                    self.findings
-                        .push(finding.remedy("unset it, or write \"topic\""));
+                    self.findings.push(finding.remedy("unset it, or write \"topic\""));
                 }
-                Variable::NotYet(what) => {
+                Known::NotYet(what) => {
                     let finding = Finding::new(name, format!("es-bus does not read {what} yet"));
-                    self.findings.push(finding.remedy(
-                        "unset it; amqps:// trusts the certificates that the system trusts",
-                    ));
+                    self.findings.push(
+                        finding.remedy("unset it; amqps:// trusts the certificates that the system trusts"),
+                    );
                 }
-                Variable::Unknown { .. } | Variable::Foreign => {}
             }
         }
         file
     }
 
-    fn alias(
-        &mut self,
-        name: &str,
-        text: &str,
-        key: &'static Key,
-        variables: &BTreeMap<OsString, OsString>,
-    ) {
+    fn alias(&mut self, name: &str, text: &str, key: &'static Key, variables: &BTreeMap<OsString, OsString>) {
         let own = key.variable();
         match variables.get(&OsString::from(&own)) {
             None => {
-                let source = Source::Environment {
-                    variable: name.to_owned(),
-                };
+                let source = Source::Environment { variable: name.to_owned() };
                 self.set(Scope::Bus, key, text.to_owned(), source, || name.to_owned());
             }
             Some(value) if value.to_str() == Some(text) => {}
@@ -229,9 +172,11 @@ impl Loader {
             Ok(text) => self.file_text(&path, &text),
             Err(error) => {
                 let finding = Finding::new(path.display(), format!("cannot be read: {error}"));
-                self.findings.push(finding.remedy(format!(
-                    "create it, or name another file in {FILE_VARIABLE} or on the builder"
-                )));
+                self.findings.push(
+                    finding.remedy(format!(
+                        "create it, or name another file in {FILE_VARIABLE} or on the builder"
+                    )),
+                );
             }
         }
     }
@@ -239,9 +184,7 @@ impl Loader {
     fn file_text(&mut self, path: &Path, text: &str) {
         let shown = path.display().to_string();
         for line in file::read(&shown, text, &self.groups, &mut self.findings) {
-            let source = Source::File {
-                path: path.to_owned(),
-            };
+            let source = Source::File { path: path.to_owned() };
             self.set(line.scope, line.key, line.text, source, || line.place);
         }
     }
@@ -262,12 +205,7 @@ impl Loader {
             (key.check)(&text)
         };
         match checked {
-            Ok(()) => self.layers.push(Entry {
-                scope,
-                key: key.name,
-                text,
-                source,
-            }),
+            Ok(()) => self.layers.push(Entry { scope, key: key.name, text, source }),
             Err(problem) => self.findings.push(Finding::new(place(), problem)),
         }
     }
@@ -275,11 +213,7 @@ impl Loader {
     pub(super) fn finish(mut self, handlers: &BTreeSet<(String, String)>) -> Result<Config, Error> {
         let mut bus = BusSettings::resolve(&self.layers, &Scope::Bus);
         self.check_selection(&bus.groups);
-        self.check_pair(
-            ("reconnect_min", &mut bus.reconnect_min),
-            ("reconnect_max", &bus.reconnect_max),
-            "",
-        );
+        self.check_pair(("reconnect_min", &mut bus.reconnect_min), ("reconnect_max", &bus.reconnect_max), "");
         let mut groups = BTreeMap::new();
         for name in self.groups.clone() {
             groups.insert(name.clone(), self.group(&name, handlers));
@@ -287,11 +221,7 @@ impl Loader {
         if !self.findings.is_empty() {
             return Err(Error::new(self.findings));
         }
-        Ok(Config {
-            bus,
-            groups,
-            warnings: self.warnings,
-        })
+        Ok(Config { bus, groups, warnings: self.warnings })
     }
 
     fn group(&mut self, name: &str, handlers: &BTreeSet<(String, String)>) -> GroupConfig {
@@ -303,13 +233,10 @@ impl Loader {
                     &settings.concurrency.source,
                     format!(
                         "concurrency {} of group \"{name}\" is more than its prefetch {} ({}), which counts",
-                        settings.concurrency.value,
-                        settings.prefetch.value,
-                        settings.prefetch.source
+                        settings.concurrency.value, settings.prefetch.value, settings.prefetch.source
                     ),
                 );
-                self.warnings
-                    .push(finding.remedy("raise prefetch or lower concurrency"));
+                self.warnings.push(finding.remedy("raise prefetch or lower concurrency"));
             }
             settings.concurrency.value = settings.prefetch.value;
         }
@@ -317,18 +244,9 @@ impl Loader {
         let handlers = handlers
             .iter()
             .filter(|(group, _)| group == name)
-            .map(|(group, handler)| {
-                (
-                    handler.clone(),
-                    self.policy(&Scope::handler(group, handler)),
-                )
-            })
+            .map(|(group, handler)| (handler.clone(), self.policy(&Scope::handler(group, handler))))
             .collect();
-        GroupConfig {
-            settings,
-            policy,
-            handlers,
-        }
+        GroupConfig { settings, policy, handlers }
     }
 
     fn policy(&mut self, scope: &Scope) -> Policy {
@@ -358,18 +276,11 @@ impl Loader {
         let [floor, ceiling] = [low.value, high.value].map(duration::print);
         let finding = Finding::new(
             &low.source,
-            format!(
-                "{low_name} {floor}{whose} is longer than {high_name} {ceiling} ({})",
-                high.source
-            ),
+            format!("{low_name} {floor}{whose} is longer than {high_name} {ceiling} ({})", high.source),
         );
         let finding = finding.remedy(format!("set {high_name} to {floor} or more"));
         // Each handler of a group inherits the mistake of its group; it is told once.
-        if !self
-            .findings
-            .iter()
-            .any(|known| known.place == finding.place && known.remedy == finding.remedy)
-        {
+        if !self.findings.iter().any(|known| known.place == finding.place && known.remedy == finding.remedy) {
             self.findings.push(finding);
         }
     }
@@ -380,8 +291,7 @@ impl Loader {
         };
         for name in names.iter().filter(|name| !self.groups.contains(*name)) {
             let problem = format!("selects \"{name}\", no such group");
-            let finding =
-                Finding::new(&selection.source, problem).remedy(group_remedy(name, &self.groups));
+            let finding = Finding::new(&selection.source, problem).remedy(group_remedy(name, &self.groups));
             // A process that only publishes may share its environment with those that consume.
             if self.groups.is_empty() {
                 self.warnings.push(finding);

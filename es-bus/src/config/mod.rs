@@ -125,7 +125,8 @@ impl Config {
 fn no_url() -> Finding {
     Finding {
         place: "ES_BUS_URL".to_owned(),
-        problem: "no broker URL is set, and a release build does not fall back to memory, which loses events".to_owned(),
+        problem: "no broker URL is set, and a release build does not fall back to memory, which loses events"
+            .to_owned(),
         remedy: Some(
             "type\n\n      export ES_BUS_URL=amqp://user:password@host:5672/vhost\n\n  \
              or, where events may be lost, ES_BUS_URL=memory://"

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     duration::ByteSize,
-    model::policy::{OnUnknown, Ordering, Overflow, QueueKind},
+    model::{
+        Overflow, QueueKind,
+        policy::{OnUnknown, Ordering},
+    },
 };
 
 /// One row of the table.
@@ -43,11 +46,7 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
     // `exchange` stands at the bus and at groups: the row that allows more speaks for it.
     BusSettings::KEYS
         .iter()
-        .filter(|key| {
-            !GroupSettings::KEYS
-                .iter()
-                .any(|other| other.name == key.name)
-        })
+        .filter(|key| !GroupSettings::KEYS.iter().any(|other| other.name == key.name))
         .chain(GroupSettings::KEYS)
         .chain(Policy::KEYS)
 }

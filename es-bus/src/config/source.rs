@@ -115,10 +115,7 @@ impl Scope {
 
     /// The scope of a handler.
     pub fn handler(group: impl Into<String>, handler: impl Into<String>) -> Self {
-        Self::Handler {
-            group: group.into(),
-            handler: handler.into(),
-        }
+        Self::Handler { group: group.into(), handler: handler.into() }
     }
 
     /// Whether what is said about `self` holds for `other`.

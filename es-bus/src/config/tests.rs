@@ -3,18 +3,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::policy::QueueKind;
+use crate::model::QueueKind;
 
 /// A program with two groups and a handler each.
 fn program() -> ConfigBuilder {
     ConfigBuilder::new()
         .consumer_name("host-0badcafe")
         .group("order-projections", Attributes::at("src/orders.rs", 12))
-        .handler(
-            "order-projections",
-            "project",
-            Attributes::at("src/orders.rs", 20),
-        )
+        .handler("order-projections", "project", Attributes::at("src/orders.rs", 20))
         .handler("audit", "record", Attributes::at("src/audit.rs", 7))
 }
 
@@ -112,16 +108,8 @@ fn the_value_that_counts_is_forced_then_specific_then_late() {
 
     for (i, weak) in order.iter().enumerate() {
         for strong in &order[i + 1..] {
-            assert_eq!(
-                say_all(&[*weak, *strong]),
-                *strong as u32 + 1,
-                "{weak:?} {strong:?}"
-            );
-            assert_eq!(
-                say_all(&[*strong, *weak]),
-                *strong as u32 + 1,
-                "{strong:?} {weak:?}"
-            );
+            assert_eq!(say_all(&[*weak, *strong]), *strong as u32 + 1, "{weak:?} {strong:?}");
+            assert_eq!(say_all(&[*strong, *weak]), *strong as u32 + 1, "{strong:?} {weak:?}");
         }
     }
     assert_eq!(say_all(&order), HandlerForced as u32 + 1);
@@ -141,12 +129,7 @@ fn a_group_of_its_own_says_nothing_about_others() {
 #[test]
 fn each_key_is_decided_by_itself() {
     let config = ConfigBuilder::new()
-        .group(
-            "g",
-            Attributes::at("a.rs", 1)
-                .with("timeout", "10s")
-                .with("retries", 7),
-        )
+        .group("g", Attributes::at("a.rs", 1).with("timeout", "10s").with("retries", 7))
         .handler("g", "h", Attributes::at("a.rs", 2).with("retries", 1))
         .load()
         .unwrap();
@@ -154,13 +137,7 @@ fn each_key_is_decided_by_itself() {
     let policy = &config.groups["g"].handlers["h"];
     assert_eq!(*policy.retries, 1);
     assert_eq!(*policy.timeout, Duration::from_secs(10));
-    assert_eq!(
-        policy.timeout.source,
-        Source::Attribute {
-            file: "a.rs",
-            line: 1
-        }
-    );
+    assert_eq!(policy.timeout.source, Source::Attribute { file: "a.rs", line: 1 });
 }
 
 #[test]
@@ -196,15 +173,8 @@ fn the_effective_configuration_prints_values_with_their_sources() {
             on_unknown = "dead_letter"
             "#,
         )
-        .group(
-            "order-projections",
-            Attributes::at("src/orders.rs", 12).with("kind", QueueKind::Classic),
-        )
-        .handler(
-            "order-projections",
-            "slow",
-            Attributes::at("src/orders.rs", 30).with("timeout", "20m"),
-        )
+        .group("order-projections", Attributes::at("src/orders.rs", 12).with("kind", QueueKind::Classic))
+        .handler("order-projections", "slow", Attributes::at("src/orders.rs", 30).with("timeout", "20m"))
         .set_default(Scope::Bus, "exchange", "myapp.events")
         .force(Scope::group("audit"), "concurrency", 1)
         .load()
@@ -267,19 +237,13 @@ fn all_mistakes_are_reported_at_once() {
                 retries = 1
                 "#,
             )
-            .group(
-                "audit",
-                Attributes::at("src/audit.rs", 3).with("concurency", 5),
-            )
+            .group("audit", Attributes::at("src/audit.rs", 3).with("concurency", 5))
             .set_default(Scope::group("billing"), "prefetch", 5)
             .force(Scope::handler("audit", "record"), "prefetch", 5)
             .force(Scope::Bus, "max_message_size", "1000000"),
     );
 
-    assert!(
-        !report.contains("hunter2") && !report.contains("hun/"),
-        "{report}"
-    );
+    assert!(!report.contains("hunter2") && !report.contains("hun/"), "{report}");
     insta::assert_snapshot!(report);
 }
 
@@ -319,10 +283,7 @@ fn unknown_variables_are_warnings_with_the_nearest_name() {
 
 #[test]
 fn a_selection_means_nothing_to_a_program_without_groups() {
-    let config = ConfigBuilder::new()
-        .env([("RABBITMQ_CONSUMER_GROUP", "python")])
-        .load()
-        .unwrap();
+    let config = ConfigBuilder::new().env([("RABBITMQ_CONSUMER_GROUP", "python")]).load().unwrap();
 
     insta::assert_snapshot!(
         config.warnings[0],
@@ -351,27 +312,11 @@ fn an_alias_counts_until_the_own_name_is_set() {
     let alias = [("RABBITMQ_URL", "amqp://a:hunter2@old")];
 
     let alone = env(alias).load().unwrap();
-    let both = env(alias)
-        .env([("ES_BUS_URL", "amqp://a:hunter3@new")])
-        .load()
-        .unwrap();
-    let same = env(alias)
-        .env([("ES_BUS_URL", "amqp://a:hunter2@old")])
-        .load()
-        .unwrap();
+    let both = env(alias).env([("ES_BUS_URL", "amqp://a:hunter3@new")]).load().unwrap();
+    let same = env(alias).env([("ES_BUS_URL", "amqp://a:hunter2@old")]).load().unwrap();
 
-    assert_eq!(
-        alone.bus.url.source,
-        Source::Environment {
-            variable: "RABBITMQ_URL".into()
-        }
-    );
-    assert_eq!(
-        both.bus.url.source,
-        Source::Environment {
-            variable: "ES_BUS_URL".into()
-        }
-    );
+    assert_eq!(alone.bus.url.source, Source::Environment { variable: "RABBITMQ_URL".into() });
+    assert_eq!(both.bus.url.source, Source::Environment { variable: "ES_BUS_URL".into() });
     assert!(alone.warnings.is_empty() && same.warnings.is_empty());
     insta::assert_snapshot!(
         both.warnings[0],
@@ -401,10 +346,7 @@ fn the_aliases_of_the_seeds_are_read() {
 fn a_named_file_has_to_be_there() {
     let report = errors(env([("ES_BUS_CONFIG", "/no/such/es-bus.toml")]));
 
-    assert!(
-        report.contains("/no/such/es-bus.toml: cannot be read"),
-        "{report}"
-    );
+    assert!(report.contains("/no/such/es-bus.toml: cannot be read"), "{report}");
     assert!(report.contains("ES_BUS_CONFIG"), "{report}");
 }
 
@@ -413,26 +355,20 @@ fn the_environment_names_another_file_than_the_program() {
     let path = std::env::temp_dir().join(format!("es-bus-{}.toml", uuid::Uuid::new_v4()));
     std::fs::write(&path, "prefetch = 7").unwrap();
 
-    let config = program()
-        .file("/no/such/es-bus.toml")
-        .env([("ES_BUS_CONFIG", &path)])
-        .load()
-        .unwrap();
+    let config = program().file("/no/such/es-bus.toml").env([("ES_BUS_CONFIG", &path)]).load().unwrap();
     std::fs::remove_file(&path).unwrap();
 
     assert_eq!(*config.groups["audit"].settings.prefetch, 7);
-    assert_eq!(
-        config.groups["audit"].settings.prefetch.source,
-        Source::File { path }
-    );
+    assert_eq!(config.groups["audit"].settings.prefetch.source, Source::File { path });
 }
 
 #[test]
 fn a_file_that_is_no_toml_is_reported_without_its_text() {
-    let report = errors(program().file_text(
-        "es-bus.toml",
-        "heartbeat = \"5s\"\nurl = \"amqp://app:hunter2@localhost/\nexchange = 5",
-    ));
+    let report =
+        errors(program().file_text(
+            "es-bus.toml",
+            "heartbeat = \"5s\"\nurl = \"amqp://app:hunter2@localhost/\nexchange = 5",
+        ));
 
     assert!(!report.contains("hunter2"), "{report}");
     insta::assert_snapshot!(report);
@@ -441,12 +377,7 @@ fn a_file_that_is_no_toml_is_reported_without_its_text() {
 #[test]
 fn concurrency_is_lowered_to_the_prefetch_and_says_so_when_it_was_asked_for() {
     let quiet = env([("ES_BUS_PREFETCH", "5")]).load().unwrap();
-    let loud = env([
-        ("ES_BUS_GROUP__AUDIT__PREFETCH", "5"),
-        ("ES_BUS_CONCURRENCY", "32"),
-    ])
-    .load()
-    .unwrap();
+    let loud = env([("ES_BUS_GROUP__AUDIT__PREFETCH", "5"), ("ES_BUS_CONCURRENCY", "32")]).load().unwrap();
 
     assert_eq!(*quiet.groups["audit"].settings.concurrency, 5);
     assert!(quiet.warnings.is_empty());
@@ -466,10 +397,7 @@ fn a_floor_above_its_ceiling_is_refused_unless_it_is_built_in() {
         ("ES_BUS_RECONNECT_MAX", "1s"),
     ]));
 
-    assert_eq!(
-        *lowered.groups["audit"].policy.backoff_base,
-        Duration::from_millis(500)
-    );
+    assert_eq!(*lowered.groups["audit"].policy.backoff_base, Duration::from_millis(500));
     insta::assert_snapshot!(report, @r#"
     the configuration has 2 mistakes:
       ES_BUS_RECONNECT_MIN: reconnect_min 2s is longer than reconnect_max 1s (ES_BUS_RECONNECT_MAX); set reconnect_max to 2s or more
@@ -479,17 +407,11 @@ fn a_floor_above_its_ceiling_is_refused_unless_it_is_built_in() {
 
 #[test]
 fn the_consumer_name_is_the_host_and_eight_hexadecimal_digits() {
-    let config = ConfigBuilder::new()
-        .env([("HOSTNAME", "worker-1")])
-        .load()
-        .unwrap();
+    let config = ConfigBuilder::new().env([("HOSTNAME", "worker-1")]).load().unwrap();
 
     let (host, id) = config.bus.consumer_name.rsplit_once('-').unwrap();
     assert_eq!(host, "worker-1");
-    assert!(
-        id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        "{id}"
-    );
+    assert!(id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
 }
 
 #[test]

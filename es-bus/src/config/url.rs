@@ -156,9 +156,7 @@ impl fmt::Display for Host {
 #[non_exhaustive]
 pub enum UrlError {
     /// No `://` stands in it.
-    #[error(
-        "has no scheme that es-bus knows, write amqp://user:password@host:5672/vhost or memory://"
-    )]
+    #[error("has no scheme that es-bus knows, write amqp://user:password@host:5672/vhost or memory://")]
     NoScheme,
     /// The scheme is not one of ours.
     #[error("has the scheme \"{scheme}\", expected amqp, amqps or memory")]
@@ -216,10 +214,7 @@ pub enum UrlError {
 fn instead(parameter: Option<(&'static str, &'static str)>) -> String {
     match parameter {
         Some((name, setting)) => {
-            format!(
-                "drop {name} and set `{setting}` (ES_BUS_{})",
-                setting.to_uppercase()
-            )
+            format!("drop {name} and set `{setting}` (ES_BUS_{})", setting.to_uppercase())
         }
         None => "drop everything from the ? on".to_owned(),
     }
@@ -231,10 +226,7 @@ fn split_list(text: &str) -> Vec<&str> {
     let mut start = 0;
     for (at, _) in text.match_indices(',') {
         let next = text[at + 1..].trim_start();
-        if SCHEMES
-            .iter()
-            .any(|scheme| next.get(..scheme.len()) == Some(scheme))
-        {
+        if SCHEMES.iter().any(|scheme| next.get(..scheme.len()) == Some(scheme)) {
             urls.push(text[start..at].trim());
             start = at + 1;
         }
@@ -251,9 +243,7 @@ fn parse_one(text: &str) -> Result<BrokerUrl, UrlError> {
         "memory" if rest.is_empty() => return Ok(BrokerUrl::Memory),
         "memory" => return Err(UrlError::MemoryTakesNothing),
         other if is_scheme(other) => {
-            return Err(UrlError::UnknownScheme {
-                scheme: other.to_owned(),
-            });
+            return Err(UrlError::UnknownScheme { scheme: other.to_owned() });
         }
         _ => return Err(UrlError::NoScheme),
     };
@@ -275,18 +265,9 @@ fn parse_one(text: &str) -> Result<BrokerUrl, UrlError> {
     if user.is_empty() {
         return Err(UrlError::NoUser);
     }
-    let hosts = hosts
-        .split(',')
-        .map(|host| parse_host(host, tls))
-        .collect::<Result<_, _>>()?;
+    let hosts = hosts.split(',').map(|host| parse_host(host, tls)).collect::<Result<_, _>>()?;
     let virtual_host = parse_path(path)?;
-    Ok(BrokerUrl::Amqp(AmqpUrl {
-        tls,
-        user,
-        password,
-        hosts,
-        virtual_host,
-    }))
+    Ok(BrokerUrl::Amqp(AmqpUrl { tls, user, password, hosts, virtual_host }))
 }
 
 /// Whether it can be shown: a password in front of a `://` is not let out as a scheme.
@@ -298,16 +279,10 @@ fn parse_host(text: &str, tls: bool) -> Result<Host, UrlError> {
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or(UrlError::BadHost)?;
-            address
-                .parse::<std::net::Ipv6Addr>()
-                .map_err(|_no_address| UrlError::BadHost)?;
+            address.parse::<std::net::Ipv6Addr>().map_err(|_no_address| UrlError::BadHost)?;
             (
                 address,
-                if port.is_empty() {
-                    None
-                } else {
-                    Some(port.strip_prefix(':').ok_or(UrlError::BadHost)?)
-                },
+                if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or(UrlError::BadHost)?) },
             )
         }
         None => match text.split_once(':') {
@@ -323,16 +298,10 @@ fn parse_host(text: &str, tls: bool) -> Result<Host, UrlError> {
         None if tls => AMQPS_PORT,
         None => AMQP_PORT,
     };
-    if !name
-        .chars()
-        .all(|c| c.is_alphanumeric() || matches!(c, '-' | '.' | '_' | ':'))
-    {
+    if !name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '.' | '_' | ':')) {
         return Err(UrlError::BadHost);
     }
-    Ok(Host {
-        name: name.to_owned(),
-        port,
-    })
+    Ok(Host { name: name.to_owned(), port })
 }
 
 fn parse_port(text: &str) -> Result<u16, UrlError> {
@@ -352,14 +321,8 @@ fn parse_path(path: &str) -> Result<String, UrlError> {
     };
     if let Some(query) = query {
         let names = query.split('&').filter_map(|pair| pair.split('=').next());
-        let parameter = names
-            .filter_map(|name| {
-                QUERY_SETTINGS
-                    .iter()
-                    .find(|(known, _)| *known == name)
-                    .copied()
-            })
-            .next();
+        let parameter =
+            names.filter_map(|name| QUERY_SETTINGS.iter().find(|(known, _)| *known == name).copied()).next();
         return Err(UrlError::Query { parameter });
     }
     match path.strip_prefix('/') {
@@ -378,12 +341,8 @@ fn decode(text: &str) -> Result<String, UrlError> {
             decoded.push(byte);
             continue;
         }
-        let mut digit = || {
-            bytes
-                .next()
-                .and_then(|byte| char::from(byte).to_digit(16))
-                .ok_or(UrlError::Encoding)
-        };
+        let mut digit =
+            || bytes.next().and_then(|byte| char::from(byte).to_digit(16)).ok_or(UrlError::Encoding);
         let value = digit()? * 16 + digit()?;
         decoded.push(u8::try_from(value).expect("two hexadecimal digits fit a byte"));
     }
@@ -431,11 +390,8 @@ const KNOWN_SCHEMES: &[&str] = &[
 ];
 
 /// What other clients read from the query, and the setting that says it here.
-const QUERY_SETTINGS: &[(&str, &str)] = &[
-    ("heartbeat", "heartbeat"),
-    ("connection_timeout", "connect_timeout"),
-    ("frame_max", "frame_max"),
-];
+const QUERY_SETTINGS: &[(&str, &str)] =
+    &[("heartbeat", "heartbeat"), ("connection_timeout", "connect_timeout"), ("frame_max", "frame_max")];
 
 #[cfg(test)]
 mod tests {
@@ -455,31 +411,18 @@ mod tests {
         let cases = [
             ("amqp://localhost", "amqp://guest:***@localhost:5672/"),
             ("amqps://localhost/", "amqps://guest:***@localhost:5671/"),
-            (
-                "amqp://app:pw@host:1234/myapp",
-                "amqp://app:***@host:1234/myapp",
-            ),
+            ("amqp://app:pw@host:1234/myapp", "amqp://app:***@host:1234/myapp"),
             ("amqp://app:pw@host/%2F", "amqp://app:***@host:5672/"),
             ("amqp://app:pw@host/a%2Fb", "amqp://app:***@host:5672/a%2Fb"),
             ("amqp://a%40b:p%40w@host", "amqp://a%40b:***@host:5672/"),
             ("amqp://app:p@w@host", "amqp://app:***@host:5672/"),
-            (
-                "amqp://app:pw@one,two:5673/v",
-                "amqp://app:***@one:5672,two:5673/v",
-            ),
+            ("amqp://app:pw@one,two:5673/v", "amqp://app:***@one:5672,two:5673/v"),
             ("amqp://app:pw@[::1]:5673", "amqp://app:***@[::1]:5673/"),
-            (
-                "amqp://a:b@one/v, amqp://a:b@two:99/v",
-                "amqp://a:***@one:5672,two:99/v",
-            ),
+            ("amqp://a:b@one/v, amqp://a:b@two:99/v", "amqp://a:***@one:5672,two:99/v"),
             ("memory://", "memory://"),
         ];
         for (text, expected) in cases {
-            assert_eq!(
-                text.parse::<BrokerUrl>().unwrap().to_string(),
-                expected,
-                "{text}"
-            );
+            assert_eq!(text.parse::<BrokerUrl>().unwrap().to_string(), expected, "{text}");
         }
     }
 
@@ -530,10 +473,8 @@ mod tests {
             "amqp://a:hunter2@one,memory://",
         ];
 
-        let report: Vec<_> = urls
-            .iter()
-            .map(|url| format!("{url}\n    {}", url.parse::<BrokerUrl>().unwrap_err()))
-            .collect();
+        let report: Vec<_> =
+            urls.iter().map(|url| format!("{url}\n    {}", url.parse::<BrokerUrl>().unwrap_err())).collect();
 
         for line in report.iter().filter_map(|entry| entry.split('\n').nth(1)) {
             assert!(!line.contains("hunter2") && !line.contains("hun"), "{line}");

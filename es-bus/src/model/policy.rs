@@ -7,6 +7,8 @@
 
 use std::{fmt, str::FromStr};
 
+use super::{Overflow, QueueKind};
+
 /// A word that is not in its vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{found}\" is no {what}, expected one of {}", known.join(", "))]
@@ -20,19 +22,13 @@ pub struct UnknownWord {
     pub known: &'static [&'static str],
 }
 
-/// Ties an enum to its words, so that reading, printing and listing cannot part.
+/// Ties an enum to the words that a person may write for it, so that reading, printing and listing
+/// cannot part.
 macro_rules! vocabulary {
     ($name:ident, $what:literal, { $($variant:ident => $word:literal),+ $(,)? }) => {
         impl $name {
             /// Every word, in the order in which help texts list them.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
-
-            /// The word as it is written in files, variables and attributes.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word),+
-                }
-            }
         }
 
         impl FromStr for $name {
@@ -58,41 +54,17 @@ macro_rules! vocabulary {
     };
 }
 
-/// How the broker keeps a group's queue.
-///
-/// # RabbitMQ
-/// The queue argument `x-queue-type`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum QueueKind {
-    /// Replicated over the nodes of a cluster; survives the loss of a minority of them.
-    #[default]
-    Quorum,
-    /// On one node; what older peers declare.
-    Classic,
-}
-
 vocabulary!(QueueKind, "queue kind", { Quorum => "quorum", Classic => "classic" });
 
-/// What a queue at its limit does with the next message.
-///
-/// # RabbitMQ
-/// The queue argument `x-overflow`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Overflow {
-    /// Refuses the publish, so that the publisher knows.
-    #[default]
-    RejectPublish,
-    /// Drops the oldest message to make room.
-    DropHead,
-}
-
+// `reject-publish-dlx` is what es-bus itself may declare, not a choice.
 vocabulary!(Overflow, "overflow", {
     RejectPublish => "reject-publish",
     DropHead => "drop-head",
 });
 
 /// What a group does with an event that none of its handlers takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnUnknown {
     /// Acknowledges and counts it.
     Skip,
@@ -102,6 +74,18 @@ pub enum OnUnknown {
     DeadLetter,
 }
 
+impl OnUnknown {
+    /// The word as it is written in files, variables and attributes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Wait => "wait",
+            Self::DeadLetter => "dead_letter",
+        }
+    }
+}
+
 vocabulary!(OnUnknown, "way with unknown events", {
     Skip => "skip",
     Wait => "wait",
@@ -109,23 +93,31 @@ vocabulary!(OnUnknown, "way with unknown events", {
 });
 
 /// In which order a process handles the events of a group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ordering {
     /// The events of one aggregate stay in order, others run at once.
-    #[default]
     Aggregate,
     /// Whatever is ready runs.
     None,
+}
+
+impl Ordering {
+    /// The word as it is written in files, variables and attributes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aggregate => "aggregate",
+            Self::None => "none",
+        }
+    }
 }
 
 vocabulary!(Ordering, "ordering", { Aggregate => "aggregate", None => "none" });
 
 fn is_same_word(left: &str, right: &str) -> bool {
     left.len() == right.len()
-        && left
-            .bytes()
-            .zip(right.bytes())
-            .all(|(a, b)| a == b || (is_joint(a) && is_joint(b)))
+        && left.bytes().zip(right.bytes()).all(|(a, b)| a == b || (is_joint(a) && is_joint(b)))
 }
 
 fn is_joint(byte: u8) -> bool {
@@ -162,9 +154,6 @@ mod tests {
     fn an_unknown_word_lists_the_known_ones() {
         let error = "clasic".parse::<QueueKind>().unwrap_err();
 
-        assert_eq!(
-            error.to_string(),
-            r#""clasic" is no queue kind, expected one of quorum, classic"#
-        );
+        assert_eq!(error.to_string(), r#""clasic" is no queue kind, expected one of quorum, classic"#);
     }
 }
