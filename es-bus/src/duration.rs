@@ -98,6 +98,7 @@ fn remedy(proposal: Option<&'static str>, units: &'static str) -> String {
 /// ```
 ///
 /// # Errors
+///
 /// Each way in which the text is not such a list; the error says what to write.
 pub fn parse(text: &str) -> Result<Duration, Error> {
     let owned = || text.to_owned();
@@ -142,6 +143,7 @@ pub fn parse(text: &str) -> Result<Duration, Error> {
 }
 
 /// Prints a duration so that [`parse`] reads the same one back: `90 s` as `1m30s`, none as `0s`.
+#[must_use]
 pub fn print(duration: Duration) -> String {
     let mut rest = duration.as_nanos();
     let mut text = String::new();
@@ -165,11 +167,13 @@ pub struct ByteSize(u64);
 
 impl ByteSize {
     /// The size of that many bytes.
+    #[must_use]
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
     /// The number of bytes.
+    #[must_use]
     pub const fn bytes(self) -> u64 {
         self.0
     }

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Config,
     error::Error,
+    field::Text,
     loader::Loader,
     source::{Scope, Source},
 };
@@ -30,14 +31,15 @@ pub struct Attributes {
 
 impl Attributes {
     /// An attribute that says nothing yet, at `file!()` and `line!()`.
+    #[must_use]
     pub fn at(file: &'static str, line: u32) -> Self {
         Self { file, line, values: Vec::new() }
     }
 
     /// Says a value, in the text form of the setting.
     #[must_use]
-    pub fn with(mut self, key: &'static str, value: impl ToString) -> Self {
-        self.values.push((key, value.to_string()));
+    pub fn with(mut self, key: &'static str, value: impl Into<Text>) -> Self {
+        self.values.push((key, value.into().0));
         self
     }
 
@@ -87,12 +89,14 @@ pub(super) enum FileChoice {
 
 impl ConfigBuilder {
     /// Knows the built-in defaults only.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Reads the environment of the process, and `es-bus.toml` in the working directory if there
     /// is one.
+    #[must_use]
     pub fn from_process() -> Self {
         let builder = Self { file: FileChoice::Optional(DEFAULT_FILE.into()), ..Self::default() };
         builder.env(std::env::vars_os())
@@ -148,20 +152,20 @@ impl ConfigBuilder {
 
     /// Sets a default of the program: it beats attributes, and yields to file and environment.
     #[must_use]
-    pub fn set_default(self, scope: Scope, key: &str, value: impl ToString) -> Self {
-        self.say(scope, key, value.to_string(), Source::Builder)
+    pub fn set_default(self, scope: Scope, key: &str, value: impl Into<Text>) -> Self {
+        self.say(scope, key, value.into().0, Source::Builder)
     }
 
     /// Sets a value from the command line: it beats file and environment.
     #[must_use]
-    pub fn set_from_command_line(self, scope: Scope, key: &str, value: impl ToString) -> Self {
-        self.say(scope, key, value.to_string(), Source::CommandLine)
+    pub fn set_from_command_line(self, scope: Scope, key: &str, value: impl Into<Text>) -> Self {
+        self.say(scope, key, value.into().0, Source::CommandLine)
     }
 
     /// Sets a value that beats everything, what is more specific too.
     #[must_use]
-    pub fn force(self, scope: Scope, key: &str, value: impl ToString) -> Self {
-        self.say(scope, key, value.to_string(), Source::Forced)
+    pub fn force(self, scope: Scope, key: &str, value: impl Into<Text>) -> Self {
+        self.say(scope, key, value.into().0, Source::Forced)
     }
 
     /// Replaces the name of this process that is made of its host's name and eight random digits.
@@ -174,6 +178,7 @@ impl ConfigBuilder {
     /// Reads everything and tells which values count.
     ///
     /// # Errors
+    ///
     /// All mistakes at once: files that cannot be read, unknown keys in code or in the file, values
     /// that do not parse or are out of bounds, values that contradict each other. A value is
     /// checked also where another one counts. Unknown variables are no error, but

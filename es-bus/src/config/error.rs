@@ -61,6 +61,7 @@ impl Error {
     }
 
     /// What was found; never empty.
+    #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }

@@ -96,7 +96,11 @@ impl Field for OnUnknown {
 impl Field for Ordering {
     fn parse(text: &str) -> Result<Self, String> {
         if text == "strict" {
-            return Err("\"strict\" comes in a later version, until then write \"aggregate\" (an aggregate's events in order) or \"none\"".into());
+            return Err(concat!(
+                "\"strict\" comes in a later version, until then write \"aggregate\" ",
+                "(an aggregate's events in order) or \"none\""
+            )
+            .to_owned());
         }
         text.parse().map_err(|error: <Self as FromStr>::Err| error.to_string())
     }
@@ -203,6 +207,30 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
+/// A value on its way into the configuration: what a person would have written. Made of texts,
+/// numbers, durations, sizes and the words of [`policy`](crate::model::policy).
+pub struct Text(pub(super) String);
+
+impl From<Duration> for Text {
+    fn from(duration: Duration) -> Self {
+        Self(duration::print(duration))
+    }
+}
+
+macro_rules! texts {
+    ($($type:ty),+) => {$(
+        impl From<$type> for Text {
+            fn from(value: $type) -> Self {
+                Self(value.to_string())
+            }
+        }
+    )+};
+}
+
+texts!(
+    &str, &String, String, u16, u32, u64, i32, usize, f64, ByteSize, QueueKind, Overflow, OnUnknown, Ordering
+);
+
 /// Which groups this process consumes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupSelection {
@@ -214,6 +242,7 @@ pub enum GroupSelection {
 
 impl GroupSelection {
     /// Whether the group is selected.
+    #[must_use]
     pub fn includes(&self, group: &str) -> bool {
         match self {
             Self::All => true,

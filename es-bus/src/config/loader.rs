@@ -132,7 +132,7 @@ impl Loader {
                 Known::NotYet(what) => {
                     let finding = Finding::new(name, format!("es-bus does not read {what} yet"));
                     self.findings.push(
-                        finding.remedy("unset it; amqps:// trusts the certificates that the system trusts"),
+                        finding.remedy("unset it: amqps:// trusts the certificates that the system trusts"),
                     );
                 }
             }

@@ -57,7 +57,7 @@ mod tests;
 pub use self::{
     builder::{Attributes, ConfigBuilder},
     error::{Error, Finding},
-    field::GroupSelection,
+    field::{GroupSelection, Text},
     settings::{BusSettings, GroupSettings, Key, Policy, keys},
     source::{Level, Scope, Setting, Source},
     url::{AmqpUrl, BrokerUrl, Host, UrlError},
@@ -110,6 +110,7 @@ impl Config {
     /// is what counts; `debug` is `cfg!(debug_assertions)` but in tests.
     ///
     /// # Errors
+    ///
     /// No URL is set and this is no debug build: a service that runs on memory loses its events at
     /// the next restart. The error prints the line to type.
     pub fn broker(&self, debug: bool) -> Result<Broker, Error> {
@@ -125,7 +126,8 @@ impl Config {
 fn no_url() -> Finding {
     Finding {
         place: "ES_BUS_URL".to_owned(),
-        problem: "no broker URL is set, and a release build does not fall back to memory, which loses events"
+        problem: "no broker URL is set, and a release build does not fall back to memory, \
+                  which loses events"
             .to_owned(),
         remedy: Some(
             "type\n\n      export ES_BUS_URL=amqp://user:password@host:5672/vhost\n\n  \

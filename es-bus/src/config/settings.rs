@@ -36,6 +36,7 @@ pub struct Key {
 
 impl Key {
     /// The environment variable that sets it for the bus and for all groups.
+    #[must_use]
     pub fn variable(&self) -> String {
         format!("ES_BUS_{}", self.name.to_uppercase())
     }

@@ -78,6 +78,7 @@ impl<T> Setting<T> {
     }
 
     /// Whether nobody but es-bus said it.
+    #[must_use]
     pub fn is_built_in(&self) -> bool {
         self.source == Source::BuiltIn
     }
@@ -109,11 +110,13 @@ pub enum Scope {
 
 impl Scope {
     /// The scope of a group.
+    #[must_use]
     pub fn group(name: impl Into<String>) -> Self {
         Self::Group(name.into())
     }
 
     /// The scope of a handler.
+    #[must_use]
     pub fn handler(group: impl Into<String>, handler: impl Into<String>) -> Self {
         Self::Handler { group: group.into(), handler: handler.into() }
     }

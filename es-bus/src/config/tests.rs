@@ -177,6 +177,7 @@ fn the_effective_configuration_prints_values_with_their_sources() {
         .handler("order-projections", "slow", Attributes::at("src/orders.rs", 30).with("timeout", "20m"))
         .set_default(Scope::Bus, "exchange", "myapp.events")
         .force(Scope::group("audit"), "concurrency", 1)
+        .set_default(Scope::Bus, "publish_timeout", Duration::from_secs(90))
         .load()
         .unwrap();
 

@@ -65,27 +65,32 @@ pub struct AmqpUrl {
 
 impl AmqpUrl {
     /// Whether the connection is encrypted (`amqps://`).
+    #[must_use]
     pub fn is_tls(&self) -> bool {
         self.tls
     }
 
     /// The user name, decoded; `guest` when the URL names none.
+    #[must_use]
     pub fn user(&self) -> &str {
         &self.user
     }
 
     /// The password, decoded; `guest` when the URL names no user. It is for the login alone: do not
     /// print it.
+    #[must_use]
     pub fn expose_password(&self) -> &str {
         &self.password
     }
 
     /// The nodes to try, in the order in which they were written; never empty.
+    #[must_use]
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
     /// The virtual host, decoded; `/` when the URL names none.
+    #[must_use]
     pub fn virtual_host(&self) -> &str {
         &self.virtual_host
     }
@@ -131,11 +136,13 @@ pub struct Host {
 
 impl Host {
     /// The name or the address, an IPv6 one without its brackets.
+    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The port; 5672, or 5671 with TLS, when the URL names none.
+    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
