@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     event::Event,
-    message::Received,
+    message::{Origin, Received},
     metadata::Metadata,
     outcome::{BoxError, HandlerError, Outcome},
     wire,
@@ -58,19 +58,6 @@ pub struct DeliveryInfo {
     group: String,
     origin: Origin,
     metadata: OnceLock<Metadata>,
-}
-
-/// Where an event came from before retries, replays and dead-letter exchanges moved it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The exchange that it was first published to.
-    pub exchange: String,
-    /// The routing key that it was first published with.
-    pub routing_key: String,
-    /// The event type that it claims, when it claims one.
-    pub event_type: Option<String>,
-    /// Whether it was replayed from a dead-letter queue.
-    pub replayed: bool,
 }
 
 /// Which attempt a run is.

@@ -20,8 +20,16 @@ mod handler;
 pub mod registry;
 // Brokers.
 pub mod transport;
+// Work.
+mod clock;
+pub mod publish;
+pub mod telemetry;
+pub mod topology;
+pub mod worker;
 // Front doors.
 pub mod config;
+mod logging;
+mod shutdown;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -30,7 +38,7 @@ pub mod __private;
 pub use self::{
     event::Event,
     extract::{Delivered, Envelope, FromDelivery, Input, Need, RawEvent, State},
-    handler::{Attempt, BoxFuture, Call, DeliveryInfo, Invocation, Origin, TypeMap},
+    handler::{Attempt, BoxFuture, Call, DeliveryInfo, Invocation, TypeMap},
     metadata::Metadata,
     outcome::{BoxError, Failure, FailureKind, HandlerError, IntoOutcome, Outcome, Verdict},
     retry::RetryPolicy,

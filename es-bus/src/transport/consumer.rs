@@ -92,6 +92,12 @@ impl Delivery {
         Self { received, tag, settle }
     }
 
+    /// Its place in the order of the channel's deliveries.
+    #[must_use]
+    pub fn tag(&self) -> u64 {
+        self.tag
+    }
+
     /// Settles it; `false` when the channel that brought it is gone.
     pub fn settle(self, settlement: Settlement) -> bool {
         self.settle.settle(self.tag, settlement)
