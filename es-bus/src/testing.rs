@@ -9,12 +9,14 @@ use crate::{
     bus::{Bus, BusBuilder, Handle},
     clock::Clock,
     event::Event,
+    name::QueueName,
     publish::{Publish, Publisher},
     registry::Registry,
     telemetry::Counts,
-    transport::memory::Memory,
-    worker::{Fate, Observation},
+    transport::{Admin, memory::Memory},
 };
+
+pub use crate::worker::{Fate, Observation};
 
 /// A bus on the in-process broker, under a test's control.
 ///
@@ -72,7 +74,15 @@ impl TestBus {
             .clock(Clock::of_runtime())
             .observer(observer)
             .build()?;
+        let queues: Vec<QueueName> = bus.queues().cloned().collect();
         let handle = bus.start().await?;
+        let mut changes = broker.changes();
+        for queue in queues {
+            // An event that is published before its consumer is there would not count as due.
+            while broker.queue_status(&queue).await.is_ok_and(|status| status.is_some_and(|it| it.consumers == 0)) {
+                let _ = changes.changed().await;
+            }
+        }
         Ok(Self { handle, broker, outcomes: std::sync::Mutex::new(Outcomes { coming, seen: Vec::new() }) })
     }
 
@@ -105,14 +115,28 @@ impl TestBus {
     /// Waits until every event that is due has been handled. Time stands still meanwhile, but for
     /// handlers that sleep; what waits for a retry goes on waiting.
     pub async fn run_until_idle(&self) {
+        let mut changes = self.broker.changes();
+        loop {
+            let pending = self.broker.pending();
+            if pending.ready == 0 && pending.unsettled == 0 {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until nothing is left that will be handled: the clock runs through every retry.
+    pub async fn run_to_the_end(&self) {
         self.broker.idle().await;
     }
 
     /// Moves the clock, then waits until every event that came due has been handled.
     pub async fn advance(&self, by: Duration) {
-        self.broker.idle().await;
+        self.run_until_idle().await;
         tokio::time::advance(by).await;
-        self.broker.idle().await;
+        self.run_until_idle().await;
     }
 
     /// What became of every event so far, run by run.

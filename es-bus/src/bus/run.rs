@@ -63,6 +63,11 @@ impl Bus {
         &self.topology
     }
 
+    /// The queues that this process will consume.
+    pub fn queues(&self) -> impl Iterator<Item = &crate::name::QueueName> {
+        self.groups.iter().map(|group| &group.queue)
+    }
+
     /// What the program declares.
     #[must_use]
     pub fn registry(&self) -> &Registry {
