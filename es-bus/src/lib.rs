@@ -9,6 +9,7 @@ mod metadata;
 pub mod name;
 mod outcome;
 mod retry;
+mod suggest;
 pub mod topic;
 pub mod wire;
 // The topology as nouns.
@@ -19,16 +20,20 @@ mod handler;
 pub mod registry;
 // Brokers.
 pub mod transport;
+// Front doors.
+mod error;
 
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
 
 pub use self::{
+    error::{Error, Result},
     event::Event,
     extract::{Delivered, Envelope, FromDelivery, Input, Need, RawEvent, State},
     handler::{Attempt, BoxFuture, Call, DeliveryInfo, Invocation, Origin, TypeMap},
     metadata::Metadata,
     outcome::{BoxError, Failure, FailureKind, HandlerError, IntoOutcome, Outcome, Verdict},
+    registry::Registry,
     retry::RetryPolicy,
 };
