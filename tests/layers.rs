@@ -24,12 +24,14 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "retry",
             "outcome",
             "duration",
+            "suggest",
+            "event_set",
             "telemetry",
         ],
     ),
     (1, &["model"]),
-    (2, &["extract", "handler", "registry"]),
-    (3, &["transport"]),
+    (2, &["extract", "handler", "registry", "const_check", "blocking"]),
+    (3, &["transport", "clock"]),
     (4, &["topology", "publish", "worker"]),
     (5, &["config", "shutdown", "error", "testing", "bus", "logging"]),
 ];
@@ -52,7 +54,7 @@ const ONLY: [(&str, &[&str]); 6] = [
     ("inventory", &["registry", PRIVATE]),
     ("linkme", &["registry", PRIVATE]),
     ("tokio::signal", &["shutdown"]),
-    ("std::process::exit", &[]),
+    ("std::process::exit", &["shutdown"]),
 ];
 
 /// A crate that layers up to this one do without: time and chance reach them as arguments.
@@ -107,7 +109,7 @@ fn finds_every_kind_of_breach() {
         ("handler.rs", "inventory::collect!(Handler);", "`inventory` only in `registry`, `private`"),
         ("handler.rs", "#[linkme::distributed_slice] static A: [u8];", "`linkme` only in"),
         ("bus.rs", "use tokio::{select, signal::unix};", "`tokio::signal` only in `shutdown`"),
-        ("bus.rs", "fn f() { std::process::exit(1) }", "`std::process::exit` nowhere"),
+        ("bus.rs", "fn f() { std::process::exit(1) }", "`std::process::exit` only in"),
         ("model/queue.rs", "use tokio::time::Instant;", "no `tokio` up to layer 1"),
         ("bus.rs", "fn f() { println!(\"on\"); }", "no `println!`"),
         ("bus.rs", "fn f() { matches!({ std::eprintln!() }, ()) }", "no `eprintln!`"),
