@@ -20,6 +20,8 @@ use crate::{
     wire,
 };
 
+pub use crate::wire::Origin;
+
 /// A future on the heap.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -58,19 +60,6 @@ pub struct DeliveryInfo {
     group: String,
     origin: Origin,
     metadata: OnceLock<Metadata>,
-}
-
-/// Where an event came from before retries, replays and dead-letter exchanges moved it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The exchange that it was first published to.
-    pub exchange: String,
-    /// The routing key that it was first published with.
-    pub routing_key: String,
-    /// The event type that it claims, when it claims one.
-    pub event_type: Option<String>,
-    /// Whether it was replayed from a dead-letter queue.
-    pub replayed: bool,
 }
 
 /// Which attempt a run is.
