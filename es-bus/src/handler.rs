@@ -14,11 +14,13 @@ use std::{
 
 use crate::{
     event::Event,
-    message::{Origin, Received},
+    message::Received,
     metadata::Metadata,
     outcome::{BoxError, HandlerError, Outcome},
     wire,
 };
+
+pub use crate::wire::Origin;
 
 /// A future on the heap.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
