@@ -10,7 +10,7 @@ mod report;
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    outcome::BoxError,
+    config,
     registry::Finding,
     transport::{ConsumeError, DeclareError, PublishError, TransportError},
 };
@@ -38,12 +38,10 @@ pub enum Error {
     /// What the program declares cannot work. Nothing was sent to a broker.
     #[error("{}", report::summary(.0))]
     Registry(Vec<Finding>),
-    /// The configuration is not valid. Nothing was sent to a broker.
-    #[error(transparent)]
-    Config(BoxError),
-    /// No broker is named, in a release build.
-    #[error("no broker is configured: set ES_BUS_URL, or ask for the in-process broker with memory://")]
-    NoUrl,
+    /// The configuration is not valid, or, in a release build, names no broker. Nothing was sent to
+    /// one.
+    #[error("{}", report::summary(.0.findings()))]
+    Config(#[from] config::Error),
     /// The broker has something else under a declared name, or refused a declaration.
     #[error("{}", report::summary(.0))]
     Topology(Vec<DeclareError>),

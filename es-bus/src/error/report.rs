@@ -7,11 +7,12 @@ use crate::{registry::Report, transport::DeclareError};
 
 /// All of it when it is one thing, else the first and how many follow.
 pub(super) fn summary<T: fmt::Display>(all: &[T]) -> String {
+    let line = |text: &T| text.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     match all {
         [] => "nothing was found".to_owned(),
-        [one] => one.to_string(),
+        [one] => line(one),
         [first, rest @ ..] => {
-            format!("{first} (and {} more; the report, `{{:?}}`, has them all)", rest.len())
+            format!("{} (and {} more; the report, `{{:?}}`, has them all)", line(first), rest.len())
         }
     }
 }
@@ -21,11 +22,11 @@ pub(super) fn write(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match error {
         Error::Registry(findings) => f.write_str(Report(findings).to_string().trim_end()),
         Error::Topology(errors) => topology(errors, f),
-        Error::NoUrl => f.write_str(NO_URL),
+        Error::Config(error) => f.write_str(error.to_string().trim_end()),
         Error::ShutdownTimedOut { .. } => {
             write!(f, "{error}\n\n     help: {}", remedy::SHUTDOWN)
         }
-        Error::GroupStopped { .. } | Error::Publish(_) | Error::Transport(_) | Error::Config(_) => {
+        Error::GroupStopped { .. } | Error::Publish(_) | Error::Transport(_) => {
             write!(f, "{error}")?;
             let mut cause = error.source();
             while let Some(error) = cause {
@@ -36,13 +37,6 @@ pub(super) fn write(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
     }
 }
-
-const NO_URL: &str = "no broker is configured\n\n  \
-    A release build does not fall back to the in-process broker, which keeps events in memory only.\n  \
-    Name a broker:\n\n    \
-    export ES_BUS_URL=amqp://guest:guest@localhost:5672\n\n  \
-    or ask for the in-process one:\n\n    \
-    export ES_BUS_URL=memory://";
 
 /// One entry per exchange or queue, one row per setting that differs.
 fn topology(errors: &[DeclareError], f: &mut fmt::Formatter<'_>) -> fmt::Result {
