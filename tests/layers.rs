@@ -22,7 +22,6 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "wire",
             "route",
             "retry",
-            "outcome",
             "duration",
             "suggest",
             "event_set",
@@ -30,7 +29,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
         ],
     ),
     (1, &["model"]),
-    (2, &["extract", "handler", "registry", "const_check", "blocking"]),
+    (2, &["outcome", "extract", "handler", "registry", "const_check", "blocking"]),
     (3, &["transport", "clock"]),
     (4, &["topology", "publish", "worker"]),
     (5, &["config", "shutdown", "error", "testing", "bus", "logging"]),
@@ -38,14 +37,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
 
 /// What generated code calls. No room names it, and it names these layers at most.
 const PRIVATE: &str = "private";
-const PRIVATE_USES: u8 = 2;
-
-/// One room may name one other against the layers, for this reason.
-const EXCEPTIONS: [(&str, &str, &str); 1] = [(
-    "outcome",
-    "registry",
-    "the verdict of a derived `Failure` is looked up by type, behind a `Box<dyn Error>`",
-)];
+const PRIVATE_USES: u8 = 5;
 
 /// A path, and the only modules that may name it; with none, nobody may.
 const ONLY: [(&str, &[&str]); 6] = [
@@ -68,17 +60,6 @@ fn rooms_name_only_rooms_of_their_own_layer_or_lower() {
     let breaches = check(&library());
 
     assert!(breaches.is_empty(), "\n\n{}\n", breaches.join("\n"));
-}
-
-#[test]
-fn every_exception_is_still_needed() {
-    for (room, named, _) in EXCEPTIONS {
-        let needed = library().iter().any(|(file, source)| {
-            module_of(file).first().is_some_and(|first| first == room)
-                && source.contains(&format!("{named}::"))
-        });
-        assert!(needed, "`{room}` no longer names `{named}`: remove it from EXCEPTIONS");
-    }
 }
 
 #[test]
@@ -235,8 +216,7 @@ fn inside(room: &str, first: &str, macros: &BTreeMap<String, String>) -> Option<
     };
     let (own, other) = (rank(room)?, rank(named)?);
     let highest = if room == PRIVATE { PRIVATE_USES } else { own };
-    let excepted = EXCEPTIONS.iter().any(|(from, to, _)| (*from, *to) == (room, named));
-    (room != named && other > highest && !excepted).then(|| {
+    (room != named && other > highest).then(|| {
         format!("`{room}` (layer {own}) names `{named}` (layer {other}), and may go up to layer {highest}")
     })
 }

@@ -41,7 +41,7 @@ pub enum Error {
     Registry(Vec<Finding>),
     /// The configuration is not valid, or names no broker in a release build. Nothing was sent to a
     /// broker.
-    #[error(transparent)]
+    #[error("{}", report::summary(.0.findings()))]
     Config(#[from] config::Error),
     /// What the program declares cannot stand on one broker. Nothing was sent to it.
     #[error("{}", report::summary(.0))]

@@ -26,32 +26,44 @@ pub(crate) fn nearest_pattern<'a>(pattern: &str, keys: impl IntoIterator<Item = 
         .map(|(_, words)| words.join("."));
     // No word is wrong: then perhaps their number is.
     let reaches = |pattern: &String| keys.iter().any(|key| topic::matches(pattern, key));
-    corrected
-        .or_else(|| Some(format!("{pattern}.*")).filter(reaches))
-        .or_else(|| Some(format!("{pattern}.#")).filter(reaches))
-        .or_else(|| pattern.strip_suffix(".*").map(|stem| format!("{stem}.#")).filter(reaches))
+    let longer = match pattern.strip_suffix('*') {
+        Some(stem) => vec![format!("{stem}#")],
+        None => vec![format!("{pattern}.*"), format!("{pattern}.#")],
+    };
+    corrected.or_else(|| longer.into_iter().find(reaches))
 }
 
+/// A pattern that matches, word by word, after so many slips.
+type Aligned<'a> = (usize, Vec<&'a str>);
+
 /// The cheapest way to make the pattern match the key by changing words, and what it costs.
-fn align<'a>(pattern: &[&'a str], key: &[&'a str]) -> Option<(usize, Vec<&'a str>)> {
-    let Some((word, rest)) = pattern.split_first() else {
-        return key.is_empty().then(|| (0, Vec::new()));
-    };
-    let put = |word: &'a str, cost: usize, (sum, tail): (usize, Vec<&'a str>)| {
-        (cost + sum, [&[word], tail.as_slice()].concat())
-    };
-    if *word == "#" {
-        return (0..=key.len())
-            .filter_map(|taken| align(rest, &key[taken..]))
-            .min()
-            .map(|tail| put(word, 0, tail));
+fn align<'a>(pattern: &[&'a str], key: &[&'a str]) -> Option<Aligned<'a>> {
+    // `row[j]` aligns what is left of the pattern with `key[j..]`; a row per word, from the last.
+    let mut row: Vec<Option<Aligned<'a>>> = vec![None; key.len() + 1];
+    row[key.len()] = Some((0, Vec::new()));
+    for word in pattern.iter().rev() {
+        let mut next = vec![None; key.len() + 1];
+        for j in (0..=key.len()).rev() {
+            next[j] = if *word == "#" {
+                // Takes nothing, or one word more than it takes of the rest.
+                let more = next.get(j + 1).cloned().flatten();
+                row[j].as_ref().map(|rest| before(word, 0, rest)).into_iter().chain(more).min()
+            } else {
+                let head = key.get(j).copied();
+                head.and_then(|head| match *word {
+                    "*" => Some((*word, 0)),
+                    word => Some((head, slips(word, head).or_else(|| part_of(word, head))?)),
+                })
+                .and_then(|(word, cost)| row[j + 1].as_ref().map(|rest| before(word, cost, rest)))
+            };
+        }
+        row = next;
     }
-    let (head, tail) = key.split_first()?;
-    if *word == "*" {
-        return align(rest, tail).map(|tail| put(word, 0, tail));
-    }
-    let cost = slips(word, head).or_else(|| part_of(word, head))?;
-    align(rest, tail).map(|tail| put(head, cost, tail))
+    row.swap_remove(0)
+}
+
+fn before<'a>(word: &'a str, cost: usize, (sum, rest): &Aligned<'a>) -> Aligned<'a> {
+    (cost + sum, [&[word], rest.as_slice()].concat())
 }
 
 /// How many slips lie between two words; `None` when there are too many for a mistyped one.
@@ -110,10 +122,17 @@ mod tests {
             ("auth", Some("auth.#")),
             ("auth.*", Some("auth.#")),
             ("Payment.*", None),
-            ("*", None),
+            ("*", Some("#")),
         ] {
             assert_eq!(nearest_pattern(pattern, keys).as_deref(), expected, "{pattern:?}");
         }
+    }
+
+    #[test]
+    fn many_wildcards_take_no_longer_than_many_words() {
+        let pattern = ["#.a"; 64].join(".");
+        let key = ["b"; 128].join(".");
+        assert_eq!(nearest_pattern(&pattern, [key.as_str()]).map(|found| found.len()), Some(pattern.len()));
     }
 
     #[test]

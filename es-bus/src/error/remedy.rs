@@ -1,6 +1,6 @@
 //! What to do about a declaration that a broker did not accept.
 
-use super::report::{Subject, field};
+use super::report::{field, subject};
 use crate::transport::DeclareError;
 
 pub(super) const SHUTDOWN: &str = "events that were in hand are delivered again, so a handler may see them twice; raise \
@@ -9,7 +9,7 @@ pub(super) const SHUTDOWN: &str = "events that were in hand are delivered again,
 /// Every way out, the gentlest first. All errors are about one exchange or queue.
 pub(super) fn of(errors: &[&DeclareError]) -> Vec<String> {
     let Some(first) = errors.first() else { return Vec::new() };
-    let Subject { what, name, .. } = Subject::of(first);
+    let (what, name) = subject(first);
     match first {
         DeclareError::Mismatch { what: "exchange", .. } => exchange(name),
         DeclareError::Mismatch { .. } => queue(name, errors),
@@ -45,25 +45,26 @@ fn exchange(name: &str) -> Vec<String> {
 
 fn queue(name: &str, errors: &[&DeclareError]) -> Vec<String> {
     let mut ways = Vec::new();
+    let settings: Option<Vec<String>> = errors.iter().map(|error| kept(error, name)).collect();
+    if let Some(settings) = settings {
+        ways.push(format!("keep what the broker has: `#[group({})]`", settings.join(", ")));
+    }
     if is_work_queue(name) && errors.iter().all(|error| is_eventsource(error)) {
         ways.push(
-            "eventsource-py declares its queues this way; if its workers share this queue, keep their group and \
-             name another one here: sharing needs `compat = \"eventsource\"`, which comes with a later release"
+            "eventsource-py declares its queues this way; if its workers share this queue, leave it to them and \
+             name another group here: sharing one needs `compat = \"eventsource\"`, which comes with a later \
+             release"
                 .to_owned(),
         );
-    } else {
-        let keep: Option<Vec<String>> = errors.iter().map(|error| kept(error, name)).collect();
-        match keep {
-            Some(settings) if !settings.is_empty() => {
-                ways.push(format!("keep what the broker has: `#[group({})]`", settings.join(", ")));
-            }
-            _ => {}
-        }
     }
-    ways.push("give the group another name, and with it new queues; the old one keeps its bindings and fills until it is deleted".to_owned());
+    ways.push(
+        "give the group another name, and with it new queues; the old ones stay bound, and fill, until they are \
+         deleted"
+            .to_owned(),
+    );
     ways.push(format!(
-        "or delete the queue while it is empty, and start again: `rabbitmqctl delete_queue {name} --if-empty \
-         --if-unused`; what is published meanwhile is not delivered to it"
+        "or delete the queue once it is empty (`rabbitmqctl list_queues name messages consumers`, then \
+         `rabbitmqctl delete_queue {name}`), and start again; what is published meanwhile is not delivered to it"
     ));
     ways
 }

@@ -1,17 +1,18 @@
 //! The two ways in which an error is read: as a line, and as a report.
 
-use std::{collections::BTreeMap, error::Error as _, fmt};
+use std::{error::Error as _, fmt};
 
 use super::{Error, remedy};
 use crate::{registry::Report, transport::DeclareError};
 
 /// All of it when it is one thing, else the first and how many follow.
 pub(super) fn summary<T: fmt::Display>(all: &[T]) -> String {
+    let line = |text: &T| text.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     match all {
         [] => "nothing was found".to_owned(),
-        [one] => one.to_string(),
+        [one] => line(one),
         [first, rest @ ..] => {
-            format!("{first} (and {} more; the report, `{{:?}}`, has them all)", rest.len())
+            format!("{} (and {} more; the report, `{{:?}}`, has them all)", line(first), rest.len())
         }
     }
 }
@@ -27,13 +28,13 @@ pub(super) fn write(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             }
             Ok(())
         }
+        Error::Config(error) => f.write_str(error.to_string().trim_end()),
         Error::ShutdownTimedOut { .. } => {
             write!(f, "{error}\n\n     help: {}", remedy::SHUTDOWN)
         }
         Error::GroupStopped { .. }
         | Error::Publish(_)
         | Error::Transport(_)
-        | Error::Config(_)
         | Error::NoAmqp(_)
         | Error::Closed
         | Error::Internal(_) => {
@@ -51,17 +52,15 @@ pub(super) fn write(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// One entry per exchange or queue, one row per setting that differs.
 fn topology(errors: &[DeclareError], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut things: Vec<(String, Vec<&DeclareError>)> = Vec::new();
-    let mut places: BTreeMap<(u8, &str, &str), usize> = BTreeMap::new();
     for error in errors {
-        let subject = Subject::of(error);
-        let at = *places.entry((subject.rank, subject.what, subject.name)).or_insert_with(|| {
-            things.push((subject.headline(), Vec::new()));
-            things.len() - 1
-        });
-        things[at].1.push(error);
+        let headline = headline(error);
+        match things.iter_mut().find(|(there, _)| *there == headline) {
+            Some((_, errors)) => errors.push(error),
+            None => things.push((headline, vec![error])),
+        }
     }
     match things.len() {
-        1 => f.write_str("the broker did not accept a declaration; what it has was left as it is:\n")?,
+        1 => writeln!(f, "the broker did not accept a declaration; what it has was left as it is:")?,
         count => {
             write!(f, "the broker did not accept {count} declarations; what it has was left as it is:\n")?
         }
@@ -117,30 +116,22 @@ fn reason(error: &DeclareError) -> &str {
     }
 }
 
-/// What a declaration was about, and how it failed.
-pub(super) struct Subject<'a> {
-    rank: u8,
-    pub(super) what: &'static str,
-    pub(super) name: &'a str,
+fn headline(error: &DeclareError) -> String {
+    let (what, name) = subject(error);
+    match error {
+        DeclareError::Mismatch { .. } => format!("{what} {name:?} exists with other settings"),
+        DeclareError::Forbidden { .. } => format!("{what} {name:?}: no permission"),
+        DeclareError::Refused { .. } => format!("{what} {name:?} cannot be declared"),
+        DeclareError::Interrupted { .. } => format!("{what} {name:?}: the connection was lost"),
+    }
 }
 
-impl<'a> Subject<'a> {
-    pub(super) fn of(error: &'a DeclareError) -> Self {
-        match error {
-            DeclareError::Mismatch { what, name, .. } => Self { rank: 0, what, name },
-            DeclareError::Forbidden { what, name, .. } => Self { rank: 1, what, name },
-            DeclareError::Refused { what, name, .. } => Self { rank: 2, what, name },
-            DeclareError::Interrupted { what, name, .. } => Self { rank: 3, what, name },
-        }
-    }
-
-    fn headline(&self) -> String {
-        let Self { what, name, .. } = self;
-        match self.rank {
-            0 => format!("{what} {name:?} exists with other settings"),
-            1 => format!("{what} {name:?}: no permission"),
-            2 => format!("{what} {name:?} cannot be declared"),
-            _ => format!("{what} {name:?}: the connection was lost"),
-        }
+/// What a declaration was about: `queue`, and its name.
+pub(super) fn subject(error: &DeclareError) -> (&'static str, &str) {
+    match error {
+        DeclareError::Mismatch { what, name, .. }
+        | DeclareError::Forbidden { what, name, .. }
+        | DeclareError::Refused { what, name, .. }
+        | DeclareError::Interrupted { what, name, .. } => (what, name),
     }
 }

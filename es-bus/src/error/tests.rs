@@ -86,10 +86,13 @@ fn prints_the_causes_of_what_stopped_a_program() {
         address: "amqp://orders@broker:5672".to_owned(),
         reason: "ACCESS_REFUSED".to_owned(),
     });
-    let config = Error::Config("prefetch (es-bus.toml): must be from 1 to 65535".into());
+    let of_file = |text: &str| config::ConfigBuilder::new().file_text("es-bus.toml", text).load();
+    let config = Error::from(of_file("prefech = 10\nheartbeat = \"no\"").expect_err("two mistakes"));
+    let unset = of_file("").expect("nothing is wrong with nothing").broker(false);
+    let no_url = Error::from(unset.expect_err("no broker is named"));
     let late = Error::ShutdownTimedOut { timeout: Duration::from_secs(30), given_back: 17 };
 
-    let all = [stopped, publish, login, config, late, Error::NoUrl];
+    let all = [stopped, publish, login, config, no_url, late];
     let printed: Vec<_> = all.iter().map(|error| format!("{error}\n---\nError: {error:?}\n")).collect();
     insta::assert_snapshot!(printed.join("\n==========\n"));
 }

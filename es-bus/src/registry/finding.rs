@@ -97,7 +97,9 @@ impl fmt::Display for Finding {
                 write!(f, "{} {place}", if i == 0 { ":" } else { "," })?;
             }
         }
-        write!(f, "; {}", self.help)
+        // A message that asks "did you mean" has its stop already.
+        let stop = if self.message.ends_with('?') && self.places.len() < 2 { "" } else { ";" };
+        write!(f, "{stop} {}", self.help)
     }
 }
 

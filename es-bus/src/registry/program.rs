@@ -31,7 +31,7 @@ pub struct Registry {
     events: Vec<&'static EventDef>,
     groups: Vec<&'static GroupDef>,
     handlers: Vec<&'static HandlerDef>,
-    collected: bool,
+    pub(super) collected: bool,
 }
 
 impl Registry {
