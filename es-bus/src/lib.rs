@@ -4,6 +4,7 @@
 
 // Words: what a message is.
 pub mod event;
+mod event_set;
 pub mod message;
 mod metadata;
 pub mod name;
@@ -14,6 +15,9 @@ pub mod wire;
 // The topology as nouns.
 pub mod model;
 // What the program declares.
+mod blocking;
+mod check_macro;
+mod const_check;
 mod extract;
 mod handler;
 pub mod registry;
@@ -25,6 +29,7 @@ pub mod transport;
 pub mod __private;
 
 pub use self::{
+    blocking::abandoned_threads,
     event::Event,
     extract::{Delivered, Envelope, FromDelivery, Input, Need, RawEvent, State},
     handler::{Attempt, BoxFuture, Call, DeliveryInfo, Invocation, Origin, TypeMap},
@@ -32,3 +37,8 @@ pub use self::{
     outcome::{BoxError, Failure, FailureKind, HandlerError, IntoOutcome, Outcome, Verdict},
     retry::RetryPolicy,
 };
+
+/// The attributes; each page shows every key with an example.
+#[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+pub use es_bus_macros::{Failure, event, group, handler};
