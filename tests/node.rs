@@ -177,10 +177,26 @@ impl Node {
             boots: 0,
             vhosts: AtomicU32::new(0),
         };
-        let epmd = ["epmd", "-address", "127.0.0.1", "-port", &node.ports.epmd().to_string()];
-        node.epmd = Some(node.spawn_member("epmd", &epmd, &node.dir.join("epmd.log"))?);
+        node.start_epmd()?;
         node.boot()?;
         Ok(node)
+    }
+
+    /// Starts epmd and waits until it listens: a server that finds none starts one of its own, of
+    /// which the janitor would not know.
+    fn start_epmd(&mut self) -> Result<(), String> {
+        let log = self.dir.join("epmd.log");
+        let port = self.ports.epmd();
+        let command = ["epmd", "-address", "127.0.0.1", "-port", &port.to_string()];
+        let epmd = self.epmd.insert(self.spawn_member("epmd", &command, &log)?);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if let Ok(Some(status)) = epmd.try_wait() {
+                let log = fs::read_to_string(log).unwrap_or_default();
+                return Err(format!("epmd, a part of Erlang, ended with {status}: {log}"));
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
     }
 
     /// Starts the server and waits until it serves.

@@ -19,10 +19,7 @@ use super::{
     names,
     time::isoformat,
 };
-use crate::{
-    message::{Headers, Message, Received, Text, Value},
-    outcome::HandlerError,
-};
+use crate::message::{Headers, Message, Received, Text, Value};
 
 /// The longest error text that a header carries, in bytes. Headers have to fit one frame, or the
 /// broker closes the whole connection.
@@ -38,16 +35,6 @@ pub struct FailureInfo<'a> {
     pub error_type: &'a str,
     /// The error's text; cut to 4 KiB when it is written.
     pub text: Cow<'a, str>,
-}
-
-impl<'a> From<&'a HandlerError> for FailureInfo<'a> {
-    fn from(error: &'a HandlerError) -> Self {
-        Self {
-            reason: error.kind().as_str(),
-            error_type: error.type_name(),
-            text: Cow::Owned(error.to_string()),
-        }
-    }
 }
 
 /// What every copy of a delivery is made of.
