@@ -5,7 +5,6 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 
 use crate::{
     message::{Headers, Message, Received, Value},
-    outcome::{FailureKind, HandlerError},
     wire::{
         FailureInfo, HandlerAttempt, Source, attempts, check_sizes, drop_foreign, fit, header_frame_len,
         names, origin,
@@ -179,9 +178,9 @@ fn a_thousand_retries_are_as_large_as_two() {
 #[test]
 fn a_dead_letter_tells_its_story_and_no_directions() {
     let back = redelivered(retry(&received(captured(PUBLISHED)), &[handler("project", 1)], NOW));
-    let error = HandlerError::of_kind(FailureKind::Panic, "index out of bounds");
+    let failure = FailureInfo { reason: "panic", error_type: "Panic", text: "index out of bounds".into() };
 
-    let dead = dead_letter(&back, &FailureInfo::from(&error));
+    let dead = dead_letter(&back, &failure);
 
     for (name, value) in [
         ("x-dlq-reason", Value::from("index out of bounds")),
