@@ -54,7 +54,7 @@ pub(crate) async fn two_consumers_share(fixture: &Fixture) {
     assert_eq!(bodies, ["a", "b", "c"]);
 }
 
-pub(crate) async fn a_requeued_message_comes_back_first_and_redelivered(fixture: &Fixture) {
+pub(crate) async fn a_requeued_message_comes_back_redelivered(fixture: &Fixture) {
     let queue = fixture.plain("orders").await;
     fixture.send(&queue, &["a", "b", "c"]).await;
     let mut consumer = fixture.consume(&queue, 1).await;
@@ -63,11 +63,18 @@ pub(crate) async fn a_requeued_message_comes_back_first_and_redelivered(fixture:
     assert!(!first.received.redelivered);
     assert!(first.settle(Settlement::Requeue));
 
-    let again = next(&mut consumer).await;
-    assert_eq!((body(&again).as_str(), again.received.redelivered), ("a", true));
-    assert!(again.settle(Settlement::Ack));
-    let other = next(&mut consumer).await;
-    assert_eq!((body(&other).as_str(), other.received.redelivered), ("b", false));
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let delivery = next(&mut consumer).await;
+        seen.push((body(&delivery), delivery.received.redelivered));
+        assert!(delivery.settle(Settlement::Ack));
+    }
+    if fixture.kind == QueueKind::Quorum {
+        // A quorum queue writes it to its log again, and others may go first meanwhile.
+        seen.sort();
+    }
+    let expected = [("a", true), ("b", false), ("c", false)];
+    assert_eq!(seen, expected.map(|(body, redelivered)| (body.to_owned(), redelivered)));
 }
 
 pub(crate) async fn close_gives_back_in_order(fixture: &Fixture) {
@@ -113,7 +120,7 @@ pub(crate) async fn cancel_ends_the_stream_and_leaves_the_rest(fixture: &Fixture
     consumer.close().await;
 
     fixture.wait_for_messages(&queue, 2).await;
-    assert_eq!(fixture.status(&queue).await.expect("it is there").consumers, 0);
+    fixture.wait_for_consumers(&queue, 0).await;
     assert_eq!(fixture.contents(&queue).await, ["c", "d"]);
 }
 

@@ -172,10 +172,10 @@ pub(crate) async fn status_counts_ready_messages_and_consumers(fixture: &Fixture
     let queue = fixture.plain("orders").await;
     fixture.send(&queue, &["a", "b"]).await;
     fixture.wait_for_messages(&queue, 2).await;
-    assert_eq!(fixture.status(&queue).await.expect("it is there").consumers, 0);
+    fixture.wait_for_consumers(&queue, 0).await;
 
     let mut consumer = fixture.consume(&queue, 1).await;
-    assert_eq!(fixture.status(&queue).await.expect("it is there").consumers, 1);
+    fixture.wait_for_consumers(&queue, 1).await;
     assert_eq!(take(&mut consumer).await, "a");
 }
 

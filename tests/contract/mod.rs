@@ -46,7 +46,7 @@ macro_rules! contract {
                 is_bounded_by_the_prefetch,
                 an_ack_makes_room_for_the_next,
                 two_consumers_share,
-                a_requeued_message_comes_back_first_and_redelivered,
+                a_requeued_message_comes_back_redelivered,
                 close_gives_back_in_order,
                 a_settlement_after_close_says_so,
                 cancel_ends_the_stream_and_leaves_the_rest,
@@ -298,17 +298,32 @@ impl Fixture {
 
     /// Waits until so many messages are ready in a queue.
     pub(crate) async fn wait_for_messages(&self, queue: &QueueName, count: u64) {
+        self.wait_for_status(queue, "messages", count, |status| status.messages).await;
+    }
+
+    /// Waits until a queue has so many consumers; quorum queues count late.
+    pub(crate) async fn wait_for_consumers(&self, queue: &QueueName, count: u64) {
+        self.wait_for_status(queue, "consumers", count, |status| status.consumers).await;
+    }
+
+    async fn wait_for_status(
+        &self,
+        queue: &QueueName,
+        what: &str,
+        expected: u64,
+        count: impl Fn(QueueStatus) -> u64,
+    ) {
         let mut last = None;
-        let settled = timeout(PATIENCE, async {
+        let reached = timeout(PATIENCE, async {
             loop {
-                last = self.status(queue).await.map(|status| status.messages);
-                if last == Some(count) {
+                last = self.status(queue).await.map(&count);
+                if last == Some(expected) {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        assert!(settled.await.is_ok(), "{queue} has {last:?} messages, expected {count}");
+        assert!(reached.await.is_ok(), "{queue} has {last:?} {what}, expected {expected}");
     }
 
     /// Takes all that is in a queue, in order.

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    arguments::{Difference, OverflowMode, Settings, exchange_difference, queue_difference},
+    arguments::{Difference, MAX_EXPIRY_MS, OverflowMode, Settings, exchange_difference, queue_difference},
     death::{Death, Reason, is_cycle},
     queue::{Entry, Letter, QueueState, Routed},
     routing::{Bindings, headers_binding_fault},
@@ -827,7 +827,7 @@ fn into_routed(exchange: &str, routing_key: &str, mut message: Message) -> Resul
     if let Some(expiration) = message.properties.expiration.as_deref() {
         let is_legal = !expiration.is_empty()
             && expiration.bytes().all(|byte| byte.is_ascii_digit())
-            && expiration.parse::<u32>().is_ok();
+            && expiration.parse().is_ok_and(|ms: u64| ms <= MAX_EXPIRY_MS);
         if !is_legal {
             return Err(format!("PRECONDITION_FAILED - invalid expiration '{expiration}'"));
         }
