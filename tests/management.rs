@@ -26,11 +26,7 @@ impl Vhost {
     /// Creates the virtual host; RabbitMQ gives its maker, `guest`, all permissions on it.
     #[track_caller]
     pub(crate) fn create(name: String, amqp_port: u16, api: Api) -> Self {
-        let vhost = Self {
-            name,
-            amqp_port,
-            api,
-        };
+        let vhost = Self { name, amqp_port, api };
         vhost.api.send("PUT", &vhost.path("vhosts"), Some("{}"));
         vhost
     }
@@ -42,11 +38,7 @@ impl Vhost {
 
     /// `amqp://guest:guest@127.0.0.1:{port}/{name}`.
     pub fn url(&self) -> String {
-        format!(
-            "amqp://guest:guest@127.0.0.1:{}/{}",
-            self.amqp_port,
-            encode(&self.name)
-        )
+        format!("amqp://guest:guest@127.0.0.1:{}/{}", self.amqp_port, encode(&self.name))
     }
 
     /// The queue of that name; `None` when there is none.
@@ -56,8 +48,7 @@ impl Vhost {
     /// what should not with [`settled_queue`](Self::settled_queue).
     #[track_caller]
     pub fn queue(&self, name: &str) -> Option<QueueInfo> {
-        self.api
-            .get(&format!("{}/{}", self.path("queues"), encode(name)))
+        self.api.get(&format!("{}/{}", self.path("queues"), encode(name)))
     }
 
     /// As [`queue`](Self::queue), with counts no older than this call, which takes a second.
@@ -79,8 +70,7 @@ impl Vhost {
     #[track_caller]
     pub fn exchanges(&self) -> Vec<ExchangeInfo> {
         let mut exchanges: Vec<ExchangeInfo> = self.list("exchanges");
-        exchanges
-            .retain(|exchange| !exchange.name.is_empty() && !exchange.name.starts_with("amq."));
+        exchanges.retain(|exchange| !exchange.name.is_empty() && !exchange.name.starts_with("amq."));
         exchanges.sort_by(|a, b| a.name.cmp(&b.name));
         exchanges
     }
@@ -91,11 +81,7 @@ impl Vhost {
         let mut bindings: Vec<BindingInfo> = self.list("bindings");
         bindings.retain(|binding| !binding.source.is_empty());
         bindings.sort_by(|a, b| {
-            (&a.source, &a.destination, &a.routing_key).cmp(&(
-                &b.source,
-                &b.destination,
-                &b.routing_key,
-            ))
+            (&a.source, &a.destination, &a.routing_key).cmp(&(&b.source, &b.destination, &b.routing_key))
         });
         bindings
     }
@@ -107,22 +93,14 @@ impl Vhost {
     /// When there is no such queue.
     #[track_caller]
     pub fn delete_queue(&self, name: &str) {
-        self.api.send(
-            "DELETE",
-            &format!("{}/{}", self.path("queues"), encode(name)),
-            None,
-        );
+        self.api.send("DELETE", &format!("{}/{}", self.path("queues"), encode(name)), None);
     }
 
     /// Declares what is in `definitions`, an object of lists as `rabbitmqctl export_definitions`
     /// writes it: `{"queues": [..], "exchanges": [..], "bindings": [..]}`.
     #[track_caller]
     pub fn define(&self, definitions: &Value) {
-        self.api.send(
-            "POST",
-            &self.path("definitions"),
-            Some(&definitions.to_string()),
-        );
+        self.api.send("POST", &self.path("definitions"), Some(&definitions.to_string()));
     }
 
     /// `/api/{what}/{this vhost}`.
@@ -132,9 +110,7 @@ impl Vhost {
 
     #[track_caller]
     fn list<T: DeserializeOwned>(&self, what: &str) -> Vec<T> {
-        self.api
-            .get(&self.path(what))
-            .expect("the virtual host lives as long as this value")
+        self.api.get(&self.path(what)).expect("the virtual host lives as long as this value")
     }
 }
 
@@ -249,8 +225,7 @@ impl Api {
     fn get<T: DeserializeOwned>(self, path: &str) -> Option<T> {
         match self.request("GET", path, None) {
             Ok((200, body)) => Some(
-                serde_json::from_str(&body)
-                    .unwrap_or_else(|error| panic!("GET {path}: {error} in {body}")),
+                serde_json::from_str(&body).unwrap_or_else(|error| panic!("GET {path}: {error} in {body}")),
             ),
             Ok((404, _)) => None,
             other => panic!("GET {path}: {other:?}"),
@@ -284,13 +259,8 @@ impl Api {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let answer = String::from_utf8_lossy(&answer);
-        let (head, body) = answer
-            .split_once("\r\n\r\n")
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         Ok((status.ok_or(io::ErrorKind::InvalidData)?, body.to_owned()))
     }
 }
@@ -300,9 +270,7 @@ fn encode(segment: &str) -> String {
     let mut encoded = String::with_capacity(segment.len());
     for byte in segment.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
-                encoded.push(byte.into())
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => encoded.push(byte.into()),
             _ => write!(encoded, "%{byte:02X}").expect("a String takes all"),
         }
     }

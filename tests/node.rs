@@ -102,11 +102,7 @@ impl Node {
             .unwrap_or_else(|error| panic!("rabbitmqctl does not run: {error}"));
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "rabbitmqctl {args:?}: {}\n{stdout}{stderr}",
-            output.status
-        );
+        assert!(output.status.success(), "rabbitmqctl {args:?}: {}\n{stdout}{stderr}", output.status);
         stdout
     }
 
@@ -168,10 +164,7 @@ impl Node {
         let dir = env::temp_dir().join(format!("es-bus-node-{}-{}", process::id(), ports.base));
         write_files(&dir, &ports, conf).map_err(|error| format!("{}: {error}", dir.display()))?;
         let janitor = spawn(
-            Command::new("sh")
-                .args(["-c", JANITOR, "janitor"])
-                .arg(&dir)
-                .stdin(Stdio::piped()),
+            Command::new("sh").args(["-c", JANITOR, "janitor"]).arg(&dir).stdin(Stdio::piped()),
             &dir.join("janitor.log"),
         )?;
         let mut node = Self {
@@ -184,13 +177,7 @@ impl Node {
             boots: 0,
             vhosts: AtomicU32::new(0),
         };
-        let epmd = [
-            "epmd",
-            "-address",
-            "127.0.0.1",
-            "-port",
-            &node.ports.epmd().to_string(),
-        ];
+        let epmd = ["epmd", "-address", "127.0.0.1", "-port", &node.ports.epmd().to_string()];
         node.epmd = Some(node.spawn_member("epmd", &epmd, &node.dir.join("epmd.log"))?);
         node.boot()?;
         Ok(node)
@@ -218,9 +205,7 @@ impl Node {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(100)..].join("\n");
-            return Err(format!(
-                "the RabbitMQ node {found}; the end of its log:\n{tail}"
-            ));
+            return Err(format!("the RabbitMQ node {found}; the end of its log:\n{tail}"));
         }
         Ok(())
     }
@@ -235,11 +220,7 @@ impl Node {
     /// Starts a process of the node in a group of its own, of which the janitor knows.
     fn spawn_member(&self, name: &str, command: &[&str], log: &Path) -> Result<Child, String> {
         let mut shell = self.command("sh");
-        shell
-            .args(["-c", MEMBER])
-            .arg(self.dir.join(name))
-            .args(command)
-            .stdin(Stdio::null());
+        shell.args(["-c", MEMBER]).arg(self.dir.join(name)).args(command).stdin(Stdio::null());
         spawn(&mut shell, log)
     }
 
@@ -247,10 +228,7 @@ impl Node {
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         for (name, _) in env::vars_os() {
-            if ["RABBITMQ_", "ERL_"]
-                .iter()
-                .any(|prefix| name.to_string_lossy().starts_with(prefix))
-            {
+            if ["RABBITMQ_", "ERL_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 command.env_remove(name);
             }
         }
@@ -263,10 +241,7 @@ impl Node {
             .env("ERL_CRASH_DUMP_SECONDS", "0")
             .env("ERL_EPMD_PORT", self.ports.epmd().to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            .env(
-                "RABBITMQ_NODENAME",
-                format!("n{}@localhost", self.ports.base),
-            )
+            .env("RABBITMQ_NODENAME", format!("n{}@localhost", self.ports.base))
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_DIST_PORT", self.ports.distribution().to_string())
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
@@ -296,10 +271,7 @@ impl Node {
         let _ = fs::remove_file(self.dir.join("server.group"));
         let deadline = Instant::now() + STOP_TIMEOUT;
         while !self.ports.are_free() {
-            assert!(
-                Instant::now() < deadline,
-                "the killed node still holds its ports"
-            );
+            assert!(Instant::now() < deadline, "the killed node still holds its ports");
             thread::sleep(POLL);
         }
     }
@@ -309,20 +281,14 @@ impl Node {
     }
 
     fn api(&self) -> Api {
-        Api {
-            port: self.ports.management(),
-        }
+        Api { port: self.ports.management() }
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         drop(self.janitor.stdin.take());
-        for child in [
-            Some(&mut self.janitor),
-            self.server.as_mut(),
-            self.epmd.as_mut(),
-        ] {
+        for child in [Some(&mut self.janitor), self.server.as_mut(), self.epmd.as_mut()] {
             let _ = child.map(Child::wait);
         }
     }
@@ -348,15 +314,10 @@ impl Ports {
     fn claim() -> Self {
         let blocks = u32::from((Self::RANGE.end - Self::RANGE.start) / Self::BLOCK);
         (0..blocks)
-            .map(|step| {
-                u16::try_from((process::id() + step) % blocks).expect("fewer blocks than ports")
-            })
+            .map(|step| u16::try_from((process::id() + step) % blocks).expect("fewer blocks than ports"))
             .map(|block| Self::RANGE.start + block * Self::BLOCK)
             .filter_map(|base| {
-                Some(Self {
-                    base,
-                    _claim: UdpSocket::bind((Ipv4Addr::LOCALHOST, base)).ok()?,
-                })
+                Some(Self { base, _claim: UdpSocket::bind((Ipv4Addr::LOCALHOST, base)).ok()? })
             })
             .find(Self::are_free)
             .expect("seven hundred blocks of ports are not all taken")
@@ -364,9 +325,7 @@ impl Ports {
 
     fn are_free(&self) -> bool {
         let needed = [self.amqp(), self.management(), self.distribution()];
-        needed
-            .iter()
-            .all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        needed.iter().all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
     }
 
     fn amqp(&self) -> u16 {
@@ -394,10 +353,7 @@ fn find_scripts() -> Result<PathBuf, String> {
     let known = SCRIPTS.iter().map(PathBuf::from);
     let mut candidates: Vec<PathBuf> = named.map_or_else(|| known.collect(), |dir| vec![dir]);
     candidates.retain(|dir| dir.join("rabbitmq-server").is_file() && dir.to_str().is_some());
-    candidates
-        .into_iter()
-        .next()
-        .ok_or_else(|| MISSING.to_owned())
+    candidates.into_iter().next().ok_or_else(|| MISSING.to_owned())
 }
 
 fn write_files(dir: &Path, ports: &Ports, conf: &str) -> std::io::Result<()> {
@@ -409,10 +365,7 @@ fn write_files(dir: &Path, ports: &Ports, conf: &str) -> std::io::Result<()> {
     // A node that finds no cookie makes one; `rabbitmqctl` finds it in the same place.
     fs::write(dir.join("enabled_plugins"), "[rabbitmq_management].\n")?;
     let interval = COUNTS_INTERVAL.as_millis().to_string();
-    fs::write(
-        dir.join("advanced.config"),
-        ADVANCED_CONFIG.replace("COUNTS_INTERVAL", &interval),
-    )?;
+    fs::write(dir.join("advanced.config"), ADVANCED_CONFIG.replace("COUNTS_INTERVAL", &interval))?;
     let mut file = fs::File::create(dir.join("rabbitmq.conf"))?;
     writeln!(file, "listeners.tcp.1 = 127.0.0.1:{}", ports.amqp())?;
     writeln!(file, "management.tcp.ip = 127.0.0.1")?;
@@ -434,13 +387,8 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Child, String> {
 /// Sends a signal to a process, or to a group when `target` begins with a minus.
 #[track_caller]
 fn kill(signal: &str, target: &str) {
-    let sent = Command::new("sh")
-        .args(["-c", r#"kill -s "$1" -- "$2""#, "kill", signal, target])
-        .status();
-    assert!(
-        sent.is_ok_and(|status| status.success()),
-        "kill -s {signal} {target} failed"
-    );
+    let sent = Command::new("sh").args(["-c", r#"kill -s "$1" -- "$2""#, "kill", signal, target]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "kill -s {signal} {target} failed");
 }
 
 /// Waits for the end of the test process, then removes all that belongs to the node.

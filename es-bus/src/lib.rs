@@ -3,6 +3,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Words: what a message is.
+pub mod duration;
 pub mod event;
 pub mod message;
 mod metadata;
@@ -19,6 +20,8 @@ mod handler;
 pub mod registry;
 // Brokers.
 pub mod transport;
+// Front doors.
+pub mod config;
 
 #[doc(hidden)]
 #[path = "private.rs"]
