@@ -205,16 +205,21 @@ async fn a_closed_transport_says_so() {
 async fn waits_for_a_broker_and_resumes_after_it_was_killed() {
     let mut node = Node::start();
     let url = node.url();
-    node.kill9();
+    // 3.10.8 never again finds a leader for a quorum queue when it is killed within seconds of
+    // declaring it; a stop in order writes everything down.
+    let amqp = connected(options(&url)).await;
+    orders(&amqp).await;
+    amqp.close().await;
+    node.stop();
     let amqp = Amqp::connect(options(&url));
     until(&amqp, "waiting", |link| matches!(link.state, LinkState::Backoff { .. })).await;
 
     let node = restarted(node).await;
-    let first = until(&amqp, "up", |link| matches!(link.state, LinkState::Up)).await.generation;
-    orders(&amqp).await;
+    until(&amqp, "up", |link| matches!(link.state, LinkState::Up)).await;
+    let mut consumer = consume_once_led(&amqp, "orders").await;
     amqp.publish(publication("orders", "order.placed", "one")).await.expect("stored");
-    let mut consumer = consume(&amqp, "orders", 10).await;
     let held = delivery(&mut consumer).await;
+    let first = amqp.link().borrow().generation;
 
     let mut node = node;
     node.kill9();
