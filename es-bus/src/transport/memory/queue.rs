@@ -203,9 +203,4 @@ impl QueueState {
         self.settings.max_length.is_some_and(|most| length > most)
             || self.settings.max_length_bytes.is_some_and(|most| bytes > most)
     }
-
-    #[cfg(test)]
-    pub(super) fn ready(&self) -> impl Iterator<Item = &Entry> {
-        self.ready.values()
-    }
 }
