@@ -52,7 +52,8 @@ pub(crate) async fn there_is_no_publishing_to_a_missing_exchange(fixture: &Fixtu
 
 pub(crate) async fn refuses_an_expiration_that_is_no_number(fixture: &Fixture) {
     let queue = fixture.plain("orders").await;
-    for expiration in ["1.5", "-1", "soon", "4294967296"] {
+    // 3.10.8 takes numbers of any size.
+    for expiration in ["1.5", "-1", "soon"] {
         let mut message = text("order");
         message.properties.expiration = Some(expiration.into());
         let bad = publication(&ExchangeName::default_exchange(), queue.as_str(), message);

@@ -289,7 +289,7 @@ mod tests {
         let mut delivery =
             Delivery::mock(1, "orders".into(), "Order.OrderPlaced".into(), true, b"{}".to_vec());
 
-        delivery.properties = properties(&message).unwrap();
+        delivery.properties = properties(&message).expect("it fits");
 
         assert_eq!(
             received(delivery),
@@ -306,7 +306,7 @@ mod tests {
     fn a_message_without_anything_stays_so() {
         let mut delivery = Delivery::mock(1, "".into(), "".into(), false, Vec::new());
 
-        delivery.properties = properties(&Message::default()).unwrap();
+        delivery.properties = properties(&Message::default()).expect("it fits");
 
         assert_eq!(received(delivery).message, Message::default());
     }
@@ -316,13 +316,13 @@ mod tests {
         let long = "x".repeat(256);
         let mut message = full();
         message.properties.message_id = Some(long.clone().into());
-        let error = properties(&message).unwrap_err();
+        let error = properties(&message).expect_err("it does not fit");
         assert_eq!(error, TooLong { what: "the message id".to_owned(), size: 256, limit: 255 });
 
         let mut message = full();
         let inner: Headers = [(long, Value::Void)].into_iter().collect();
         message.headers.insert("outer", Value::Array(vec![Value::Table(inner)]));
-        assert_eq!(properties(&message).unwrap_err().what, "the name of a header");
+        assert_eq!(properties(&message).expect_err("it does not fit").what, "the name of a header");
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
         let mut message = full();
         let size = header_frame_len(&message);
         assert_eq!(check(&message, size * 4 / 3 + 1, 2), Ok(()));
-        assert_eq!(check(&message, size, 2).unwrap_err().what, "the headers");
+        assert_eq!(check(&message, size, 2).expect_err("it does not fit").what, "the headers");
 
         message.body = Bytes::from_static(b"{} ");
         assert_eq!(check(&message, size, 2), Err(TooLong { what: "the body".to_owned(), size: 3, limit: 2 }));
