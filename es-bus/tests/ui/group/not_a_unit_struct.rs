@@ -1,0 +1,25 @@
+#![allow(dead_code)]
+use es_bus::group;
+
+#[group]
+struct Fields {
+//~^ error 8 «Fields» `#[group]` belongs on a unit struct: `#[group] struct Projections;`
+    id: u64,
+}
+
+#[group]
+enum Variants {
+//~^ error 6 «Variants» `#[group]` belongs on a unit struct: `#[group] struct Projections;`
+    A,
+}
+
+#[group]
+//~^ error 1 «#[group]» `#[group]` belongs on a unit struct: `#[group] struct Projections;`
+fn function() {}
+
+#[group]
+struct Generic<T>;
+//~^ error 15 «<T>» a group cannot be generic: it is one queue
+//~^^ error[E0392] 16 «T» type parameter `T` is never used
+
+fn main() {}

@@ -1,0 +1,30 @@
+#![allow(dead_code, unused_imports)]
+use es_bus::{State, event, handler};
+use serde::{Deserialize, Serialize};
+
+#[event(aggregate = "Order")]
+#[derive(Serialize, Deserialize)]
+struct OrderPlaced {
+    id: u64,
+}
+
+#[event(aggregate = "Order")]
+#[derive(Serialize, Deserialize)]
+struct OrderShipped {
+    id: u64,
+}
+
+#[event]
+enum OrderEvent {
+    Placed(OrderPlaced),
+    Shipped(OrderShipped),
+}
+
+#[handler(group = "g")]
+async fn project(event: OrderEvent) {
+    let total = event. ;
+//~^ warning[unused_variables] 9 «total» unused variable: `total`
+//~^^ error 24 «;» unexpected token: `;`
+}
+
+fn main() {}
