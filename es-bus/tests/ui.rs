@@ -17,7 +17,7 @@
 #![cfg(feature = "macros")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fmt, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -77,7 +77,9 @@ fn every_mistake_has_its_message_where_it_stands() {
 fn read_cases() -> Vec<Case> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
     let mut cases = Vec::new();
-    for folder in fs::read_dir(root).expect("the folder of cases").map(|entry| entry.expect("an entry").path()) {
+    for folder in
+        fs::read_dir(root).expect("the folder of cases").map(|entry| entry.expect("an entry").path())
+    {
         let room = folder.file_name().expect("a name").to_string_lossy().into_owned();
         for file in fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
             let stem = file.file_stem().expect("a name").to_string_lossy().into_owned();
@@ -121,19 +123,30 @@ fn compile(cases: &[Case]) -> BTreeMap<String, Vec<Finding>> {
     write_workspace(&root, cases);
     let output = Command::new(env!("CARGO"))
         .current_dir(&root)
-        .args(["check", "--workspace", "--bins", "--keep-going", "--offline", "--quiet", "--message-format=json"])
+        .args([
+            "check",
+            "--workspace",
+            "--bins",
+            "--keep-going",
+            "--offline",
+            "--quiet",
+            "--message-format=json",
+        ])
         .arg("--target-dir")
         .arg(tmp.parent().expect("the target directory").join("ui"))
         .output()
         .expect("cargo runs");
     let lines = String::from_utf8(output.stdout).expect("cargo speaks UTF-8");
     let mut found: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
+    let mut shown: BTreeSet<String> = BTreeSet::new();
     let mut finished = false;
     for line in lines.lines() {
         let message: Value = serde_json::from_str(line).expect("cargo speaks JSON");
         finished |= message["reason"] == "build-finished";
         let name = message["target"]["name"].as_str().unwrap_or_default();
-        if message["reason"] == "compiler-message" && cases.iter().any(|case| case.name == name) {
+        // What rustc says twice in the same words, cargo shows once.
+        let mut is_new = || shown.insert(format!("{name} {}", message["message"]["rendered"]));
+        if message["reason"] == "compiler-message" && cases.iter().any(|case| case.name == name) && is_new() {
             found.entry(name.to_owned()).or_default().extend(finding(&message["message"]));
         }
     }
@@ -200,7 +213,8 @@ fn write_workspace(root: &Path, cases: &[Case]) {
             dependency(name)
         );
         for case in cases.iter().filter(|case| case.name.starts_with("renamed-") == (member == "renamed")) {
-            let edition = case.source.lines().find_map(|line| line.strip_prefix("// edition: ")).unwrap_or("2024");
+            let edition =
+                case.source.lines().find_map(|line| line.strip_prefix("// edition: ")).unwrap_or("2024");
             manifest.push_str(&format!(
                 "[[bin]]\nname = {:?}\npath = {:?}\nedition = {edition:?}\n\n",
                 case.name, case.path

@@ -24,7 +24,7 @@ struct Wild {
 }
 
 #[event(aggregate = "")]
-//~^ error 21 «""» aggregate  is empty
+//~^ error 21 «""» aggregate is empty
 #[derive(Serialize, Deserialize)]
 struct Empty {
     id: u64,

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone)]
 struct Placed {
     id: ,
-//~^ error 9 «,» expected one of: `for`, parentheses, `unsafe`, `fn`, `extern`, identifier, `::`, `<`, `dyn`, square brackets, `*`, `&`, `!`, `impl`, `_`, lifetime
-//~^^ error 9 «,» expected type, found `,`
+//~^ error 9 «,» expected type, found `,`
 }
 
 fn main() {}

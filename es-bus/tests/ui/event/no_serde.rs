@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 #[event(aggregate = "Order")]
 struct Placed {
 //~^ error[E0277] 8 «Placed» `Placed` cannot be the body of a message
-//~^^ error[E0277] 8 «Placed» `Placed` cannot be the body of a message
     id: u64,
 }
 

@@ -9,7 +9,6 @@ struct Placed {
 //~^^ error[E0277] 8 «Placed» `Cell<u64>` cannot be shared between threads safely
 //~^^^ error[E0277] 8 «Placed» `Cell<u64>` cannot be shared between threads safely
 //~^^^^ error[E0277] 8 «Placed» `Cell<u64>` cannot be shared between threads safely
-//~^^^^^ error[E0277] 8 «Placed» `Cell<u64>` cannot be shared between threads safely
     #[serde(skip)]
     cache: std::cell::Cell<u64>,
 }

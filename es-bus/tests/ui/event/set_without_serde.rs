@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 #[event(aggregate = "Order")]
 enum OrderEvent {
 //~^ error[E0277] 6 «OrderEvent» `OrderEvent` cannot be the body of a message
-//~^^ error[E0277] 6 «OrderEvent» `OrderEvent` cannot be the body of a message
     Placed { id: u64 },
 }
 

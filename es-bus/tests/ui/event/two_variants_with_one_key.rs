@@ -10,7 +10,7 @@ enum OrderEvent {
 //~^ error 19 «"Order.Placed"» routing key `Order.Placed` is already used by another variant of `OrderEvent`
     Paid { id: u64 },
     #[event(name = "Placed", key = "Order.again")]
-//~^ error 36 «"Order.again"» event name `Placed` is already used by another variant of `OrderEvent`
+//~^ error 20 «"Placed"» event name `Placed` is already used by another variant of `OrderEvent`
     Again,
 }
 

@@ -3,10 +3,9 @@ use es_bus::event;
 use serde::{Deserialize, Serialize};
 
 #[event(aggregate = Order, name = 3, key = true)]
-//~^ error 1 «#[event(aggregate = Order, name = 3, key = true)]» missing `aggregate` (or `key`): `#[event(aggregate = "Order")]`
-//~^^ error 21 «Order» `aggregate` of `#[event]` takes a text: `aggregate = "Order"`
-//~^^^ error 35 «3» `name` of `#[event]` takes a text: `name = "OrderPlaced"`
-//~^^^^ error 44 «true» `key` of `#[event]` takes a text: `key = "orders.placed"`
+//~^ error 21 «Order» `aggregate` of `#[event]` takes a text: `aggregate = "Order"`
+//~^^ error 35 «3» `name` of `#[event]` takes a text: `name = "OrderPlaced"`
+//~^^^ error 44 «true» `key` of `#[event]` takes a text: `key = "orders.placed"`
 #[derive(Serialize, Deserialize)]
 struct Words {
     id: u64,
@@ -16,7 +15,7 @@ struct Words {
 //~^ error 40 «0» `version` is a number from 1 to 4294967295
 //~^^ error 54 «256» `priority` is a number from 0 to 255
 //~^^^ error 65 «"soon"» duration "soon" has no whole number before its unit
-//~^^^^ error 83 «"flatt"» `flatt` is no payload, did you mean `flat`? (known: `nested`, `flat`)
+//~^^^^ error 83 «"flatt"» `payload` cannot be `flatt`, did you mean `flat`? (known: `nested`, `flat`)
 #[derive(Serialize, Deserialize)]
 struct Numbers {
     id: u64,

@@ -6,11 +6,6 @@ use serde::{Deserialize, Serialize};
 enum OrderEvent {
     Placed(u64),
 //~^ error[E0277] 12 «u64» `u64` is not an event
-//~^^ error[E0277] 12 «u64» `u64` is not an event
-//~^^^ error[E0277] 12 «u64» `u64` is not an event
-//~^^^^ error[E0277] 12 «u64» `u64` is not an event
-//~^^^^^ error[E0277] 12 «u64» `u64` is not an event
-//~^^^^^^ error[E0277] 12 «u64» `u64` is not an event
 }
 
 fn main() {}

@@ -27,7 +27,6 @@ enum LedgerError {
     #[failure = "retry"]
 //~^ error 5 «#[failure = "retry"]» write `#[failure(retry)]`, `#[failure(reject)]`, ...
     F,
-//~^ error 5 «F» what does the variant `F` ask for? Write `#[failure(retry)]` when another attempt may help, `#[failure(reject)]` when none can, `#[failure(drop)]` to forget the event, or `#[failure(transparent)]` to ask the error inside
     #[error("g")]
     #[failure(retry = 3)]
 //~^ error 23 «3» `retry` of `#[failure]` takes no value: write `retry` alone

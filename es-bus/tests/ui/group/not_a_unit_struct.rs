@@ -18,8 +18,7 @@ enum Variants {
 fn function() {}
 
 #[group]
-struct Generic<T>;
-//~^ error 15 «<T>» a group cannot be generic: it is one queue
-//~^^ error[E0392] 16 «T» type parameter `T` is never used
+struct Generic<const N: usize>;
+//~^ error 15 «<const N: usize>» a group cannot be generic: it is one queue
 
 fn main() {}

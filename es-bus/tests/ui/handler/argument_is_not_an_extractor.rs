@@ -27,8 +27,6 @@ struct Ledger;
 async fn project(event: OrderEvent, ledger: Ledger) {
 //~^ error[E0277] 45 «Ledger» `Ledger` cannot be an argument of a handler
 //~^^ error[E0277] 45 «Ledger» `Ledger` cannot be an argument of a handler
-//~^^^ error[E0277] 45 «Ledger» `Ledger` cannot be an argument of a handler
-//~^^^^ error[E0277] 45 «Ledger» `Ledger` cannot be an argument of a handler
     let _ = (event, ledger);
 }
 

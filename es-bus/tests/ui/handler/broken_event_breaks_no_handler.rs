@@ -21,15 +21,13 @@ enum OrderEvent {
 }
 
 #[event(agregate = "Invoice")]
-//~^ error 1 «#[event(agregate = "Invoice")]» missing `aggregate` (or `key`): `#[event(aggregate = "Order")]`
-//~^^ error 9 «agregate» unknown key `agregate`, did you mean `aggregate`? (known keys: `aggregate`, `name`, `key`, `version`, `exchange`, `aggregate_id`, `headers`, `priority`, `ttl`, `transient`, `mandatory`, `optional`, `payload`, `view`, `bus`, `crate`)
+//~^ error 9 «agregate» unknown key `agregate`, did you mean `aggregate`? (known keys: `aggregate`, `name`, `key`, `version`, `exchange`, `aggregate_id`, `headers`, `priority`, `ttl`, `transient`, `mandatory`, `optional`, `payload`, `view`, `bus`, `crate`)
 #[derive(Serialize, Deserialize)]
 struct InvoicePaid {
     id: u64,
 }
 
 #[handler(group = "g", bind = "Invoice.*")]
-//~^ error[E0080] 31 «"Invoice.*"» evaluation panicked: binding `Invoice.*` never receives `InvoicePaid`, which is published as 
 async fn paid(event: InvoicePaid) {
     let _ = event.id;
 }
@@ -40,7 +38,6 @@ async fn again(event: InvoicePaid) {
 }
 
 #[handler(group = "g", bind = InvoicePaid::ROUTING_KEY)]
-//~^ error[E0080] 31 «InvoicePaid::ROUTING_KEY» evaluation panicked: binding `#` never receives `InvoicePaid`, which is published as 
 async fn third(event: InvoicePaid) {
     let _ = event.id;
 }
@@ -48,7 +45,6 @@ async fn third(event: InvoicePaid) {
 #[event]
 enum Set {
     Paid(InvoicePaid),
-//~^ error[E0080] 10 «InvoicePaid» evaluation panicked: a variant wraps one event, and `InvoicePaid` is a set of them: ; wrap the events themselves
     Placed(OrderPlaced),
 }
 
@@ -62,8 +58,7 @@ fn registered() -> &'static es_bus::registry::HandlerDef {
 }
 
 #[handler(grop = "g")]
-//~^ error 1 «#[handler(grop = "g")]» missing `group`: `#[handler(group = "...")]` names the queue that copies of this program share
-//~^^ error 11 «grop» unknown key `grop`, did you mean `group`? (known keys: `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `bus`, `crate`)
+//~^ error 11 «grop» unknown key `grop`, did you mean `group`? (known keys: `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `bus`, `crate`)
 async fn wrong(event: OrderEvent) {
     let _ = event;
 }

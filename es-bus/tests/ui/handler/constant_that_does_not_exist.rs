@@ -22,7 +22,6 @@ enum OrderEvent {
 
 #[handler(group = "g", bind = OrderPlaced::KEY)]
 //~^ error[E0599] 44 «KEY» no associated item named `KEY` found for struct `OrderPlaced` in the current scope
-//~^^ error[E0599] 44 «KEY» no associated item named `KEY` found for struct `OrderPlaced` in the current scope
 async fn project(event: OrderPlaced) {
     let _ = event;
 }

@@ -31,9 +31,7 @@ async fn project(event: es_bus::Envelope<Plain>) {
 //~^^^ error[E0277] 25 «es_bus» `Plain` is not an event
 //~^^^^ error[E0277] 25 «es_bus» `Plain` is not an event
 //~^^^^^ error[E0277] 25 «es_bus::Envelope<Plain>» `Plain` cannot be an argument of a handler
-//~^^^^^^ error[E0277] 25 «es_bus::Envelope<Plain>» `Plain` cannot be an argument of a handler
-//~^^^^^^^ error[E0277] 25 «es_bus::Envelope<Plain>» `Plain` is not an event
-//~^^^^^^^^ error[E0277] 25 «es_bus::Envelope<Plain>» `Plain` is not an event
+//~^^^^^^ error[E0277] 25 «es_bus::Envelope<Plain>» `Plain` is not an event
     let _ = event.metadata;
 }
 

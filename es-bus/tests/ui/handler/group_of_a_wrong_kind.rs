@@ -39,7 +39,7 @@ async fn spaced(event: OrderEvent) {
 }
 
 #[handler(group = "")]
-//~^ error 19 «""» group name  is empty
+//~^ error 19 «""» group name is empty
 async fn empty(event: OrderEvent) {
     let _ = event;
 }

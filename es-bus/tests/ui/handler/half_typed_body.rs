@@ -22,9 +22,8 @@ enum OrderEvent {
 
 #[handler(group = "g")]
 async fn project(event: OrderEvent) {
-    let total = event. ;
-//~^ warning[unused_variables] 9 «total» unused variable: `total`
-//~^^ error 24 «;» unexpected token: `;`
+    let _ = event. ;
+//~^ error 20 «;» unexpected token: `;`
 }
 
 fn main() {}

@@ -25,7 +25,7 @@ enum OrderEvent {
 //~^^ error 44 «"Order#"» `#` has to be a whole word: in `Order#` it would be matched literally; write `#` between dots, or list the words you mean
 //~^^^ error 54 «"Ord er.*"» binding `Ord er.*` contains ' '; use printable ASCII without spaces
 //~^^^^ error 66 «".a"» binding `.a` has an empty word (it starts with a dot)
-//~^^^^^ error 72 «""» binding  is empty
+//~^^^^^ error 72 «""» binding is empty
 //~^^^^^^ error 76 «"a."» binding `a.` has an empty word (it ends with a dot)
 //~^^^^^^^ error 82 «"a.*b"» `*` has to be a whole word: in `*b` it would be matched literally; write `*` between dots, or list the words you mean
 //~^^^^^^^^ error 90 «"Ördër"» binding `Ördër` contains 'Ö'; use printable ASCII without spaces

@@ -9,13 +9,11 @@ struct Typed {
 }
 
 #[handler(group = "g")]
-//~^ error 1 «#[handler(group = "g")]» custom attribute panicked
 async fn r#match(event: Typed) {
     let _ = event.r#type;
 }
 
 fn main() {
     let name: &str = <r#match as es_bus::registry::Handler>::DEF.name;
-//~^ error[E0425] 23 «r#match» cannot find type `r#match` in this scope
     assert_eq!(name, "match");
 }

@@ -1,31 +1,26 @@
 // edition: 2021
 //! Handlers and events wherever items can stand; attributes above and below.
 use es_bus::{event, group, handler};
-//~^ warning[unused_imports] 21 «group» unused import: `group`
 use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "never")]
-//~^ warning[unexpected_cfgs] 7 «feature = "never"» unexpected `cfg` condition value: `never`
+#[cfg(feature = "on")]
 #[event(aggregate = "Order")]
 struct Above {
     id: NoSuchType,
 }
 
 #[event(aggregate = "Order")]
-#[cfg(feature = "never")]
-//~^ warning[unexpected_cfgs] 7 «feature = "never"» unexpected `cfg` condition value: `never`
+#[cfg(feature = "on")]
 struct Below {
     id: NoSuchType,
 }
 
 #[handler(group = "g")]
-#[cfg(feature = "never")]
-//~^ warning[unexpected_cfgs] 7 «feature = "never"» unexpected `cfg` condition value: `never`
+#[cfg(feature = "on")]
 async fn below(event: NoSuchType) {}
 
 #[group]
-#[cfg(feature = "never")]
-//~^ warning[unexpected_cfgs] 7 «feature = "never"» unexpected `cfg` condition value: `never`
+#[cfg(feature = "on")]
 struct NoGroup;
 
 // serde's derive above the attribute sees the set before its inner attributes are taken off.
@@ -36,6 +31,9 @@ pub enum Set {
     Placed { id: u64 },
     Gone,
 }
+
+#[group]
+struct Projections;
 
 mod inner {
     pub(super) mod deeper {
@@ -94,5 +92,5 @@ fn main() {
         let _ = event.id;
     }
 
-    let _ = (inner::registered(), FromMacro { id: 1 }.id, Set::Gone);
+    let _ = (Projections, inner::registered(), FromMacro { id: 1 }.id, Set::Gone);
 }
