@@ -14,7 +14,7 @@
 /// ```
 ///
 /// ```ignore
-/// fn bus() -> es_bus::Builder {
+/// fn bus() -> es_bus::BusBuilder {
 ///     es_bus::Bus::builder().state(Ledger::default())
 /// }
 ///

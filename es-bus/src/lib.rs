@@ -3,6 +3,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Words: what a message is.
+pub mod duration;
 pub mod event;
 mod event_set;
 pub mod message;
@@ -10,6 +11,7 @@ mod metadata;
 pub mod name;
 mod outcome;
 mod retry;
+mod suggest;
 pub mod topic;
 pub mod wire;
 // The topology as nouns.
@@ -23,6 +25,21 @@ mod handler;
 pub mod registry;
 // Brokers.
 pub mod transport;
+// Work.
+mod clock;
+pub mod publish;
+pub mod telemetry;
+pub mod topology;
+pub mod worker;
+// Front doors.
+mod bus;
+pub mod config;
+mod error;
+mod logging;
+mod shutdown;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -30,15 +47,31 @@ pub mod __private;
 
 pub use self::{
     blocking::abandoned_threads,
+    bus::{Bus, BusBuilder, Handle, run},
+    error::{Error, Result},
     event::Event,
     extract::{Delivered, Envelope, FromDelivery, Input, Need, RawEvent, State},
-    handler::{Attempt, BoxFuture, Call, DeliveryInfo, Invocation, Origin, TypeMap},
+    handler::{Attempt, BoxFuture, Call, DeliveryInfo, Invocation, TypeMap},
     metadata::Metadata,
     outcome::{BoxError, Failure, FailureKind, HandlerError, IntoOutcome, Outcome, Verdict},
+    publish::{PublishError, PublishReport, Publisher},
+    registry::Registry,
     retry::RetryPolicy,
 };
 
-/// The attributes; each page shows every key with an example.
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
-pub use es_bus_macros::{Failure, event, group, handler};
+#[doc = include_str!("docs/failure.md")]
+pub use es_bus_macros::Failure;
+#[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+#[doc = include_str!("docs/event.md")]
+pub use es_bus_macros::event;
+#[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+#[doc = include_str!("docs/group.md")]
+pub use es_bus_macros::group;
+#[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+#[doc = include_str!("docs/handler.md")]
+pub use es_bus_macros::handler;

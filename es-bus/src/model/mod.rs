@@ -5,6 +5,7 @@
 
 mod binding;
 mod exchange;
+pub mod policy;
 mod queue;
 
 use std::collections::BTreeMap;

@@ -62,7 +62,7 @@ impl Consumer {
     }
 
     /// Asks for no more deliveries.
-    pub async fn cancel(&self) {
+    pub async fn cancel(&mut self) {
         self.settle.cancel().await;
     }
 
@@ -90,6 +90,12 @@ impl Delivery {
     #[must_use]
     pub fn new(received: Received, tag: u64, settle: Arc<dyn Settle>) -> Self {
         Self { received, tag, settle }
+    }
+
+    /// Its place in the order of the channel's deliveries.
+    #[must_use]
+    pub fn tag(&self) -> u64 {
+        self.tag
     }
 
     /// Settles it; `false` when the channel that brought it is gone.

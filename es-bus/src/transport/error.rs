@@ -172,6 +172,12 @@ pub enum PublishError {
         /// How long it was waited for.
         after: Duration,
     },
+    /// The broker cannot be used, and waiting does not help: the login or the topology is refused.
+    #[error("the broker cannot be used: {reason}")]
+    Unavailable {
+        /// Why not.
+        reason: String,
+    },
     /// The bus is closed.
     #[error("the bus is closed")]
     Closed,

@@ -1,0 +1,155 @@
+//! Builder → checked bus: configuration, registry, groups, topology. Touches no broker.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    BusBuilder,
+    run::{Bus, TransportChoice},
+};
+use crate::{
+    Error, Result,
+    config::{Attributes, Config, ConfigBuilder, GroupConfig, GroupSelection, Policy},
+    event::EventKind,
+    name::{ExchangeName, GroupName, InvalidName},
+    publish::PublisherSettings,
+    registry::{Facts, HandlerDef, Registry, check},
+    retry::RetryPolicy,
+    topology::{Conflict, GroupSettings, GroupSpec, HandlerSpec, UnknownWait, build},
+};
+
+pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
+    let registry = builder.registry.unwrap_or_else(Registry::collected).on_bus(builder.name);
+    let config = declare(builder.config, &registry).load()?;
+    let selected = selected(&config.bus.groups.value, builder.consumes);
+    let names: Option<Vec<&str>> = selected.as_ref().map(|names| names.iter().map(String::as_str).collect());
+    let homes: Vec<(&str, &str)> = config
+        .groups
+        .iter()
+        .map(|(name, group)| (name.as_str(), group.settings.exchange.value.as_str()))
+        .collect();
+    let mut facts = Facts::new().state(&builder.state).exchange(&config.bus.exchange.value).homes(&homes);
+    if let Some(names) = &names {
+        facts = facts.groups(names);
+    }
+    if names.as_ref().is_none_or(|names| !names.is_empty()) {
+        facts = facts.consuming();
+    }
+    let findings = check(&registry, &facts);
+    if !findings.is_empty() {
+        return Err(Error::Registry(findings));
+    }
+    let consumed = match &selected {
+        None => registry.clone(),
+        Some(names) => registry.select(names),
+    };
+    let exchange =
+        ExchangeName::new(&config.bus.exchange.value).map_err(|error| Error::Conflict(vec![error.into()]))?;
+    let groups = groups(&consumed, &config).map_err(Error::Conflict)?;
+    let published: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
+    let topology = build(&groups, &published, &exchange).map_err(Error::Conflict)?;
+    let transport = match builder.transport {
+        Some(transport) => TransportChoice::Given(transport),
+        None => TransportChoice::Configured(config.broker(cfg!(debug_assertions))?),
+    };
+    let publishing = PublisherSettings {
+        exchange,
+        timeout: config.bus.publish_timeout.value,
+        batch: usize::try_from(config.bus.publish_batch.value).unwrap_or(usize::MAX),
+    };
+    Ok(Bus {
+        registry,
+        groups: groups.into_iter().map(Arc::new).collect(),
+        topology,
+        publishing,
+        transport,
+        state: builder.state,
+        clock: builder.clock,
+        observer: builder.observer,
+        config,
+    })
+}
+
+/// Tells the configuration which groups and handlers there are, and what their attributes say.
+fn declare(mut config: ConfigBuilder, registry: &Registry) -> ConfigBuilder {
+    for name in registry.group_names() {
+        let attributes = match registry.group_def(name) {
+            Some(def) => Attributes::at(def.location.file, def.location.line).with_all(def.settings),
+            None => Attributes::at("", 0),
+        };
+        config = config.group(name, attributes);
+    }
+    for def in registry.handlers() {
+        let attributes = Attributes::at(def.location.file, def.location.line).with_all(def.settings);
+        config = config.handler(def.group.name, def.name, attributes);
+    }
+    config
+}
+
+/// The groups that are consumed; `None` for all.
+fn selected(selection: &GroupSelection, consumes: bool) -> Option<Vec<String>> {
+    match selection {
+        _ if !consumes => Some(Vec::new()),
+        GroupSelection::All => None,
+        GroupSelection::Only(names) => Some(names.clone()),
+    }
+}
+
+fn groups(registry: &Registry, config: &Config) -> std::result::Result<Vec<GroupSpec>, Vec<Conflict>> {
+    let mut by_group: BTreeMap<&str, Vec<&'static HandlerDef>> = BTreeMap::new();
+    for def in registry.handlers() {
+        by_group.entry(def.group.name).or_default().push(def);
+    }
+    let (mut groups, mut conflicts) = (Vec::new(), Vec::new());
+    for (name, handlers) in by_group {
+        let Some(settings) = config.groups.get(name) else { continue };
+        match group(name, &handlers, settings, &config.bus.dlq_exchange_suffix.value) {
+            Ok(group) => groups.push(group),
+            Err(invalid) => conflicts.push(invalid.into()),
+        }
+    }
+    if conflicts.is_empty() { Ok(groups) } else { Err(conflicts) }
+}
+
+fn group(
+    name: &str,
+    handlers: &[&'static HandlerDef],
+    config: &GroupConfig,
+    dlx_suffix: &str,
+) -> std::result::Result<GroupSpec, InvalidName> {
+    let said = &config.settings;
+    let settings = GroupSettings {
+        home: ExchangeName::new(&said.exchange.value)?,
+        dlx_suffix: dlx_suffix.to_owned(),
+        kind: said.kind.value,
+        prefetch: said.prefetch.value,
+        concurrency: usize::from(said.concurrency.value),
+        ordering: said.ordering.value,
+        on_unknown: said.on_unknown.value,
+        unknown_wait: UnknownWait { delay: said.unknown_delay.value, times: said.unknown_retries.value },
+        retired: said.retired.value.clone(),
+        ladder: said.retry_ladder.value.clone(),
+        max_length: said.max_length.value,
+        max_length_bytes: said.max_length_bytes.value.map(|size| size.bytes()),
+        overflow: said.overflow.value,
+        message_ttl: said.message_ttl.value,
+        dlq_ttl: said.dlq_ttl.value,
+        dlq_max_length: said.dlq_max_length.value,
+    };
+    let handlers = handlers
+        .iter()
+        .map(|def| {
+            let policy = config.handlers.get(def.name).unwrap_or(&config.policy);
+            HandlerSpec { def, policy: retry_policy(policy), timeout: policy.timeout.value }
+        })
+        .collect();
+    GroupSpec::new(GroupName::new(name)?, settings, handlers)
+}
+
+fn retry_policy(policy: &Policy) -> RetryPolicy {
+    RetryPolicy {
+        retries: policy.retries.value,
+        base: policy.backoff_base.value,
+        max: policy.backoff_max.value,
+        jitter: policy.backoff_jitter.value,
+    }
+}

@@ -1,0 +1,170 @@
+//! Gathers what a bus is made of.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::sync::mpsc;
+
+use super::{Bus, assemble};
+use crate::{
+    Result,
+    clock::Clock,
+    config::{ConfigBuilder, Scope, Text},
+    handler::TypeMap,
+    registry::Registry,
+    transport::Transport,
+    worker::Observation,
+};
+
+/// Builds a [`Bus`].
+///
+/// Settings that the builder sets are defaults of the program: file and environment win over them.
+/// The `force` methods win over everything.
+///
+/// # Examples
+///
+/// ```
+/// use es_bus::Bus;
+///
+/// # fn main() -> es_bus::Result<()> {
+/// let bus = Bus::builder().url("memory://").exchange("shop").publish_only().build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub struct BusBuilder {
+    pub(super) name: &'static str,
+    pub(super) registry: Option<Registry>,
+    pub(super) state: TypeMap,
+    pub(super) config: ConfigBuilder,
+    pub(super) consumes: bool,
+    pub(super) transport: Option<Arc<dyn Transport>>,
+    pub(super) clock: Clock,
+    pub(super) observer: Option<mpsc::UnboundedSender<Observation>>,
+}
+
+impl BusBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            name: "default",
+            registry: None,
+            state: TypeMap::default(),
+            config: ConfigBuilder::from_process(),
+            consumes: true,
+            transport: None,
+            clock: Clock::default(),
+            observer: None,
+        }
+    }
+
+    /// Takes its events, groups and handlers from this registry instead of all that is linked.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Takes the definitions that name this bus (`#[handler(bus = "..")]`), instead of those that
+    /// name none.
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Provides a value to handlers that ask for `State<T>`. One value per type.
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.state.insert(value);
+        self
+    }
+
+    /// Consumes nothing: declares the exchanges of its events, and publishes.
+    pub fn publish_only(mut self) -> Self {
+        self.consumes = false;
+        self
+    }
+
+    /// Consumes only these groups (`ES_BUS_GROUPS`).
+    pub fn groups<S: AsRef<str>>(self, groups: impl IntoIterator<Item = S>) -> Self {
+        let groups: Vec<String> = groups.into_iter().map(|group| group.as_ref().to_owned()).collect();
+        let groups = if groups.is_empty() { "none".to_owned() } else { groups.join(",") };
+        self.set("groups", groups)
+    }
+
+    /// Where the broker is: `amqp://user:password@host:5672/vhost`, or `memory://` (`ES_BUS_URL`).
+    pub fn url(self, url: impl Into<Text>) -> Self {
+        self.set("url", url)
+    }
+
+    /// The exchange of events and groups that name none (`ES_BUS_EXCHANGE`).
+    pub fn exchange(self, exchange: impl Into<Text>) -> Self {
+        self.set("exchange", exchange)
+    }
+
+    /// Sets a default for a setting, by its name in `es-bus.toml`.
+    pub fn set(mut self, key: &str, value: impl Into<Text>) -> Self {
+        self.config = self.config.set_default(Scope::Bus, key, value);
+        self
+    }
+
+    /// Sets a default for a setting of one group, by its name in `es-bus.toml`.
+    pub fn set_for_group(mut self, group: &str, key: &str, value: impl Into<Text>) -> Self {
+        self.config = self.config.set_default(Scope::Group(group.to_owned()), key, value);
+        self
+    }
+
+    /// Sets a value that neither attribute nor file nor environment changes.
+    pub fn force(mut self, key: &str, value: impl Into<Text>) -> Self {
+        self.config = self.config.force(Scope::Bus, key, value);
+        self
+    }
+
+    /// Sets a value for one group that neither attribute nor file nor environment changes.
+    pub fn force_for_group(mut self, group: &str, key: &str, value: impl Into<Text>) -> Self {
+        self.config = self.config.force(Scope::Group(group.to_owned()), key, value);
+        self
+    }
+
+    /// Where the broker is, whatever file and environment say.
+    pub fn force_url(self, url: impl Into<Text>) -> Self {
+        self.force("url", url)
+    }
+
+    /// Reads this file instead of `es-bus.toml`; it has to be there.
+    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config = self.config.file(path);
+        self
+    }
+
+    /// Reads neither `es-bus.toml` nor the environment. Settings made before are forgotten.
+    pub fn without_environment(mut self) -> Self {
+        self.config = ConfigBuilder::new();
+        self
+    }
+
+    /// Runs on this broker, whatever the URL says.
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Goes by tokio's clock, so that a test can pause it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Tells what becomes of every delivery.
+    #[cfg(feature = "testing")]
+    pub(crate) fn observer(mut self, observer: mpsc::UnboundedSender<Observation>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Checks everything that can be checked without a broker.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the configuration, or with the declarations, at once.
+    pub fn build(self) -> Result<Bus> {
+        assemble::assemble(self)
+    }
+}

@@ -1,0 +1,88 @@
+//! A running bus.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Result,
+    publish::Publisher,
+    telemetry::{Counters, Counts},
+};
+
+/// A running bus: publish through it, stop it, wait for it.
+///
+/// Dropped, it ends the bus at once: handlers are aborted and their events go back to the queues.
+/// [`stop`](Self::stop) is the orderly way.
+pub struct Handle {
+    pub(super) publisher: Publisher,
+    pub(super) counters: Arc<Counters>,
+    pub(super) stop: CancellationToken,
+    pub(super) kill: CancellationToken,
+    pub(super) running: Option<JoinHandle<Result<()>>>,
+}
+
+impl Handle {
+    /// Publishes through the bus's connection; clone it to keep it.
+    #[must_use]
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// What happened since the bus was started.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counters.snapshot()
+    }
+
+    /// Stops taking events, finishes what is in hand within `shutdown_timeout`, gives the rest
+    /// back, and closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// What ended the bus before it was told to stop.
+    ///
+    /// # Cancel safety
+    ///
+    /// The stop goes on when this is dropped, but then so is the handle: the bus ends at once.
+    pub async fn stop(self) -> Result<()> {
+        self.stop.cancel();
+        self.wait().await
+    }
+
+    /// Waits until the bus ends: because it was stopped elsewhere, or because it cannot go on.
+    ///
+    /// # Errors
+    ///
+    /// What ended it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the handle, which ends the bus at once.
+    pub async fn wait(mut self) -> Result<()> {
+        self.ended().await
+    }
+
+    /// A way to stop the bus from elsewhere.
+    #[must_use]
+    pub fn stopper(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    pub(super) async fn ended(&mut self) -> Result<()> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let ended = running.await;
+        self.running = None;
+        ended.unwrap_or_else(|join| Err(join.into()))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.running.is_some() {
+            self.kill.cancel();
+            self.stop.cancel();
+        }
+    }
+}

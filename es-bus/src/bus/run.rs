@@ -1,0 +1,233 @@
+//! The checked program, and how it runs.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{BusBuilder, Handle, summary};
+use crate::{
+    Result,
+    clock::Clock,
+    config::Config,
+    handler::TypeMap,
+    model::Topology,
+    publish::{Publisher, PublisherSettings},
+    registry::Registry,
+    shutdown,
+    telemetry::Counters,
+    topology::{GroupSpec, Provision, ProvisionError},
+    transport::Transport,
+    worker::{Observation, WorkerContext, work},
+};
+
+/// How long the broker may take over the last words of a connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A program that was checked and is not yet connected.
+pub struct Bus {
+    pub(super) registry: Registry,
+    pub(super) config: Config,
+    pub(super) groups: Vec<Arc<GroupSpec>>,
+    pub(super) topology: Topology,
+    pub(super) publishing: PublisherSettings,
+    pub(super) transport: TransportChoice,
+    pub(super) state: TypeMap,
+    pub(super) clock: Clock,
+    pub(super) observer: Option<tokio::sync::mpsc::UnboundedSender<Observation>>,
+}
+
+/// The broker that the bus will run on.
+pub(super) enum TransportChoice {
+    /// This one.
+    Given(Arc<dyn Transport>),
+    /// The one that the configuration names.
+    Configured(crate::config::Broker),
+}
+
+impl Bus {
+    /// Starts a builder.
+    pub fn builder() -> BusBuilder {
+        BusBuilder::new()
+    }
+
+    /// The effective configuration; prints with the source of each value, secrets masked.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What the broker will be brought to.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The queues that this process will consume.
+    pub fn queues(&self) -> impl Iterator<Item = &crate::name::QueueName> {
+        self.groups.iter().map(|group| &group.queue)
+    }
+
+    /// What the program declares.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Connects, brings the broker to the topology, and consumes, until SIGTERM or SIGINT.
+    ///
+    /// A broker that is not there yet is waited for. A second signal ends the process at once, with
+    /// exit code 130: handlers that block their thread cannot be waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the broker refuses the login or the topology, at the start or later.
+    pub async fn run(self) -> Result<()> {
+        let starting = self.start();
+        let mut handle = tokio::select! {
+            handle = starting => handle?,
+            signal = shutdown::signal() => {
+                tracing::info!(signal = signal.unwrap_or("unknown"), "stopped before the broker was there");
+                return Ok(());
+            }
+        };
+        let stop = handle.stopper();
+        let ended = handle.ended();
+        tokio::pin!(ended);
+        tokio::select! {
+            ended = &mut ended => return ended,
+            signal = shutdown::signal() => match signal {
+                Ok(signal) => tracing::info!(signal, "stopping; a second signal ends at once"),
+                Err(error) => tracing::error!(%error, "signals cannot be listened for; stopping"),
+            },
+        }
+        stop.cancel();
+        tokio::select! {
+            ended = &mut ended => ended,
+            _ = shutdown::signal() => {
+                tracing::warn!("second signal: ending now; what is in hand goes back to the queues");
+                shutdown::exit_now()
+            }
+        }
+    }
+
+    /// Connects, brings the broker to the topology, and consumes in the background.
+    ///
+    /// Returns once the topology is there; a broker that is not there yet is waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the broker refuses the login or the topology.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way it leaves at worst a part of the topology declared.
+    pub async fn start(self) -> Result<Handle> {
+        for warning in &self.config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let transport = self.transport.connect(&self.config)?;
+        tracing::info!(broker = transport.describe(), "connecting");
+        let provision = Arc::new(Provision::new(Arc::clone(&transport), self.topology));
+        if let Err(error) = provision.ready().await {
+            close(&*transport).await;
+            return Err(error.into());
+        }
+        summary::log(&self.groups, &self.registry, &self.publishing.exchange);
+
+        let counters = Arc::new(Counters::default());
+        let publisher =
+            Publisher::new(Arc::clone(&provision), self.publishing, self.clock, Arc::clone(&counters));
+        let mut state = self.state;
+        state.insert(publisher.clone());
+        let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+        let context = WorkerContext {
+            provision,
+            state: Arc::new(state),
+            clock: self.clock,
+            counters: Arc::clone(&counters),
+            consumer_name: self.config.bus.consumer_name.value.clone(),
+            header_limit: header_limit(self.config.bus.frame_max.value.bytes()),
+            stop: stop.clone(),
+            kill: kill.clone(),
+            observer: self.observer,
+        };
+        let supervisor = Supervisor {
+            groups: self.groups,
+            context,
+            publisher: publisher.clone(),
+            transport,
+            shutdown_timeout: self.config.bus.shutdown_timeout.value,
+        };
+        let running = tokio::spawn(supervisor.run());
+        Ok(Handle { publisher, counters, stop, kill, running: Some(running) })
+    }
+}
+
+/// Owns the workers of a running bus.
+struct Supervisor {
+    groups: Vec<Arc<GroupSpec>>,
+    context: WorkerContext,
+    publisher: Publisher,
+    transport: Arc<dyn Transport>,
+    shutdown_timeout: Duration,
+}
+
+impl Supervisor {
+    /// Runs the workers until they are stopped, or until one of them cannot go on.
+    ///
+    /// Killed anywhere: what is not acknowledged comes again.
+    async fn run(self) -> Result<()> {
+        let (stop, kill) = (self.context.stop.clone(), self.context.kill.clone());
+        let mut workers = JoinSet::new();
+        for group in self.groups {
+            workers.spawn(work(group, self.context.clone()));
+        }
+        let mut result = Ok(());
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(ended) = workers.join_next() => result = worker_ended(ended),
+        }
+        stop.cancel();
+        if timeout(self.shutdown_timeout, all_ended(&mut workers, &mut result)).await.is_err() {
+            kill.cancel();
+            if timeout(CLOSE_TIMEOUT, all_ended(&mut workers, &mut result)).await.is_err() {
+                tracing::error!("a worker did not end; its events come again when the connection is closed");
+            }
+        }
+        self.publisher.close();
+        close(&*self.transport).await;
+        result
+    }
+}
+
+fn worker_ended(
+    ended: std::result::Result<std::result::Result<(), ProvisionError>, tokio::task::JoinError>,
+) -> Result<()> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.into()),
+        Err(join) => Err(join.into()),
+    }
+}
+
+/// Waits for every worker; keeps the first failure.
+async fn all_ended(workers: &mut JoinSet<std::result::Result<(), ProvisionError>>, result: &mut Result<()>) {
+    while let Some(ended) = workers.join_next().await {
+        let ended = worker_ended(ended);
+        if result.is_ok() {
+            *result = ended;
+        }
+    }
+}
+
+async fn close(transport: &dyn Transport) {
+    if timeout(CLOSE_TIMEOUT, transport.close()).await.is_err() {
+        tracing::warn!("the broker did not answer while the connection was closed");
+    }
+}
+
+/// How many bytes properties and headers may have, so that they fit a frame with room to spare.
+fn header_limit(frame_max: u64) -> usize {
+    usize::try_from(frame_max.saturating_sub(4 * 1024)).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,79 @@
+//! What the bus says when it starts: what each group consumes, in what order, how often it retries.
+
+use std::{fmt::Write, sync::Arc};
+
+use crate::{
+    event::EventKind,
+    model::policy::{OnUnknown, Ordering},
+    name::ExchangeName,
+    registry::Registry,
+    topology::{GroupSpec, delay_name},
+};
+
+pub(super) fn log(groups: &[Arc<GroupSpec>], registry: &Registry, exchange: &ExchangeName) {
+    let known: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
+    for group in groups {
+        tracing::info!("{}", line(group, exchange));
+        let skipped = group.skipped(&known, exchange.as_str());
+        if !skipped.is_empty() && group.on_unknown() == OnUnknown::Skip {
+            let keys: Vec<_> = skipped.iter().map(|kind| kind.key).collect();
+            tracing::info!(
+                "group {:?} is bound wider than its handlers: {} will be skipped",
+                group.name.as_str(),
+                keys.join(", ")
+            );
+        }
+    }
+    if groups.is_empty() {
+        tracing::info!("no group is consumed; this process only publishes");
+    }
+}
+
+/// One line for one group.
+fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
+    let settings = &group.settings;
+    let keys: Vec<_> = group
+        .bindings(exchange.as_str())
+        .into_iter()
+        .map(
+            |(bound, key)| {
+                if bound == exchange.as_str() { key.to_owned() } else { format!("{key} on {bound}") }
+            },
+        )
+        .collect();
+    let order = match settings.ordering {
+        Ordering::Aggregate => "in order per aggregate within this process",
+        Ordering::None => "in no order",
+    };
+    let mut text = format!(
+        "group {:?} consumes {} <- {}: {} handler{}, {order}, up to {} at once, prefetch {}",
+        group.name.as_str(),
+        group.queue,
+        keys.join(", "),
+        group.handlers.len(),
+        if group.handlers.len() == 1 { "" } else { "s" },
+        settings.concurrency,
+        settings.prefetch,
+    );
+    for handler in &group.handlers {
+        let delays: Vec<_> = (0..handler.policy.retries)
+            .filter_map(|attempt| handler.policy.delay(attempt))
+            .map(delay_name)
+            .take(6)
+            .collect();
+        let more = if handler.policy.retries > 6 { ", …" } else { "" };
+        let _ = match delays.as_slice() {
+            [] => write!(text, "; {} is never retried", handler.def.name),
+            _ => write!(
+                text,
+                "; {} retries {} ({}{more})",
+                handler.def.name,
+                handler.policy.retries,
+                delays.join(", ")
+            ),
+        };
+    }
+    let queues = 2 + group.delays().len();
+    let _ = write!(text, "; {queues} queues, dead letters in {}", group.dlq);
+    text
+}

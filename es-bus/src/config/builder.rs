@@ -1,0 +1,214 @@
+//! Gathers what was said in code, in the file and in the environment into a [`Config`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::PathBuf,
+};
+
+use super::{
+    Config,
+    error::Error,
+    field::Text,
+    loader::Loader,
+    source::{Scope, Source},
+};
+
+/// What an attribute says: keys with their values, and where it stands.
+///
+/// # Examples
+/// ```
+/// use es_bus::config::Attributes;
+///
+/// let group = Attributes::at(file!(), line!()).with("prefetch", 5).with("timeout", "30s");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Attributes {
+    file: &'static str,
+    line: u32,
+    values: Vec<(&'static str, String)>,
+}
+
+impl Attributes {
+    /// An attribute that says nothing yet, at `file!()` and `line!()`.
+    #[must_use]
+    pub fn at(file: &'static str, line: u32) -> Self {
+        Self { file, line, values: Vec::new() }
+    }
+
+    /// Says a value, in the text form of the setting.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Into<Text>) -> Self {
+        self.values.push((key, value.into().0));
+        self
+    }
+
+    /// Says everything that a definition says.
+    #[must_use]
+    pub fn with_all(mut self, settings: &[(&'static str, &str)]) -> Self {
+        self.values.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        self
+    }
+}
+
+/// Gathers settings; [`load`](Self::load) tells which count.
+///
+/// A new one knows nothing but the built-in defaults: it reads neither a file nor the environment
+/// until it is told to.
+#[derive(Default)]
+pub struct ConfigBuilder {
+    groups: BTreeSet<String>,
+    handlers: BTreeSet<(String, String)>,
+    said: Vec<Said>,
+    file: FileChoice,
+    environment: BTreeMap<OsString, OsString>,
+    consumer_name: Option<String>,
+}
+
+/// A setting from code, not yet checked. No `Debug`: it may be a secret.
+pub(super) struct Said {
+    pub(super) scope: Scope,
+    pub(super) key: String,
+    pub(super) text: String,
+    pub(super) source: Source,
+}
+
+/// The file to read when the environment names none.
+#[derive(Default)]
+pub(super) enum FileChoice {
+    #[default]
+    None,
+    /// Read if it is there.
+    Optional(PathBuf),
+    Required(PathBuf),
+    Text {
+        path: PathBuf,
+        text: String,
+    },
+}
+
+impl ConfigBuilder {
+    /// Knows the built-in defaults only.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads the environment of the process, and `es-bus.toml` in the working directory if there
+    /// is one.
+    #[must_use]
+    pub fn from_process() -> Self {
+        let builder = Self { file: FileChoice::Optional(DEFAULT_FILE.into()), ..Self::default() };
+        builder.env(std::env::vars_os())
+    }
+
+    /// Adds variables to the environment; the last of one name counts.
+    #[must_use]
+    pub fn env<K: Into<OsString>, V: Into<OsString>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.environment.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Reads this file, which has to be there, unless `ES_BUS_CONFIG` names another one.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = FileChoice::Required(path.into());
+        self
+    }
+
+    /// Takes this text as the file of that name, unless `ES_BUS_CONFIG` names another one.
+    #[must_use]
+    pub fn file_text(mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        self.file = FileChoice::Text { path: path.into(), text: text.into() };
+        self
+    }
+
+    /// Declares a group, with what its attribute says.
+    #[must_use]
+    pub fn group(mut self, name: impl Into<String>, attributes: Attributes) -> Self {
+        let name = name.into();
+        self.groups.insert(name.clone());
+        self.attributes(&Scope::Group(name), attributes);
+        self
+    }
+
+    /// Declares a handler of a group, with what its attribute says; declares the group too.
+    #[must_use]
+    pub fn handler(
+        mut self,
+        group: impl Into<String>,
+        name: impl Into<String>,
+        attributes: Attributes,
+    ) -> Self {
+        let (group, handler) = (group.into(), name.into());
+        self.groups.insert(group.clone());
+        self.handlers.insert((group.clone(), handler.clone()));
+        self.attributes(&Scope::Handler { group, handler }, attributes);
+        self
+    }
+
+    /// Sets a default of the program: it beats attributes, and yields to file and environment.
+    #[must_use]
+    pub fn set_default(self, scope: Scope, key: &str, value: impl Into<Text>) -> Self {
+        self.say(scope, key, value.into().0, Source::Builder)
+    }
+
+    /// Sets a value from the command line: it beats file and environment.
+    #[must_use]
+    pub fn set_from_command_line(self, scope: Scope, key: &str, value: impl Into<Text>) -> Self {
+        self.say(scope, key, value.into().0, Source::CommandLine)
+    }
+
+    /// Sets a value that beats everything, what is more specific too.
+    #[must_use]
+    pub fn force(self, scope: Scope, key: &str, value: impl Into<Text>) -> Self {
+        self.say(scope, key, value.into().0, Source::Forced)
+    }
+
+    /// Replaces the name of this process that is made of its host's name and eight random digits.
+    #[cfg(test)]
+    pub(super) fn consumer_name(mut self, name: &str) -> Self {
+        self.consumer_name = Some(name.to_owned());
+        self
+    }
+
+    /// Reads everything and tells which values count.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes at once: files that cannot be read, unknown keys in code or in the file, values
+    /// that do not parse or are out of bounds, values that contradict each other. A value is
+    /// checked also where another one counts. Unknown variables are no error, but
+    /// [warnings](Config::warnings).
+    pub fn load(self) -> Result<Config, Error> {
+        let mut loader = Loader::new(self.groups);
+        loader.consumer_name(self.consumer_name, &self.environment);
+        for said in self.said {
+            loader.said(said);
+        }
+        let named = loader.environment(&self.environment);
+        loader.file(named.map_or(self.file, FileChoice::Required));
+        loader.finish(&self.handlers)
+    }
+
+    fn attributes(&mut self, scope: &Scope, attributes: Attributes) {
+        let source = Source::Attribute { file: attributes.file, line: attributes.line };
+        self.said.extend(attributes.values.into_iter().map(|(key, text)| Said {
+            scope: scope.clone(),
+            key: key.to_owned(),
+            text,
+            source: source.clone(),
+        }));
+    }
+
+    fn say(mut self, scope: Scope, key: &str, text: String, source: Source) -> Self {
+        self.said.push(Said { scope, key: key.to_owned(), text, source });
+        self
+    }
+}
+
+/// Read from the working directory when it is there.
+const DEFAULT_FILE: &str = "es-bus.toml";

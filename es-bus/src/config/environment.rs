@@ -1,0 +1,186 @@
+//! The names of variables: which belong to es-bus, what they set, which are somebody else's.
+
+use super::{
+    settings::{Key, keys},
+    source::{Level, Scope},
+};
+use crate::suggest::nearest;
+
+/// What a variable is to es-bus.
+pub(super) enum Variable {
+    /// One that es-bus reads.
+    Known(Known),
+    /// It looks like one of ours and is none.
+    Unknown {
+        /// What was probably meant.
+        nearest: Option<String>,
+    },
+    /// It is somebody else's.
+    Foreign,
+}
+
+/// What a variable of ours says.
+pub(super) enum Known {
+    /// It sets this key for this scope.
+    Sets(Scope, &'static Key),
+    /// It names the configuration file.
+    NamesFile,
+    /// A name of the seeds that has another name here.
+    Alias(&'static Key),
+    /// A name of the seeds for the kind of the exchange, which is not a setting.
+    ExchangeKind,
+    /// A name of the seeds for something that es-bus cannot do yet.
+    NotYet(&'static str),
+}
+
+/// Tells what a variable is; `groups` are those that the program declares.
+pub(super) fn classify<'a>(
+    name: &str,
+    value: &str,
+    groups: impl Iterator<Item = &'a str> + Clone,
+) -> Variable {
+    if let Some((_, key)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
+        let key = keys().find(|known| known.name == *key).expect("aliases name known keys");
+        return Variable::Known(Known::Alias(key));
+    }
+    match name {
+        FILE_VARIABLE => return Variable::Known(Known::NamesFile),
+        "RABBITMQ_EXCHANGE_TYPE" => return Variable::Known(Known::ExchangeKind),
+        "RABBITMQ_CA_FILE" | "RABBITMQ_CERT_FILE" | "RABBITMQ_KEY_FILE" => {
+            return Variable::Known(Known::NotYet("TLS files"));
+        }
+        _ => {}
+    }
+    let Some(rest) = name.strip_prefix(PREFIX) else {
+        return Variable::Foreign;
+    };
+    if let Some((group, key)) = rest.strip_prefix(GROUP_PREFIX).and_then(|rest| rest.rsplit_once("__")) {
+        return classify_group(group, key, groups);
+    }
+    if let Some(key) = find(rest) {
+        return Variable::Known(Known::Sets(Scope::Bus, key));
+    }
+    if is_from_kubernetes(rest, value) {
+        return Variable::Foreign;
+    }
+    let known = keys().map(|key| key.name).chain(["config"]);
+    let nearest = nearest(&rest.to_lowercase(), known).map(|name| format!("{PREFIX}{}", name.to_uppercase()));
+    Variable::Unknown { nearest }
+}
+
+fn classify_group<'a>(group: &str, key: &str, groups: impl Iterator<Item = &'a str> + Clone) -> Variable {
+    let known_group = groups.clone().find(|name| folded(name) == group);
+    let known_key = find(key).filter(|key| key.level >= Level::Group);
+    if let (Some(group), Some(key)) = (known_group, known_key) {
+        return Variable::Known(Known::Sets(Scope::group(group), key));
+    }
+    if let Some(key) = find(key).filter(|key| key.level == Level::Bus) {
+        return Variable::Unknown { nearest: Some(key.variable()) };
+    }
+    let folded_groups: Vec<String> = groups.map(folded).collect();
+    let group = match known_group {
+        Some(_) => Some(group),
+        None => nearest(group, folded_groups.iter().map(String::as_str)),
+    };
+    let key = match known_key {
+        Some(key) => Some(key.name),
+        None => {
+            nearest(&key.to_lowercase(), keys().filter(|key| key.level >= Level::Group).map(|key| key.name))
+        }
+    };
+    let nearest =
+        group.zip(key).map(|(group, key)| format!("{PREFIX}{GROUP_PREFIX}{group}__{}", key.to_uppercase()));
+    Variable::Unknown { nearest }
+}
+
+/// The name of a group as variables spell it: upper case, `-` and `.` as `_`.
+pub(super) fn folded(group: &str) -> String {
+    group.to_uppercase().replace(['-', '.'], "_")
+}
+
+fn find(name: &str) -> Option<&'static Key> {
+    keys().find(|key| key.name.to_uppercase() == name)
+}
+
+/// Whether Kubernetes puts such a variable into every pod for a service named `es-bus` or
+/// `es-bus-…`: `…SERVICE_HOST`, `…SERVICE_PORT`, `…SERVICE_PORT_<NAME>`, `…PORT` with a URL in it,
+/// and `…PORT_5672_TCP…`.
+fn is_from_kubernetes(rest: &str, value: &str) -> bool {
+    let last_words = |suffix: &str| rest == suffix || rest.ends_with(&format!("_{suffix}"));
+    let with_socket = || ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let of_port = || {
+        rest.match_indices("PORT_").any(|(at, word)| {
+            let mut words = rest[at + word.len()..].split('_');
+            let number = words.next().is_some_and(|word| word.parse::<u16>().is_ok());
+            let protocol = matches!(words.next(), Some("TCP" | "UDP" | "SCTP"));
+            let part = matches!(words.next(), None | Some("PROTO" | "PORT" | "ADDR"));
+            number && protocol && part && words.next().is_none()
+        })
+    };
+    last_words("SERVICE_HOST")
+        || last_words("SERVICE_PORT")
+        || rest.starts_with("SERVICE_PORT_")
+        || rest.contains("_SERVICE_PORT_")
+        || (last_words("PORT") && with_socket())
+        || of_port()
+}
+
+/// What every variable of es-bus begins with.
+pub(super) const PREFIX: &str = "ES_BUS_";
+/// Names the configuration file.
+pub(super) const FILE_VARIABLE: &str = "ES_BUS_CONFIG";
+const GROUP_PREFIX: &str = "GROUP__";
+
+/// The names of the seeds, exactly these, and the keys that they set.
+const ALIASES: &[(&str, &str)] = &[
+    ("RABBITMQ_URL", "url"),
+    ("RABBITMQ_EXCHANGE", "exchange"),
+    ("RABBITMQ_CONSUMER_GROUP", "groups"),
+    ("RABBITMQ_PREFETCH", "prefetch"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_that_kubernetes_injects_are_foreign() {
+        let variables = [
+            ("ES_BUS_SERVICE_HOST", "10.0.0.1"),
+            ("ES_BUS_SERVICE_PORT", "5672"),
+            ("ES_BUS_SERVICE_PORT_AMQP", "5672"),
+            ("ES_BUS_PORT", "tcp://10.0.0.1:5672"),
+            ("ES_BUS_PORT_5672_TCP", "tcp://10.0.0.1:5672"),
+            ("ES_BUS_PORT_5672_TCP_PROTO", "tcp"),
+            ("ES_BUS_PORT_5672_TCP_PORT", "5672"),
+            ("ES_BUS_PORT_5672_TCP_ADDR", "10.0.0.1"),
+            ("ES_BUS_ADMIN_SERVICE_HOST", "10.0.0.1"),
+            ("ES_BUS_ADMIN_SERVICE_PORT_HTTP", "80"),
+            ("ES_BUS_ADMIN_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("RABBITMQ_SERVICE_HOST", "10.0.0.1"),
+            ("RABBITMQ_PORT", "tcp://10.0.0.1:5672"),
+            ("RABBITMQ_NODENAME", "rabbit@one"),
+        ];
+        for (name, value) in variables {
+            let variable = classify(name, value, [].into_iter());
+
+            assert!(matches!(variable, Variable::Foreign), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_setting_has_a_name_that_kubernetes_could_inject() {
+        for key in keys() {
+            let name = key.name.to_uppercase();
+
+            assert!(!is_from_kubernetes(&name, "tcp://10.0.0.1:5672"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_port_without_a_socket_in_it_is_a_mistake() {
+        let variable = classify("ES_BUS_PORT", "5672", [].into_iter());
+
+        assert!(matches!(variable, Variable::Unknown { .. }));
+    }
+}

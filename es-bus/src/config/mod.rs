@@ -1,0 +1,138 @@
+//! Configuration: what was said in code, in a file and in the environment goes in, one [`Config`]
+//! comes out, in which every value knows where it was said. Only this room reads the environment.
+//! Next: the bus, which is built from it.
+//!
+//! # Which value counts
+//!
+//! A setting can be said about the bus, a group or a handler ([`Scope`]), in any of seven layers
+//! ([`Source`]). Of all that is said:
+//!
+//! 1. What is **forced** by the builder beats everything else; that is what forcing is for.
+//! 2. **Specific beats general**: what is said about a handler beats what is said about its group,
+//!    and that beats what is said about the bus. `ES_BUS_PREFETCH=50` is for groups that say
+//!    nothing themselves; `#[group(prefetch = 5)]` keeps its 5.
+//! 3. **Later beats earlier**: built-in, attribute, builder default, `es-bus.toml`, environment,
+//!    command line. `ES_BUS_GROUP__ORDERS__PREFETCH=9` beats `#[group(prefetch = 5)]`.
+//!
+//! The rule holds for each key by itself: a handler that says `retries` still takes its group's
+//! `timeout`. File and environment cannot name a handler, so what its own attribute says is
+//! changed in code only, by the attribute or by force.
+//!
+//! # Where values are said
+//!
+//! | layer | about the bus | about a group |
+//! | --- | --- | --- |
+//! | attribute | – | `#[group(prefetch = 5)]` |
+//! | `es-bus.toml` | `prefetch = 50` | `[group.order-projections]`, `prefetch = 5` |
+//! | environment | `ES_BUS_PREFETCH=50` | `ES_BUS_GROUP__ORDER_PROJECTIONS__PREFETCH=5` |
+//!
+//! In the file, `[backoff] base = "1s"` is `backoff_base = "1s"`. In the environment `-`, `.` and
+//! `_` are one; two groups that coincide there are an error. `ES_BUS_CONFIG` names another file.
+//! `RABBITMQ_URL`, `RABBITMQ_EXCHANGE`, `RABBITMQ_CONSUMER_GROUP` (as `ES_BUS_GROUPS`) and
+//! `RABBITMQ_PREFETCH` are read too; the `ES_BUS_` name beats them.
+//!
+//! # On layering crates
+//!
+//! The crate `config` reads the file. It does not decide between layers: it knows only "later beats
+//! earlier", over values whose source is a string, and here specific beats general first. With the
+//! source beside each value the decision is one `max_by_key`, in `layers.rs`.
+
+use std::collections::BTreeMap;
+
+mod builder;
+mod effective;
+mod environment;
+mod error;
+mod field;
+mod file;
+mod layers;
+mod loader;
+mod settings;
+mod source;
+mod url;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    builder::{Attributes, ConfigBuilder},
+    error::{Error, Finding},
+    field::{GroupSelection, Text},
+    settings::{BusSettings, GroupSettings, Key, Policy, keys},
+    source::{Level, Scope, Setting, Source},
+    url::{AmqpUrl, BrokerUrl, Host, UrlError},
+};
+
+/// The effective configuration. Prints as a table of values and where they were said, passwords
+/// masked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The settings of the bus.
+    pub bus: BusSettings,
+    /// The settings of every group that the program declares, by name.
+    pub groups: BTreeMap<String, GroupConfig>,
+    /// What is odd, but no mistake: to be logged by the caller. Holds no secret.
+    pub warnings: Vec<Finding>,
+}
+
+/// The effective settings of a group and of its handlers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GroupConfig {
+    /// The settings of its queue and of the worker on it.
+    pub settings: GroupSettings,
+    /// What a failure leads to, for handlers that say nothing of their own.
+    pub policy: Policy,
+    /// What a failure leads to, by handler.
+    pub handlers: BTreeMap<String, Policy>,
+}
+
+/// The broker that the configuration asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Broker {
+    /// The broker inside this process.
+    Memory {
+        /// Whether somebody asked for it. If not, log [`Config::MEMORY_WARNING`].
+        chosen: bool,
+    },
+    /// RabbitMQ.
+    Amqp(AmqpUrl),
+}
+
+impl Config {
+    /// What to log when the broker in memory was nobody's choice.
+    pub const MEMORY_WARNING: &str = "no broker URL is set: events live in the memory of this process and die with it; \
+         set ES_BUS_URL=amqp://user:password@host:5672/vhost, or ES_BUS_URL=memory:// to choose this";
+
+    /// Tells which broker to use. Without a URL that is memory in a debug build, where trying out
+    /// is what counts; `debug` is `cfg!(debug_assertions)` but in tests.
+    ///
+    /// # Errors
+    ///
+    /// No URL is set and this is no debug build: a service that runs on memory loses its events at
+    /// the next restart. The error prints the line to type.
+    pub fn broker(&self, debug: bool) -> Result<Broker, Error> {
+        match &self.bus.url.value {
+            Some(BrokerUrl::Amqp(url)) => Ok(Broker::Amqp(url.clone())),
+            Some(BrokerUrl::Memory) => Ok(Broker::Memory { chosen: true }),
+            None if debug => Ok(Broker::Memory { chosen: false }),
+            None => Err(Error::new(vec![no_url()])),
+        }
+    }
+}
+
+fn no_url() -> Finding {
+    Finding {
+        place: "ES_BUS_URL".to_owned(),
+        problem: "no broker URL is set, and a release build does not fall back to memory, \
+                  which loses events"
+            .to_owned(),
+        remedy: Some(
+            "type\n\n      export ES_BUS_URL=amqp://user:password@host:5672/vhost\n\n  \
+             or, where events may be lost, ES_BUS_URL=memory://"
+                .to_owned(),
+        ),
+    }
+}

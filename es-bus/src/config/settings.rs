@@ -1,0 +1,214 @@
+//! The one table of settings: name, type, default, bounds, text. The fields of the structs below,
+//! the known keys, the names of the variables, the "did you mean" and the printed configuration all
+//! derive from it.
+
+use std::time::Duration;
+
+use super::{
+    field::{Field, GroupSelection},
+    layers::Layers,
+    source::{Level, Scope, Setting},
+    url::BrokerUrl,
+};
+use crate::{
+    duration::ByteSize,
+    model::{
+        Overflow, QueueKind,
+        policy::{OnUnknown, Ordering},
+    },
+};
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Key {
+    /// The name in the file, in attributes and on the builder.
+    pub name: &'static str,
+    /// The most specific thing that it can be said about.
+    pub level: Level,
+    /// The built-in default, as text.
+    pub default: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// Checks a text; the error says what was wrong and what would do.
+    pub(super) check: fn(&str) -> Result<(), String>,
+}
+
+impl Key {
+    /// The environment variable that sets it for the bus and for all groups.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("ES_BUS_{}", self.name.to_uppercase())
+    }
+}
+
+/// Every setting there is: of the bus, of groups, of handlers.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    // `exchange` stands at the bus and at groups: the row that allows more speaks for it.
+    BusSettings::KEYS
+        .iter()
+        .filter(|key| !GroupSettings::KEYS.iter().any(|other| other.name == key.name))
+        .chain(GroupSettings::KEYS)
+        .chain(Policy::KEYS)
+}
+
+/// A printed setting.
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    pub(super) source: String,
+}
+
+fn out_of_bounds(text: &str, bounds: &str) -> String {
+    format!("\"{text}\" is out of bounds, write {bounds}")
+}
+
+macro_rules! settings {
+    ($(
+        $(#[$meta:meta])+
+        pub struct $name:ident: $level:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $field:ident: $type:ty = $default:literal
+                $(, within $low:literal..=$high:literal $(, because $reason:literal)?)?;
+            )+
+        }
+    )+) => {$(
+        $(#[$meta])+
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        pub struct $name {
+            $(
+                $(#[doc = $doc])+
+                #[doc = concat!("\n\nDefault: `", $default, "`.")]
+                pub $field: Setting<$type>,
+            )+
+        }
+
+        impl $name {
+            const KEYS: &'static [Key] = &[$(Key {
+                name: stringify!($field),
+                level: Level::$level,
+                default: $default,
+                doc: concat!($($doc),+),
+                check: |text| {
+                    let value = <$type as Field>::parse(text)?;
+                    $(if !value.is_within($low, $high) {
+                        return Err(out_of_bounds(
+                            text,
+                            concat!($low, " to ", $high $(, " (", $reason, ")")?),
+                        ));
+                    })?
+                    let _ = value;
+                    Ok(())
+                },
+            }),+];
+
+            pub(super) fn resolve(layers: &Layers, scope: &Scope) -> Self {
+                Self {
+                    $($field: layers.resolve(scope, stringify!($field), $default)),+
+                }
+            }
+
+            pub(super) fn rows(&self) -> Vec<Row> {
+                vec![$(Row {
+                    name: stringify!($field),
+                    value: self.$field.value.print(),
+                    source: self.$field.source.to_string(),
+                }),+]
+            }
+        }
+    )+};
+}
+
+settings! {
+    /// The settings of the bus itself.
+    pub struct BusSettings: Bus {
+        /// Where the broker is: `amqp://user:password@host:5672/vhost`, `amqps://…`, several
+        /// hosts parted by commas, or `memory://`.
+        url: Option<BrokerUrl> = "none";
+        /// The exchange that events are published to, and the home exchange of groups, unless they
+        /// say otherwise.
+        exchange: String = "events";
+        /// The groups that this process consumes: `all`, `none`, or names parted by commas.
+        groups: GroupSelection = "all";
+        /// What the name of the dead-letter exchange adds to that of its exchange.
+        dlq_exchange_suffix: String = "_dlq";
+        /// The name of this process among the consumers of a group.
+        consumer_name: String = "{hostname}-{8 hex digits}";
+        /// How often peers prove that they live; a dead one is noticed within two of them. `none`
+        /// turns it off. In whole seconds on the wire, rounded up.
+        heartbeat: Option<Duration> = "10s", within "1s"..="10m";
+        /// How long one attempt to connect may take.
+        connect_timeout: Duration = "10s", within "100ms"..="5m";
+        /// The wait before the first attempt to connect again; it doubles up to `reconnect_max`.
+        reconnect_min: Duration = "1s", within "1ms"..="1h";
+        /// The longest wait between two attempts to connect.
+        reconnect_max: Duration = "30s", within "1ms"..="1h";
+        /// How long a publish may take until the broker has confirmed it, reconnects included.
+        publish_timeout: Duration = "30s", within "1ms"..="1h";
+        /// The channels that publish side by side.
+        publish_channels: u16 = "16", within "1"..="1024";
+        /// How many events of one batch are in flight at once.
+        publish_batch: u32 = "100", within "1"..="100000";
+        /// How long a stop waits for what is in hand.
+        shutdown_timeout: Duration = "30s", within "0s"..="1h";
+        /// The largest AMQP frame; all properties and headers of a message have to fit into one.
+        frame_max: ByteSize = "128 KiB", within "8 KiB"..="16 MiB";
+        /// The largest body that is sent; a larger one is an error before anything leaves.
+        max_message_size: ByteSize = "16 MiB", within "1 B"..="512 MiB";
+    }
+
+    /// The settings of a group.
+    pub struct GroupSettings: Group {
+        /// The home exchange, after which the queue is named.
+        exchange: String = "events";
+        /// How the broker keeps the queue: `quorum` or `classic`.
+        kind: QueueKind = "quorum";
+        /// How many deliveries the broker sends ahead of their acknowledgements.
+        prefetch: u16 = "100", within "1"..="65535", because "0 would be unlimited";
+        /// How many deliveries are handled at once, at most `prefetch`.
+        concurrency: u16 = "16", within "1"..="65535";
+        /// `aggregate`: the events of one aggregate stay in order; `none`: whatever is ready runs.
+        ordering: Ordering = "aggregate";
+        /// What happens to an event that no handler takes: `skip`, `wait`, `dead_letter`, or `auto`
+        /// (skip under a wide binding, wait otherwise).
+        on_unknown: Option<OnUnknown> = "auto";
+        /// How long an unknown event waits until it is looked at again.
+        unknown_delay: Duration = "30s", within "1ms"..="30d";
+        /// How often an unknown event is looked at again before it is dead-lettered.
+        unknown_retries: u32 = "40", within "0"..="100000";
+        /// The delays that `retry after` is made of, besides those of the policies.
+        retry_ladder: Vec<Duration> = "30s, 5m", within "1ms"..="30d";
+        /// The most messages that the queue holds.
+        max_length: Option<u64> = "none", within "1"..="9223372036854775807";
+        /// The most bytes of bodies that the queue holds.
+        max_length_bytes: Option<ByteSize> = "none", within "1 B"..="1048576 GiB";
+        /// What a full queue does: `reject-publish`, or `drop-head`, which loses the oldest.
+        overflow: Overflow = "reject-publish";
+        /// How long a message stays in the queue before it is dead-lettered.
+        message_ttl: Option<Duration> = "none", within "1ms"..="30d";
+        /// How long a message stays in the dead-letter queue before it is dropped.
+        dlq_ttl: Option<Duration> = "none", within "1ms"..="3650d";
+        /// The most messages that the dead-letter queue holds; the oldest are dropped beyond it.
+        dlq_max_length: Option<u64> = "none", within "1"..="9223372036854775807";
+        /// Routing keys of events that the group no longer takes: unbound, and skipped.
+        retired: Vec<String> = "none";
+    }
+
+    /// What a failure leads to, and when an attempt counts as failed. A handler may say it, or its
+    /// group for all of its handlers.
+    pub struct Policy: Handler {
+        /// How often a failed event is tried again; 0 dead-letters at the first failure.
+        retries: u32 = "3", within "0"..="100";
+        /// The wait before the first retry; it doubles up to `backoff_max`.
+        backoff_base: Duration = "1s", within "1ms"..="30d";
+        /// The longest wait between two attempts.
+        backoff_max: Duration = "1m", within "1ms"..="30d";
+        /// By which part of itself a wait varies at random, either way.
+        backoff_jitter: f64 = "0.1", within "0"..="1";
+        /// How long one attempt may take.
+        timeout: Duration = "5m", within "1ms"..="29m",
+            because "RabbitMQ takes a delivery back after 30 minutes, its consumer timeout";
+    }
+}

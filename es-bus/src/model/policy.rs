@@ -1,0 +1,159 @@
+//! The words a group's settings may be: closed vocabularies, each with the spelling that files,
+//! the environment and attributes share.
+//!
+//! A word comes in as text and goes out as text ([`FromStr`], [`Display`](fmt::Display)); in
+//! between it is an enum that cannot be wrong. `-` and `_` are one when a word is read. Next: the
+//! topology, which turns these words into queue arguments.
+
+use std::{fmt, str::FromStr};
+
+use super::{Overflow, QueueKind};
+
+/// A word that is not in its vocabulary.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{found}\" is no {what}, expected one of {}", known.join(", "))]
+#[non_exhaustive]
+pub struct UnknownWord {
+    /// What the word was to name, for example `queue kind`.
+    pub what: &'static str,
+    /// The word as it was found.
+    pub found: String,
+    /// The words that would do.
+    pub known: &'static [&'static str],
+}
+
+/// Ties an enum to the words that a person may write for it, so that reading, printing and listing
+/// cannot part.
+macro_rules! vocabulary {
+    ($name:ident, $what:literal, { $($variant:ident => $word:literal),+ $(,)? }) => {
+        impl $name {
+            /// Every word, in the order in which help texts list them.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                match text {
+                    $(word if is_same_word(word, $word) => Ok(Self::$variant),)+
+                    other => Err(UnknownWord {
+                        what: $what,
+                        found: other.to_owned(),
+                        known: Self::WORDS,
+                    }),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+vocabulary!(QueueKind, "queue kind", { Quorum => "quorum", Classic => "classic" });
+
+// `reject-publish-dlx` is what es-bus itself may declare, not a choice.
+vocabulary!(Overflow, "overflow", {
+    RejectPublish => "reject-publish",
+    DropHead => "drop-head",
+});
+
+/// What a group does with an event that none of its handlers takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnUnknown {
+    /// Acknowledges and counts it.
+    Skip,
+    /// Lets it wait for a replica that knows it, then dead-letters it.
+    Wait,
+    /// Dead-letters it at once.
+    DeadLetter,
+}
+
+impl OnUnknown {
+    /// The word as it is written in files, variables and attributes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Wait => "wait",
+            Self::DeadLetter => "dead_letter",
+        }
+    }
+}
+
+vocabulary!(OnUnknown, "way with unknown events", {
+    Skip => "skip",
+    Wait => "wait",
+    DeadLetter => "dead_letter",
+});
+
+/// In which order a process handles the events of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ordering {
+    /// The events of one aggregate stay in order, others run at once.
+    Aggregate,
+    /// Whatever is ready runs.
+    None,
+}
+
+impl Ordering {
+    /// The word as it is written in files, variables and attributes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aggregate => "aggregate",
+            Self::None => "none",
+        }
+    }
+}
+
+vocabulary!(Ordering, "ordering", { Aggregate => "aggregate", None => "none" });
+
+fn is_same_word(left: &str, right: &str) -> bool {
+    left.len() == right.len()
+        && left.bytes().zip(right.bytes()).all(|(a, b)| a == b || (is_joint(a) && is_joint(b)))
+}
+
+fn is_joint(byte: u8) -> bool {
+    matches!(byte, b'-' | b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_reads_back_as_itself() {
+        for word in QueueKind::WORDS {
+            assert_eq!(word.parse::<QueueKind>().unwrap().to_string(), *word);
+        }
+        for word in Overflow::WORDS {
+            assert_eq!(word.parse::<Overflow>().unwrap().to_string(), *word);
+        }
+        for word in OnUnknown::WORDS {
+            assert_eq!(word.parse::<OnUnknown>().unwrap().to_string(), *word);
+        }
+        for word in Ordering::WORDS {
+            assert_eq!(word.parse::<Ordering>().unwrap().to_string(), *word);
+        }
+    }
+
+    #[test]
+    fn hyphen_and_underscore_are_one() {
+        assert_eq!("dead-letter".parse(), Ok(OnUnknown::DeadLetter));
+        assert_eq!("reject_publish".parse(), Ok(Overflow::RejectPublish));
+    }
+
+    #[test]
+    fn an_unknown_word_lists_the_known_ones() {
+        let error = "clasic".parse::<QueueKind>().unwrap_err();
+
+        assert_eq!(error.to_string(), r#""clasic" is no queue kind, expected one of quorum, classic"#);
+    }
+}

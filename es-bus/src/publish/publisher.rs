@@ -1,0 +1,320 @@
+//! The publisher: shared by the program, the handlers and the bus.
+
+use std::{
+    collections::{HashMap, HashSet, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{
+    Publish, PublishError, PublishReport,
+    options::{Options, encode},
+    report::Failed,
+};
+use crate::{
+    clock::Clock,
+    event::{Event, Unroutable},
+    extract::FromDelivery,
+    handler::Invocation,
+    message::Message,
+    metadata::Metadata,
+    name::ExchangeName,
+    outcome::HandlerError,
+    telemetry::Counters,
+    topology::{Provision, ProvisionError},
+    transport::Publication,
+};
+
+/// How a publisher behaves.
+#[derive(Clone, Debug)]
+pub struct PublisherSettings {
+    /// The exchange of events that name none.
+    pub exchange: ExchangeName,
+    /// How long a publish may take, waiting for the connection included.
+    pub timeout: Duration,
+    /// How many events of one list are under way at once.
+    pub batch: usize,
+}
+
+/// Publishes events.
+///
+/// A clone is cheap and shares the connection. As the argument of a handler it remembers the event
+/// that is handled: what it publishes carries on that event's correlation, tenant and actor, and
+/// names it as its cause.
+///
+/// # Examples
+///
+/// ```
+/// # use es_bus::{event::Event, HandlerError, Publisher};
+/// async fn ship<E: Event>(order: E, publisher: Publisher) -> Result<(), HandlerError> {
+///     publisher.publish(&order).await?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+    cause: Option<Arc<Metadata>>,
+}
+
+struct Shared {
+    provision: Arc<Provision>,
+    settings: PublisherSettings,
+    clock: Clock,
+    counters: Arc<Counters>,
+    closed: AtomicBool,
+    /// Routing keys for which it was told that nobody takes them.
+    warned: Mutex<HashSet<String>>,
+}
+
+/// An event as it goes out.
+pub(super) struct Prepared {
+    publication: Publication,
+    event_id: String,
+    unroutable: Unroutable,
+}
+
+impl Publisher {
+    /// A publisher on a provisioned broker.
+    #[must_use]
+    pub fn new(
+        provision: Arc<Provision>,
+        settings: PublisherSettings,
+        clock: Clock,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let shared = Shared {
+            provision,
+            settings,
+            clock,
+            counters,
+            closed: AtomicBool::new(false),
+            warned: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared), cause: None }
+    }
+
+    /// Publishes an event; `.await` gives its id once the broker has confirmed it.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; after `TimedOut` the broker may have the event or not, and publishing it
+    /// again under the same [`id`](Publish::id) is at worst a duplicate.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future may or may not have published.
+    pub fn publish<'a, E: Event>(&'a self, event: &'a E) -> Publish<'a, E> {
+        Publish::new(self, event)
+    }
+
+    /// Publishes many events and reports on each.
+    ///
+    /// Events of one aggregate go out in the order of the list; when one fails, those behind it in
+    /// its aggregate are held back. Events that name no aggregate are kept in order among
+    /// themselves.
+    pub async fn publish_all<'a, E: Event>(&self, events: impl IntoIterator<Item = &'a E>) -> PublishReport {
+        let mut report = PublishReport::default();
+        let mut lanes: Vec<Vec<(usize, Prepared)>> = Vec::new();
+        let mut lane_of: HashMap<Option<u64>, usize> = HashMap::new();
+        for (index, event) in events.into_iter().enumerate() {
+            match self.prepare(event, Options::default()) {
+                Ok(prepared) => {
+                    let lane = *lane_of.entry(prepared.publication.lane).or_insert_with(|| {
+                        lanes.push(Vec::new());
+                        lanes.len() - 1
+                    });
+                    lanes[lane].push((index, prepared));
+                }
+                Err(error) => report.failed.push(Failed::new(index, Some(error))),
+            }
+        }
+        let mut lanes = stream::iter(lanes)
+            .map(|lane| self.send_in_order(lane))
+            .buffer_unordered(self.shared.settings.batch.max(1));
+        while let Some((published, failed)) = lanes.next().await {
+            report.published.extend(published);
+            report.failed.extend(failed);
+        }
+        report.published.sort_unstable_by_key(|(index, _)| *index);
+        report.failed.sort_unstable_by_key(|failed| failed.index);
+        report
+    }
+
+    /// Publishes a message as it is, with no envelope made for it: for bridges and for tests.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`], as for an event; an unroutable message is an error.
+    pub async fn publish_message(
+        &self,
+        exchange: ExchangeName,
+        routing_key: impl Into<String>,
+        message: Message,
+    ) -> Result<(), PublishError> {
+        let publication = Publication {
+            exchange,
+            routing_key: routing_key.into().into(),
+            message,
+            mandatory: true,
+            lane: None,
+        };
+        self.confirm(publication).await
+    }
+
+    /// Refuses every publish from now on.
+    pub(crate) fn close(&self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// The same publisher, with what it publishes caused by an event.
+    #[must_use]
+    pub fn caused_by(&self, cause: Metadata) -> Self {
+        Self { shared: Arc::clone(&self.shared), cause: Some(Arc::new(cause)) }
+    }
+
+    pub(super) fn prepare<E: Event>(
+        &self,
+        event: &E,
+        mut options: Options,
+    ) -> Result<Prepared, PublishError> {
+        let kind = event.kind();
+        let key = options.key.take();
+        let routing_key = key.map_or_else(|| event.routing_key(), Into::into);
+        let (metadata, message) =
+            encode(event, options, self.cause.as_deref(), self.shared.clock.now(), || {
+                uuid::Uuid::now_v7().to_string()
+            })?;
+        let exchange = match kind.exchange {
+            None => self.shared.settings.exchange.clone(),
+            Some(name) => ExchangeName::new(name).map_err(|error| PublishError::Encode(error.into()))?,
+        };
+        let lane = metadata.aggregate_id.as_deref().map(|id| lane(kind.aggregate, id));
+        Ok(Prepared {
+            publication: Publication { exchange, routing_key, message, mandatory: true, lane },
+            event_id: metadata.event_id,
+            unroutable: kind.unroutable,
+        })
+    }
+
+    pub(super) async fn send(&self, prepared: Prepared) -> Result<String, PublishError> {
+        let Prepared { publication, event_id, unroutable } = prepared;
+        match self.confirm(publication).await {
+            Ok(()) => {
+                Counters::add(&self.shared.counters.published);
+                Ok(event_id)
+            }
+            Err(PublishError::Unroutable { exchange, routing_key })
+                if !self.is_an_error(unroutable, &exchange, &routing_key) =>
+            {
+                Counters::add(&self.shared.counters.unroutable);
+                Ok(event_id)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn send_in_order(&self, lane: Vec<(usize, Prepared)>) -> (Vec<(usize, String)>, Vec<Failed>) {
+        let (mut published, mut failed) = (Vec::new(), Vec::new());
+        let mut events = lane.into_iter();
+        for (index, prepared) in events.by_ref() {
+            match self.send(prepared).await {
+                Ok(id) => published.push((index, id)),
+                Err(error) => {
+                    failed.push(Failed::new(index, Some(error)));
+                    break;
+                }
+            }
+        }
+        failed.extend(events.map(|(index, _)| Failed::new(index, None)));
+        (published, failed)
+    }
+
+    /// Whether nobody taking an event is an error; where it is none, says so once per key.
+    fn is_an_error(&self, unroutable: Unroutable, exchange: &str, routing_key: &str) -> bool {
+        match unroutable {
+            Unroutable::Mandatory => true,
+            Unroutable::Optional => false,
+            Unroutable::Known if self.knows_a_queue(exchange, routing_key) => true,
+            Unroutable::Known => {
+                let mut warned = self.shared.warned.lock().unwrap_or_else(PoisonError::into_inner);
+                // Keys with fields in them could be any number; past this many the point is made.
+                if warned.len() < 1000 && warned.insert(routing_key.to_owned()) {
+                    tracing::warn!(
+                        exchange,
+                        routing_key,
+                        "no queue takes this event; it is gone. `#[event(mandatory)]` makes this an error, \
+                         `#[event(optional)]` makes it silent"
+                    );
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether this program itself declares a binding for the key.
+    fn knows_a_queue(&self, exchange: &str, routing_key: &str) -> bool {
+        self.shared.provision.topology().bindings().any(|binding| {
+            binding.source.as_str() == exchange && crate::topic::matches(&binding.key, routing_key)
+        })
+    }
+
+    /// Publishes until the broker confirms, refuses, or time is up.
+    ///
+    /// Killed at any of the awaits: the broker has the message or not, and the caller never saw `Ok`.
+    async fn confirm(&self, publication: Publication) -> Result<(), PublishError> {
+        let shared = &*self.shared;
+        let after = shared.settings.timeout;
+        let deadline = Instant::now() + after;
+        let mut pause = Duration::from_millis(20);
+        loop {
+            if shared.closed.load(Ordering::Relaxed) {
+                return Err(PublishError::Closed);
+            }
+            let attempt = async {
+                shared.provision.ready().await.map_err(|error| match error {
+                    ProvisionError::Closed => PublishError::Closed,
+                    other => PublishError::Unavailable { reason: other.to_string() },
+                })?;
+                shared.provision.transport().publish(publication.clone()).await
+            };
+            match timeout_at(deadline, attempt).await {
+                Err(_elapsed) => return Err(PublishError::TimedOut { after }),
+                Ok(Err(PublishError::Interrupted { reason })) => {
+                    if Instant::now() + pause >= deadline {
+                        return Err(PublishError::Interrupted { reason });
+                    }
+                    tracing::debug!(reason, "publishing again after an interruption");
+                    Counters::add(&shared.counters.republished);
+                    sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+                Ok(verdict) => return verdict,
+            }
+        }
+    }
+}
+
+/// The lane of an aggregate: events of one never overtake each other.
+pub(crate) fn lane(aggregate_type: &str, aggregate_id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (aggregate_type, aggregate_id).hash(&mut hasher);
+    hasher.finish()
+}
+
+impl FromDelivery for Publisher {
+    async fn from_delivery(invocation: &Invocation) -> Result<Self, HandlerError> {
+        let publisher = invocation
+            .state::<Self>()
+            .ok_or_else(|| HandlerError::retry("this bus has no publisher".to_owned()))?;
+        // A raw event of a foreign format has no envelope to carry on.
+        Ok(match invocation.metadata() {
+            Ok(cause) => publisher.caused_by(cause),
+            Err(_) => publisher,
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! A bus for tests: the in-process broker, a clock that a test moves, and what became of every event.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    Result,
+    bus::{Bus, BusBuilder, Handle},
+    clock::Clock,
+    event::Event,
+    name::QueueName,
+    publish::{Publish, Publisher},
+    registry::Registry,
+    telemetry::Counts,
+    transport::{Admin, memory::Memory},
+};
+
+pub use crate::worker::{Fate, Observation};
+
+/// A bus on the in-process broker, under a test's control.
+///
+/// Needs a paused clock (`#[tokio::test(start_paused = true)]`): an hour of retries passes in a
+/// millisecond.
+///
+/// # Examples
+///
+/// ```
+/// use es_bus::{Registry, testing::TestBus};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> es_bus::Result<()> {
+/// let bus = TestBus::start(|builder| builder.registry(Registry::new()).publish_only()).await?;
+///
+/// bus.run_until_idle().await;
+///
+/// assert!(bus.outcomes().is_empty());
+/// bus.stop().await
+/// # }
+/// ```
+pub struct TestBus {
+    handle: Handle,
+    broker: Arc<Memory>,
+    outcomes: std::sync::Mutex<Outcomes>,
+}
+
+struct Outcomes {
+    coming: mpsc::UnboundedReceiver<Observation>,
+    seen: Vec<Observation>,
+}
+
+impl TestBus {
+    /// Builds and starts a bus on an in-process broker of its own.
+    ///
+    /// The builder reads neither file nor environment.
+    ///
+    /// # Errors
+    ///
+    /// What [`BusBuilder::build`] and [`Bus::start`] find.
+    pub async fn start(configure: impl FnOnce(BusBuilder) -> BusBuilder) -> Result<Self> {
+        Self::on(Arc::new(Memory::new()), configure).await
+    }
+
+    /// Builds and starts a bus on this broker, which other buses may share.
+    ///
+    /// # Errors
+    ///
+    /// What [`BusBuilder::build`] and [`Bus::start`] find.
+    pub async fn on(broker: Arc<Memory>, configure: impl FnOnce(BusBuilder) -> BusBuilder) -> Result<Self> {
+        let (observer, coming) = mpsc::unbounded_channel();
+        let builder = Bus::builder().without_environment().url("memory://");
+        let bus = configure(builder)
+            .transport(Arc::clone(&broker) as _)
+            .clock(Clock::of_runtime())
+            .observer(observer)
+            .build()?;
+        let queues: Vec<QueueName> = bus.queues().cloned().collect();
+        let handle = bus.start().await?;
+        let mut changes = broker.changes();
+        for queue in queues {
+            // An event that is published before its consumer is there would not count as due.
+            while broker
+                .queue_status(&queue)
+                .await
+                .is_ok_and(|status| status.is_some_and(|it| it.consumers == 0))
+            {
+                let _ = changes.changed().await;
+            }
+        }
+        Ok(Self { handle, broker, outcomes: std::sync::Mutex::new(Outcomes { coming, seen: Vec::new() }) })
+    }
+
+    /// Starts a bus with all that is linked into the test.
+    ///
+    /// # Errors
+    ///
+    /// What [`BusBuilder::build`] and [`Bus::start`] find.
+    pub async fn collected() -> Result<Self> {
+        Self::start(|builder| builder.registry(Registry::collected())).await
+    }
+
+    /// Publishes an event.
+    pub fn publish<'a, E: Event>(&'a self, event: &'a E) -> Publish<'a, E> {
+        self.handle.publisher().publish(event)
+    }
+
+    /// The publisher of the bus.
+    #[must_use]
+    pub fn publisher(&self) -> &Publisher {
+        self.handle.publisher()
+    }
+
+    /// The broker, to look into or to break.
+    #[must_use]
+    pub fn broker(&self) -> &Arc<Memory> {
+        &self.broker
+    }
+
+    /// Waits until every event that is due has been handled. Time stands still meanwhile, but for
+    /// handlers that sleep; what waits for a retry goes on waiting.
+    pub async fn run_until_idle(&self) {
+        let mut changes = self.broker.changes();
+        loop {
+            let pending = self.broker.pending();
+            if pending.ready == 0 && pending.unsettled == 0 {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until nothing is left that will be handled: the clock runs through every retry.
+    pub async fn run_to_the_end(&self) {
+        self.broker.idle().await;
+    }
+
+    /// Moves the clock, then waits until every event that came due has been handled.
+    pub async fn advance(&self, by: Duration) {
+        self.run_until_idle().await;
+        tokio::time::advance(by).await;
+        self.run_until_idle().await;
+    }
+
+    /// What became of every event so far, run by run.
+    ///
+    /// # Panics
+    ///
+    /// When another thread panicked while it looked.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<Observation> {
+        let mut outcomes = self.outcomes.lock().expect("nobody panics while looking");
+        while let Ok(observation) = outcomes.coming.try_recv() {
+            outcomes.seen.push(observation);
+        }
+        outcomes.seen.clone()
+    }
+
+    /// What became of every run of a handler so far.
+    #[must_use]
+    pub fn fates(&self, handler: &str) -> Vec<Fate> {
+        let of_handler = |seen: &Observation| seen.handler.as_deref() == Some(handler);
+        self.outcomes().into_iter().filter(of_handler).map(|seen| seen.fate).collect()
+    }
+
+    /// What happened, in numbers.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.handle.counts()
+    }
+
+    /// Stops the bus in order.
+    ///
+    /// # Errors
+    ///
+    /// What ended it before.
+    pub async fn stop(self) -> Result<()> {
+        self.handle.stop().await
+    }
+}

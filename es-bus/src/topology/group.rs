@@ -1,0 +1,219 @@
+//! A group with all that its worker and its topology need to know.
+//!
+//! In come the definitions of its handlers and its effective settings; out goes a [`GroupSpec`],
+//! which names every queue and exchange of the group and answers what its handlers take.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use crate::{
+    event::EventKind,
+    model::{
+        Overflow, QueueKind,
+        policy::{OnUnknown, Ordering},
+    },
+    name::{ExchangeName, GroupName, InvalidName, QueueName},
+    registry::HandlerDef,
+    retry::RetryPolicy,
+    topic,
+};
+
+/// The effective settings of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupSettings {
+    /// The exchange that the group's queue is named after, and that raw handlers bind on.
+    pub home: ExchangeName,
+    /// What the dead-letter exchange adds to the home exchange's name.
+    pub dlx_suffix: String,
+    /// How the broker keeps the queue.
+    pub kind: QueueKind,
+    /// How many deliveries may be in hand.
+    pub prefetch: u16,
+    /// How many events are handled at once.
+    pub concurrency: usize,
+    /// Which events may overtake which.
+    pub ordering: Ordering,
+    /// What happens to an event that no handler takes; by the bindings when not said.
+    pub on_unknown: Option<OnUnknown>,
+    /// How long an unknown event waits.
+    pub unknown_wait: UnknownWait,
+    /// Events that the group has no handler for any more.
+    pub retired: Vec<String>,
+    /// The delays that `retry after` is made of.
+    pub ladder: Vec<Duration>,
+    /// How many messages the queue may hold.
+    pub max_length: Option<u64>,
+    /// How many bytes of bodies the queue may hold.
+    pub max_length_bytes: Option<u64>,
+    /// What happens to the message that does not fit.
+    pub overflow: Overflow,
+    /// How long an event may wait in the queue.
+    pub message_ttl: Option<Duration>,
+    /// How long a dead letter is kept.
+    pub dlq_ttl: Option<Duration>,
+    /// How many dead letters are kept.
+    pub dlq_max_length: Option<u64>,
+}
+
+/// How long an unknown event waits for a replica that knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownWait {
+    /// How long each time.
+    pub delay: Duration,
+    /// How many times.
+    pub times: u32,
+}
+
+/// A handler with its effective policy.
+#[derive(Clone, Debug)]
+pub struct HandlerSpec {
+    /// What the attribute says.
+    pub def: &'static HandlerDef,
+    /// When failed events come back.
+    pub policy: RetryPolicy,
+    /// How long one run may take.
+    pub timeout: Duration,
+}
+
+/// A group: handlers, settings, and the names of all that belongs to it on the broker.
+#[derive(Clone, Debug)]
+pub struct GroupSpec {
+    /// Its name.
+    pub name: GroupName,
+    /// Its settings.
+    pub settings: GroupSettings,
+    /// Its handlers, by name.
+    pub handlers: Vec<HandlerSpec>,
+    /// `{exchange}.{group}`.
+    pub queue: QueueName,
+    /// `{exchange}.{group}.dlq`.
+    pub dlq: QueueName,
+    /// `{exchange}_dlq`, a direct exchange that all groups of the home exchange share.
+    pub dlx: ExchangeName,
+    /// `{exchange}.{group}.retry`, a headers exchange that picks the delay queue.
+    pub retry: ExchangeName,
+    /// `{exchange}.{group}.in`, a fanout exchange that leads back to the queue.
+    pub entry: ExchangeName,
+}
+
+impl GroupSpec {
+    /// Puts a group together.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] when a derived name is longer than AMQP carries.
+    pub fn new(
+        name: GroupName,
+        settings: GroupSettings,
+        handlers: Vec<HandlerSpec>,
+    ) -> Result<Self, InvalidName> {
+        let queue = format!("{}.{name}", settings.home);
+        // The longest name that is derived from the queue's is checked with the others, when it is made.
+        Ok(Self {
+            dlq: QueueName::new(format!("{queue}.dlq"))?,
+            dlx: ExchangeName::new(format!("{}{}", settings.home, settings.dlx_suffix))?,
+            retry: ExchangeName::new(format!("{queue}.retry"))?,
+            entry: ExchangeName::new(format!("{queue}.in"))?,
+            queue: QueueName::new(queue)?,
+            name,
+            settings,
+            handlers,
+        })
+    }
+
+    /// The queue in which events wait for this long.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] when the name is longer than AMQP carries.
+    pub fn retry_queue(&self, delay: Duration) -> Result<QueueName, InvalidName> {
+        QueueName::new(format!("{}.{}", self.retry, delay_name(delay)))
+    }
+
+    /// Every delay that has a queue: the policies', the ladder's, and the unknown events'.
+    #[must_use]
+    pub fn delays(&self) -> Vec<Duration> {
+        let mut delays: BTreeSet<Duration> =
+            self.handlers.iter().flat_map(|handler| handler.policy.delays()).collect();
+        delays.extend(&self.settings.ladder);
+        // Also when unknown events are skipped: a handler that is gone leaves attempts that wait.
+        if self.settings.unknown_wait.times > 0 {
+            delays.insert(self.settings.unknown_wait.delay);
+        }
+        delays.into_iter().collect()
+    }
+
+    /// Where each binding key is bound: a typed handler's on the exchanges of the events that it
+    /// takes, a raw one's on the home exchange.
+    #[must_use]
+    pub fn bindings(&self, default_exchange: &str) -> BTreeSet<(String, &'static str)> {
+        let mut bindings = BTreeSet::new();
+        for handler in &self.handlers {
+            for bind in handler.def.binds {
+                match handler.def.kinds() {
+                    None => {
+                        bindings.insert((self.settings.home.as_str().to_owned(), *bind));
+                    }
+                    Some(kinds) => {
+                        bindings.extend(
+                            kinds
+                                .iter()
+                                .filter(|kind| topic::matches(bind, kind.key))
+                                .map(|kind| (kind.exchange.unwrap_or(default_exchange).to_owned(), *bind)),
+                        );
+                    }
+                }
+            }
+        }
+        bindings
+    }
+
+    /// What happens to an event that no handler takes: as set, else *skip* in a group with a wide
+    /// binding (it gets events that nobody asked for) and *wait* in one with exact bindings only (a
+    /// newer replica asked for it).
+    #[must_use]
+    pub fn on_unknown(&self) -> OnUnknown {
+        self.settings.on_unknown.unwrap_or_else(|| {
+            let wide = |key: &&str| key.split('.').any(|word| word == "*" || word == "#");
+            if self.handlers.iter().flat_map(|handler| handler.def.binds).any(|bind| wide(&bind)) {
+                OnUnknown::Skip
+            } else {
+                OnUnknown::Wait
+            }
+        })
+    }
+
+    /// Whether the group gave an event up (`retired = ["Order.OrderPlaced"]`).
+    #[must_use]
+    pub fn is_retired(&self, routing_key: &str) -> bool {
+        self.settings.retired.iter().any(|retired| topic::matches(retired, routing_key))
+    }
+
+    /// The events of this program that the group's bindings bring and no handler takes.
+    #[must_use]
+    pub fn skipped<'a>(&self, known: &'a [EventKind], default_exchange: &str) -> Vec<&'a EventKind> {
+        let bindings = self.bindings(default_exchange);
+        known
+            .iter()
+            .filter(|kind| {
+                let exchange = kind.exchange.unwrap_or(default_exchange);
+                bindings.iter().any(|(bound, key)| bound == exchange && topic::matches(key, kind.key))
+            })
+            .filter(|kind| !self.handlers.iter().any(|handler| takes(handler.def, kind)))
+            .collect()
+    }
+}
+
+/// Whether a handler takes an event that it is sent.
+fn takes(handler: &HandlerDef, kind: &EventKind) -> bool {
+    handler.binds.iter().any(|bind| topic::matches(bind, kind.key))
+        && handler.kinds().is_none_or(|kinds| {
+            kinds.iter().any(|own| own.name == kind.name && own.aggregate == kind.aggregate)
+        })
+}
+
+/// How a delay is written in the name of its queue: `4s`, `1500ms`.
+#[must_use]
+pub fn delay_name(delay: Duration) -> String {
+    let ms = delay.as_millis();
+    if ms % 1000 == 0 { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
+}

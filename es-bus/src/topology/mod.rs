@@ -1,0 +1,19 @@
+//! From what the program declares to what the broker has to hold.
+//!
+//! [`group`] puts a group's handlers and settings together, [`build`] makes a topology of groups and
+//! events (pure), [`apply`] brings a broker to it, [`Provision`] keeps it there over reconnects.
+
+mod apply;
+mod build;
+mod group;
+mod provision;
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+
+pub use self::{
+    apply::{ApplyError, apply},
+    build::{Conflict, build},
+    group::{GroupSettings, GroupSpec, HandlerSpec, UnknownWait, delay_name},
+    provision::{Provision, ProvisionError},
+};

@@ -1,0 +1,110 @@
+//! Keeps a broker at its topology: applied once per connection, before anyone publishes or consumes.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, watch};
+
+use super::{ApplyError, apply};
+use crate::{
+    model::Topology,
+    transport::{LinkState, Transport, TransportError},
+};
+
+/// Why a broker could not be brought to its topology.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProvisionError {
+    /// The connection is refused for good.
+    #[error(transparent)]
+    Transport(Arc<TransportError>),
+    /// The topology is refused.
+    #[error(transparent)]
+    Topology(ApplyError),
+    /// This program closed the connection.
+    #[error("the bus is closed")]
+    Closed,
+}
+
+/// A broker and the topology that it is kept at.
+pub struct Provision {
+    transport: Arc<dyn Transport>,
+    topology: Topology,
+    /// The generation for which the topology was applied last; 0 for none.
+    applied: watch::Sender<u64>,
+    applying: Mutex<()>,
+}
+
+impl Provision {
+    /// Keeps `transport` at `topology`.
+    #[must_use]
+    pub fn new(transport: Arc<dyn Transport>, topology: Topology) -> Self {
+        Self { transport, topology, applied: watch::Sender::new(0), applying: Mutex::new(()) }
+    }
+
+    /// The broker.
+    #[must_use]
+    pub fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
+    }
+
+    /// The topology.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Waits until the broker is there and at its topology; gives the generation of the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`ProvisionError`] when waiting longer cannot help.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves at worst a part of the topology declared.
+    pub async fn ready(&self) -> Result<u64, ProvisionError> {
+        let mut link = self.transport.link();
+        loop {
+            let (state, generation) = {
+                let now = link.borrow_and_update();
+                (now.state.clone(), now.generation)
+            };
+            match state {
+                LinkState::Up if *self.applied.borrow() == generation => return Ok(generation),
+                LinkState::Up => match self.apply_for(generation).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_interrupted() => {
+                        tracing::debug!(%error, "the connection was lost while the topology was applied");
+                        // A link that is still up will be told of its loss in a moment.
+                        if link.has_changed().is_ok_and(|changed| !changed) {
+                            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                        }
+                    }
+                    Err(error) => return Err(ProvisionError::Topology(error)),
+                },
+                LinkState::Fatal(error) => return Err(ProvisionError::Transport(error)),
+                LinkState::Closed => return Err(ProvisionError::Closed),
+                LinkState::Connecting | LinkState::Backoff { .. } => {
+                    if link.changed().await.is_err() {
+                        return Err(ProvisionError::Closed);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets that the topology was applied: something of it is missing.
+    pub fn invalidate(&self) {
+        self.applied.send_replace(0);
+    }
+
+    async fn apply_for(&self, generation: u64) -> Result<(), ApplyError> {
+        let _one_at_a_time = self.applying.lock().await;
+        if *self.applied.borrow() == generation {
+            return Ok(());
+        }
+        apply(&*self.transport, &self.topology).await?;
+        self.applied.send_replace(generation);
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! Which deliveries are settled, and the fewest methods that tell the broker so.
+//!
+//! One consumer has its channel to itself, so delivery tags count 1, 2, 3 … without gaps. What is
+//! settled up to the *low-water mark* goes in one `basic.ack` with `multiple`; what is finished
+//! above it goes alone, so that one slow delivery does not hold the prefetch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::transport::Settlement;
+
+/// A method that settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    /// `basic.ack`, of all up to the tag when `multiple`.
+    Ack {
+        /// The delivery tag.
+        tag: u64,
+        /// Whether those before it are meant as well.
+        multiple: bool,
+    },
+    /// `basic.nack` of one.
+    Nack {
+        /// The delivery tag.
+        tag: u64,
+        /// Whether it goes back to the queue.
+        requeue: bool,
+    },
+}
+
+/// What is settled, and what of it the broker has been told.
+#[derive(Debug, Default)]
+pub(super) struct Tracker {
+    /// The broker has been told of all up to here.
+    low: u64,
+    /// The broker has been told of these, which lie above it.
+    above: BTreeSet<u64>,
+    /// To be told.
+    pending: BTreeMap<u64, Settlement>,
+}
+
+impl Tracker {
+    /// Notes a settlement, and says how many wait to be told.
+    pub(super) fn settle(&mut self, tag: u64, settlement: Settlement) -> usize {
+        // A second settlement of one tag would close the channel.
+        if tag > self.low && !self.above.contains(&tag) {
+            self.pending.entry(tag).or_insert(settlement);
+        }
+        self.pending.len()
+    }
+
+    /// What to tell the broker now, in this order.
+    ///
+    /// Negative acknowledgements come first, in ascending order: a quorum queue puts messages back
+    /// in the order in which they are given back, and a `multiple` must not find them unsettled.
+    pub(super) fn flush(&mut self) -> Vec<Command> {
+        let pending = std::mem::take(&mut self.pending);
+        let mut commands = Vec::new();
+        let mut acks = Vec::new();
+        for (tag, settlement) in pending {
+            match settlement {
+                Settlement::Ack => acks.push(tag),
+                Settlement::Requeue => commands.push(Command::Nack { tag, requeue: true }),
+                Settlement::Reject => commands.push(Command::Nack { tag, requeue: false }),
+            }
+            self.above.insert(tag);
+        }
+        while self.above.remove(&(self.low + 1)) {
+            self.low += 1;
+        }
+        let below = acks.partition_point(|tag| *tag <= self.low);
+        if let Some(last) = acks[..below].last() {
+            // The last one must be known to the broker still; it is, since it was pending.
+            commands.push(Command::Ack { tag: *last, multiple: below > 1 });
+        }
+        commands.extend(acks[below..].iter().map(|tag| Command::Ack { tag: *tag, multiple: false }));
+        commands
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The broker's side of a channel, which is as strict as RabbitMQ.
+    #[derive(Default)]
+    struct Broker {
+        unsettled: BTreeSet<u64>,
+        settled: BTreeMap<u64, Settlement>,
+    }
+
+    impl Broker {
+        fn obey(&mut self, command: Command) {
+            match command {
+                Command::Ack { tag, multiple } => {
+                    assert!(self.unsettled.contains(&tag), "unknown delivery tag {tag}");
+                    let from = if multiple { 0 } else { tag };
+                    let tags: Vec<u64> = self.unsettled.range(from..=tag).copied().collect();
+                    for tag in tags {
+                        self.unsettled.remove(&tag);
+                        self.settled.insert(tag, Settlement::Ack);
+                    }
+                }
+                Command::Nack { tag, requeue } => {
+                    assert!(self.unsettled.remove(&tag), "unknown delivery tag {tag}");
+                    let settlement = if requeue { Settlement::Requeue } else { Settlement::Reject };
+                    self.settled.insert(tag, settlement);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_multiple_settles_what_is_finished_in_order() {
+        let mut tracker = Tracker::default();
+        for tag in 1..=50 {
+            tracker.settle(tag, Settlement::Ack);
+        }
+
+        assert_eq!(tracker.flush(), [Command::Ack { tag: 50, multiple: true }]);
+        assert_eq!(tracker.flush(), []);
+    }
+
+    #[test]
+    fn a_slow_delivery_does_not_hold_back_those_after_it() {
+        let mut tracker = Tracker::default();
+        for tag in [2, 3, 1, 5] {
+            tracker.settle(tag, Settlement::Ack);
+        }
+
+        assert_eq!(
+            tracker.flush(),
+            [Command::Ack { tag: 3, multiple: true }, Command::Ack { tag: 5, multiple: false }]
+        );
+        tracker.settle(4, Settlement::Ack);
+        assert_eq!(tracker.flush(), [Command::Ack { tag: 4, multiple: false }]);
+        tracker.settle(6, Settlement::Ack);
+        tracker.settle(7, Settlement::Ack);
+        assert_eq!(tracker.flush(), [Command::Ack { tag: 7, multiple: true }]);
+    }
+
+    #[test]
+    fn what_is_given_back_goes_first_and_in_order() {
+        let mut tracker = Tracker::default();
+        tracker.settle(4, Settlement::Ack);
+        tracker.settle(3, Settlement::Requeue);
+        tracker.settle(2, Settlement::Reject);
+        tracker.settle(1, Settlement::Ack);
+
+        assert_eq!(
+            tracker.flush(),
+            [
+                Command::Nack { tag: 2, requeue: false },
+                Command::Nack { tag: 3, requeue: true },
+                Command::Ack { tag: 4, multiple: true },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_second_settlement_of_one_delivery_is_ignored() {
+        let mut tracker = Tracker::default();
+        tracker.settle(1, Settlement::Ack);
+        tracker.flush();
+        tracker.settle(3, Settlement::Ack);
+        tracker.flush();
+
+        assert_eq!(tracker.settle(1, Settlement::Requeue), 0);
+        assert_eq!(tracker.settle(3, Settlement::Requeue), 0);
+        assert_eq!(tracker.flush(), []);
+    }
+
+    proptest! {
+        #[test]
+        fn the_broker_is_told_each_settlement_once(
+            order in Just((1..=40_u64).collect::<Vec<_>>()).prop_shuffle(),
+            settlements in proptest::collection::vec(0..6_u8, 40),
+            flushes in proptest::collection::vec(any::<bool>(), 40),
+            count in 0..=40_usize,
+        ) {
+            let mut tracker = Tracker::default();
+            let mut broker = Broker { unsettled: (1..=40).collect(), ..Broker::default() };
+            let mut expected = BTreeMap::new();
+
+            for index in 0..count {
+                let settlement = match settlements[index] {
+                    0 => Settlement::Requeue,
+                    1 => Settlement::Reject,
+                    _ => Settlement::Ack,
+                };
+                tracker.settle(order[index], settlement);
+                expected.insert(order[index], settlement);
+                if flushes[index] {
+                    tracker.flush().into_iter().for_each(|command| broker.obey(command));
+                    prop_assert_eq!(&broker.settled, &expected);
+                }
+            }
+            tracker.flush().into_iter().for_each(|command| broker.obey(command));
+
+            prop_assert_eq!(&broker.settled, &expected);
+        }
+    }
+}

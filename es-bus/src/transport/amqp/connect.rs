@@ -1,0 +1,424 @@
+//! One connection, supervised: made, watched, and made again.
+//!
+//! Two of these feed one [`Board`], which the rooms above see as a [`Link`].
+
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use lapin::{
+    Connection, ConnectionProperties, Event,
+    tcp::OwnedTLSConfig,
+    uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
+};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{AmqpOptions, Host, classify};
+use crate::transport::{Link, LinkState, TransportError};
+
+/// How long the broker has to agree that a connection ends.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a connection is looked at, beside the events it sends; lapin's are best effort.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// What the consuming connection asks for at most: it sends little, and lapin keeps 64 frames of
+/// memory. Larger headers still arrive, since neither RabbitMQ nor lapin holds them to it.
+const CONSUMING_FRAME_MAX: u32 = 32 * 1024;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Publishing,
+    Consuming,
+}
+
+impl Side {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publishing => "publishing",
+            Self::Consuming => "consuming",
+        }
+    }
+}
+
+/// A connection as long as it lasts.
+pub(super) struct Session {
+    /// lapin's handle.
+    pub(super) connection: Connection,
+    /// Tells this session from the ones before and after it.
+    pub(super) generation: u64,
+    /// Cancelled when the connection is gone.
+    pub(super) lost: CancellationToken,
+    reason: OnceLock<String>,
+}
+
+impl Session {
+    /// Why it is gone.
+    pub(super) fn reason(&self) -> String {
+        self.reason.get().cloned().unwrap_or_else(|| "the connection ended".to_owned())
+    }
+
+    /// Whether the broker takes nothing from this connection at the moment.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
+    /// The largest frame that both sides agreed on.
+    pub(super) fn frame_max(&self) -> usize {
+        usize::try_from(self.connection.configuration().frame_max()).unwrap_or(usize::MAX)
+    }
+
+    fn end(&self, reason: String) {
+        let _ = self.reason.set(reason);
+        self.lost.cancel();
+    }
+}
+
+/// Where the session of a connection is found, while there is one.
+#[derive(Clone)]
+pub(super) struct Sessions(watch::Receiver<Result<Arc<Session>, Arc<str>>>);
+
+impl Sessions {
+    /// The session, or why there is none.
+    pub(super) fn current(&self) -> Result<Arc<Session>, String> {
+        match &*self.0.borrow() {
+            Ok(session) if !session.lost.is_cancelled() => Ok(session.clone()),
+            Ok(session) => Err(session.reason()),
+            Err(reason) => Err(reason.to_string()),
+        }
+    }
+}
+
+/// A connection and the task that keeps it.
+pub(super) struct Line {
+    sessions: Sessions,
+    stop: CancellationToken,
+    task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Line {
+    /// Starts to connect.
+    pub(super) fn open(side: Side, options: Arc<AmqpOptions>, board: Arc<Board>) -> Self {
+        let (session, sessions) = watch::channel(Err("still connecting".into()));
+        let stop = CancellationToken::new();
+        let supervisor = Supervisor { side, options, board, session, stop: stop.clone() };
+        Self {
+            sessions: Sessions(sessions),
+            stop,
+            task: tokio::sync::Mutex::new(Some(tokio::spawn(supervisor.run()))),
+        }
+    }
+
+    /// Where its session is found.
+    pub(super) fn watch(&self) -> Sessions {
+        self.sessions.clone()
+    }
+
+    /// Ends the connection, and waits until it has.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.lock().await.take() {
+            // A supervisor that panicked is as closed as one that ended.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+struct Supervisor {
+    side: Side,
+    options: Arc<AmqpOptions>,
+    board: Arc<Board>,
+    session: watch::Sender<Result<Arc<Session>, Arc<str>>>,
+    stop: CancellationToken,
+}
+
+impl Supervisor {
+    async fn run(self) {
+        let state = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => LinkState::Closed,
+            error = self.supervise() => {
+                tracing::error!(side = self.side.as_str(), "{error}");
+                LinkState::Fatal(Arc::new(error))
+            }
+        };
+        let session = self.session.send_replace(Err(match &state {
+            LinkState::Fatal(error) => error.to_string().into(),
+            _ => "closed by this program".into(),
+        }));
+        if let Ok(session) = session {
+            // A blocked connection never writes the farewell.
+            let farewell = session.connection.close(200, "OK".into());
+            let _ = timeout(CLOSE_TIMEOUT, farewell).await;
+            session.end("closed by this program".to_owned());
+        }
+        self.board.set(self.side, state);
+    }
+
+    /// Connects, watches, and connects again, until that makes no sense.
+    async fn supervise(&self) -> TransportError {
+        let mut generation = 0;
+        let mut attempt = 0;
+        let mut hosts = self.options.hosts.iter().cycle();
+        let Some(mut host) = hosts.next() else {
+            return TransportError::Unreachable {
+                address: self.options.describe(),
+                reason: "no host is configured".to_owned(),
+            };
+        };
+        loop {
+            let address = self.options.address(host);
+            let reason = match self.connect(host, &address).await {
+                Ok(connection) => {
+                    generation += 1;
+                    let since = Instant::now();
+                    let session = Arc::new(Session {
+                        connection,
+                        generation,
+                        lost: CancellationToken::new(),
+                        reason: OnceLock::new(),
+                    });
+                    tracing::info!(side = self.side.as_str(), %address, generation, "connected");
+                    let reason = self.watch(session).await;
+                    // One that is lost as soon as it is made waits ever longer, too.
+                    if since.elapsed() >= self.options.reconnect_max {
+                        attempt = 0;
+                    }
+                    reason
+                }
+                Err(classify::Failure::Passing(reason)) => reason,
+                Err(classify::Failure::Fatal(error)) => return error,
+            };
+            let retry_in = backoff(&self.options, attempt, rand::random());
+            attempt += 1;
+            tracing::warn!(side = self.side.as_str(), %address, ?retry_in, "no connection: {reason}");
+            self.show(Err(reason.as_str().into()));
+            self.board.set(self.side, LinkState::Backoff { reason, retry_in });
+            sleep(retry_in).await;
+            self.board.set(self.side, LinkState::Connecting);
+            host = hosts.next().unwrap_or(host);
+        }
+    }
+
+    fn show(&self, session: Result<Arc<Session>, Arc<str>>) {
+        self.session.send_modify(|shown| *shown = session);
+    }
+
+    async fn connect(&self, host: &Host, address: &str) -> Result<Connection, classify::Failure> {
+        let uri = uri(self.side, &self.options, host, address)?;
+        let name = format!("{} ({})", self.options.connection_name, self.side.as_str());
+        let properties = ConnectionProperties::default()
+            .with_connection_name(name.into())
+            .with_client_property("product".into(), "es-bus".into())
+            .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
+        let runtime = lapin::runtime::default_runtime()
+            .map_err(|error| classify::connect(&error, self.options.tls, address, &self.options.vhost))?;
+        let attempt =
+            Connection::connect_uri_with_config(uri, properties, OwnedTLSConfig::default(), runtime);
+        match timeout(self.options.connect_timeout, Box::pin(attempt)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(classify::connect(&error, self.options.tls, address, &self.options.vhost)),
+            Err(_) => Err(classify::Failure::Passing(format!(
+                "no answer within {:?}",
+                self.options.connect_timeout
+            ))),
+        }
+    }
+
+    /// Shows the session, and waits for its end.
+    async fn watch(&self, session: Arc<Session>) -> String {
+        let mut events = Box::pin(session.connection.events_listener());
+        self.show(Ok(session.clone()));
+        self.board.set(self.side, LinkState::Up);
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
+        let mut blocked = None;
+        let mut error = None;
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Event::ConnectionBlocked(reason)) => blocked = Some(reason),
+                    Some(Event::Error(cause)) => error = Some(classify::text(&cause)),
+                    _ => {}
+                },
+                _ = look.tick() => {}
+            }
+            let status = session.connection.status();
+            if !status.connected() {
+                break;
+            }
+            // An error so far was one of a channel.
+            error = None;
+            if !status.blocked() {
+                blocked = None;
+            } else if blocked.is_none() {
+                blocked = Some("the broker takes no publishes".to_owned());
+            }
+            if self.side == Side::Publishing {
+                self.board.set_blocked(blocked.clone());
+            }
+        }
+        // The state changes before the error is told.
+        while error.is_none() {
+            match timeout(LOOK_INTERVAL, events.next()).await {
+                Ok(Some(Event::Error(cause))) => error = Some(classify::text(&cause)),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => error = Some("the connection ended".to_owned()),
+            }
+        }
+        let reason = error.unwrap_or_default();
+        session.end(reason.clone());
+        if self.side == Side::Publishing {
+            self.board.set_blocked(None);
+        }
+        reason
+    }
+}
+
+/// The address in lapin's terms; made field by field, so that no character needs escaping.
+fn uri(side: Side, options: &AmqpOptions, host: &Host, address: &str) -> Result<AMQPUri, classify::Failure> {
+    // lapin panics at a longer one.
+    if options.vhost.len() > 255 {
+        return Err(classify::Failure::Fatal(TransportError::VirtualHost {
+            address: address.to_owned(),
+            vhost: options.vhost.clone(),
+            reason: "a name has at most 255 bytes".to_owned(),
+        }));
+    }
+    let frame_max = match side {
+        Side::Publishing => options.frame_max,
+        Side::Consuming => options.frame_max.min(CONSUMING_FRAME_MAX),
+    };
+    Ok(AMQPUri {
+        scheme: if options.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo { username: options.user.clone(), password: options.password.clone() },
+            host: host.host.clone(),
+            port: host.port,
+        },
+        vhost: options.vhost.clone(),
+        query: AMQPQueryString {
+            frame_max: Some(frame_max.max(4096)),
+            channel_max: None,
+            heartbeat: Some(u16::try_from(options.heartbeat.as_secs().max(1)).unwrap_or(u16::MAX)),
+            connection_timeout: Some(u64::try_from(options.connect_timeout.as_millis()).unwrap_or(u64::MAX)),
+            auth_mechanism: None,
+        },
+    })
+}
+
+/// How long to wait before the next attempt: somewhere between the least wait and a ceiling that
+/// doubles with each attempt. `chance` is between 0 and 1.
+fn backoff(options: &AmqpOptions, attempt: u32, chance: f64) -> Duration {
+    let least = options.reconnect_min.min(options.reconnect_max);
+    let factor = 2_u32.saturating_pow(attempt.saturating_add(1).min(31));
+    let ceiling = least.saturating_mul(factor).min(options.reconnect_max);
+    least + (ceiling - least).mul_f64(chance.clamp(0.0, 1.0))
+}
+
+/// Both connections as one [`Link`].
+pub(super) struct Board {
+    sides: Mutex<[LinkState; 2]>,
+    link: watch::Sender<Link>,
+}
+
+impl Board {
+    pub(super) fn new() -> (Arc<Self>, watch::Receiver<Link>) {
+        let (link, seen) =
+            watch::channel(Link { state: LinkState::Connecting, generation: 0, blocked: None });
+        let sides = Mutex::new([LinkState::Connecting, LinkState::Connecting]);
+        (Arc::new(Self { sides, link }), seen)
+    }
+
+    fn set(&self, side: Side, state: LinkState) {
+        let mut sides = self.sides.lock().unwrap_or_else(PoisonError::into_inner);
+        sides[side as usize] = state;
+        let merged = merge(&sides[0], &sides[1]).clone();
+        // Under the lock, so that the last word on the link is the last one said.
+        self.link.send_modify(|link| {
+            let was_up = matches!(link.state, LinkState::Up);
+            if matches!(merged, LinkState::Up) && !was_up {
+                link.generation += 1;
+            }
+            link.state = merged;
+        });
+    }
+
+    fn set_blocked(&self, blocked: Option<String>) {
+        self.link.send_if_modified(|link| {
+            let changed = link.blocked != blocked;
+            link.blocked = blocked;
+            changed
+        });
+    }
+}
+
+/// The worse of two states.
+fn merge<'a>(a: &'a LinkState, b: &'a LinkState) -> &'a LinkState {
+    let rank = |state: &LinkState| match state {
+        LinkState::Up => 0,
+        LinkState::Connecting => 1,
+        LinkState::Backoff { .. } => 2,
+        LinkState::Closed => 3,
+        LinkState::Fatal(_) => 4,
+    };
+    if rank(a) >= rank(b) { a } else { b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_between_the_least_and_a_ceiling_that_doubles() {
+        let options = AmqpOptions {
+            reconnect_min: Duration::from_secs(1),
+            reconnect_max: Duration::from_secs(30),
+            ..AmqpOptions::default()
+        };
+        for (attempt, chance, seconds) in
+            [(0, 0.0, 1), (0, 1.0, 2), (3, 0.0, 1), (3, 1.0, 16), (4, 1.0, 30), (4_000_000_000, 1.0, 30)]
+        {
+            assert_eq!(backoff(&options, attempt, chance), Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn a_least_wait_above_the_longest_is_no_panic() {
+        let options = AmqpOptions {
+            reconnect_min: Duration::from_secs(9),
+            reconnect_max: Duration::from_secs(3),
+            ..AmqpOptions::default()
+        };
+
+        assert_eq!(backoff(&options, 7, 0.5), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn the_link_is_up_when_both_are_and_its_generation_counts_how_often() {
+        let (board, link) = Board::new();
+        let generation = |board: &Board, side, state| {
+            board.set(side, state);
+            (link.borrow().generation, matches!(link.borrow().state, LinkState::Up))
+        };
+        let lost = || LinkState::Backoff { reason: String::new(), retry_in: Duration::ZERO };
+
+        assert_eq!(generation(&board, Side::Publishing, LinkState::Up), (0, false));
+        assert_eq!(generation(&board, Side::Consuming, LinkState::Up), (1, true));
+        assert_eq!(generation(&board, Side::Consuming, lost()), (1, false));
+        assert_eq!(generation(&board, Side::Publishing, lost()), (1, false));
+        assert_eq!(generation(&board, Side::Publishing, LinkState::Up), (1, false));
+        assert_eq!(generation(&board, Side::Consuming, LinkState::Up), (2, true));
+    }
+}

@@ -1,0 +1,301 @@
+//! Consumes, and settles what was delivered.
+//!
+//! Each consumer has a channel to itself. Settlements are collected and told in batches by one
+//! task per consumer; three times the throughput of an awaited acknowledgement per delivery
+//! (measured).
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, future::maybe_done, stream};
+use lapin::{
+    Channel,
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    types::{FieldTable, ShortString},
+};
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ack::{Command, Tracker},
+    classify,
+    connect::{Session, Sessions},
+    convert,
+};
+use crate::{
+    handler::BoxFuture,
+    transport::{ConsumeError, ConsumeRequest, Consumer, Delivery, Settle, Settlement},
+};
+
+/// How long a settlement waits for others, at most.
+const FLUSH_AFTER: Duration = Duration::from_millis(5);
+/// How many settlements are told at once, at most (more wins nothing: measured).
+const FLUSH_AT: usize = 64;
+/// How long the broker has to answer that a consumer or a channel ends.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Starts a consumer.
+pub(super) async fn start(
+    sessions: &Sessions,
+    request: ConsumeRequest,
+) -> Result<(Consumer, Weak<Settler>), ConsumeError> {
+    let session = sessions.current().map_err(|reason| ConsumeError::Interrupted { reason })?;
+    let queue = request.queue.as_str().to_owned();
+    let refused = |error: convert::TooLong| ConsumeError::Refused {
+        queue: queue.clone(),
+        reason: format!("{} has {} bytes, at most {}", error.what, error.size, error.limit),
+    };
+    let name = convert::short("the name of the queue", &queue).map_err(refused)?;
+    let tag = convert::short("the consumer tag", &request.tag).map_err(refused)?;
+    let prefetch = request.prefetch.max(1);
+    let options = BasicConsumeOptions { exclusive: request.exclusive, ..BasicConsumeOptions::default() };
+    let started = async {
+        let channel = session.connection.create_channel().await?;
+        channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
+        let deliveries = channel.basic_consume(name, tag.clone(), options, FieldTable::default()).await?;
+        Ok((channel, deliveries))
+    };
+    let (channel, deliveries) = tokio::select! {
+        biased;
+        started = started => started.map_err(|error| classify::consume(&error, &queue))?,
+        () = session.lost.cancelled() => {
+            return Err(ConsumeError::Interrupted { reason: session.reason() });
+        }
+    };
+    let shared = Arc::new(Shared {
+        queue,
+        channel,
+        session,
+        tracker: Mutex::default(),
+        flush_at: (usize::from(prefetch) / 2).clamp(1, FLUSH_AT),
+        some: Notify::new(),
+        enough: Notify::new(),
+        stop: CancellationToken::new(),
+        cancelled: AtomicBool::new(false),
+    });
+    let flusher = tokio::spawn(flush_until_stopped(shared.clone()));
+    let settler = Arc::new(Settler { shared: shared.clone(), tag, flusher: Mutex::new(Some(flusher)) });
+    let weak = Arc::downgrade(&settler);
+    Ok((Consumer::new(stream(deliveries, shared, settler.clone()), settler), weak))
+}
+
+/// What the stream, the settler and the flusher of a consumer share.
+struct Shared {
+    queue: String,
+    channel: Channel,
+    session: Arc<Session>,
+    tracker: Mutex<Tracker>,
+    flush_at: usize,
+    /// There is something to flush.
+    some: Notify,
+    /// There is enough to flush at once.
+    enough: Notify,
+    /// Cancelled when nothing will be settled any more.
+    stop: CancellationToken,
+    /// Whether this program has asked for no more deliveries.
+    cancelled: AtomicBool,
+}
+
+impl Shared {
+    fn is_alive(&self) -> bool {
+        self.channel.status().connected() && !self.session.lost.is_cancelled()
+    }
+
+    /// Why the stream ended, when nobody has said.
+    fn ended(&self) -> ConsumeError {
+        if self.session.lost.is_cancelled() {
+            ConsumeError::Interrupted { reason: self.session.reason() }
+        } else if self.channel.status().connected() {
+            ConsumeError::Cancelled { queue: self.queue.clone() }
+        } else {
+            ConsumeError::ChannelClosed {
+                queue: self.queue.clone(),
+                reason: "the broker closed it".to_owned(),
+            }
+        }
+    }
+
+    /// Tells the broker what is settled, and waits until that is written.
+    async fn flush(&self) {
+        let commands = self.tracker.lock().unwrap_or_else(PoisonError::into_inner).flush();
+        let mut writes: Vec<_> =
+            commands.into_iter().map(|command| Box::pin(maybe_done(self.tell(command)))).collect();
+        // lapin queues a method when its future is first polled: in this order, then.
+        poll_fn(|cx| {
+            for write in &mut writes {
+                let _ = write.as_mut().poll(cx);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        let written = async {
+            for write in writes {
+                write.await;
+            }
+        };
+        tokio::select! {
+            () = written => {}
+            () = self.session.lost.cancelled() => {}
+        }
+    }
+
+    async fn tell(&self, command: Command) {
+        let told = match command {
+            Command::Ack { tag, multiple } => self.channel.basic_ack(tag, BasicAckOptions { multiple }).await,
+            Command::Nack { tag, requeue } => {
+                let options = BasicNackOptions { multiple: false, requeue };
+                self.channel.basic_nack(tag, options).await
+            }
+        };
+        if let Err(error) = told {
+            // The broker delivers again what it has not heard of.
+            tracing::debug!(queue = self.queue, "not settled: {}", classify::text(&error));
+        }
+    }
+}
+
+/// The deliveries, then the reason why there are no more.
+fn stream(
+    deliveries: lapin::Consumer,
+    shared: Arc<Shared>,
+    settler: Arc<Settler>,
+) -> stream::BoxStream<'static, Result<Delivery, ConsumeError>> {
+    let state = Some((deliveries, shared, settler));
+    Box::pin(stream::unfold(state, async |state| {
+        let (mut deliveries, shared, settler) = state?;
+        loop {
+            let next = tokio::select! {
+                // What a lost connection has left behind will be delivered again.
+                biased;
+                () = shared.session.lost.cancelled() => None,
+                next = deliveries.next() => next,
+            };
+            let cancelled = shared.cancelled.load(Ordering::Acquire);
+            match next {
+                // Nobody could settle it.
+                Some(Ok(_)) if !shared.is_alive() => {}
+                Some(Ok(delivery)) => {
+                    let tag = delivery.delivery_tag;
+                    let delivery = Delivery::new(convert::received(delivery), tag, settler.clone());
+                    return Some((Ok(delivery), Some((deliveries, shared, settler))));
+                }
+                Some(Err(error)) => {
+                    return Some((Err(classify::consumer_ended(&error, &shared.queue)), None));
+                }
+                None if cancelled => return None,
+                None => return Some((Err(shared.ended()), None)),
+            }
+        }
+    }))
+}
+
+/// Flushes until there is nothing more to come.
+async fn flush_until_stopped(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.session.lost.cancelled() => return,
+            () = shared.stop.cancelled() => break,
+            () = shared.some.notified() => {}
+        }
+        tokio::select! {
+            () = shared.stop.cancelled() => break,
+            () = shared.enough.notified() => {}
+            () = sleep(FLUSH_AFTER) => {}
+        }
+        shared.flush().await;
+    }
+    shared.flush().await;
+}
+
+/// The side of a consumer that settles.
+pub(super) struct Settler {
+    shared: Arc<Shared>,
+    tag: ShortString,
+    flusher: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Settle for Settler {
+    fn settle(&self, tag: u64, settlement: Settlement) -> bool {
+        let shared = &*self.shared;
+        let count = {
+            let mut tracker = shared.tracker.lock().unwrap_or_else(PoisonError::into_inner);
+            // Under the lock: the last flush comes after the stop.
+            if shared.stop.is_cancelled() || !shared.is_alive() {
+                return false;
+            }
+            tracker.settle(tag, settlement)
+        };
+        if count == 1 {
+            shared.some.notify_one();
+        }
+        if count >= shared.flush_at {
+            shared.enough.notify_one();
+        }
+        true
+    }
+
+    fn cancel(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let shared = &*self.shared;
+            if shared.cancelled.swap(true, Ordering::AcqRel) || !shared.is_alive() {
+                return;
+            }
+            let cancel = shared.channel.basic_cancel(self.tag.clone(), BasicCancelOptions { nowait: false });
+            patient(shared, "basic.cancel", cancel).await;
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let shared = &*self.shared;
+            shared.cancelled.store(true, Ordering::Release);
+            {
+                let _tracker = shared.tracker.lock().unwrap_or_else(PoisonError::into_inner);
+                shared.stop.cancel();
+            }
+            let flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(mut flusher) = flusher
+                && timeout(CLOSE_TIMEOUT, &mut flusher).await.is_err()
+            {
+                tracing::warn!(queue = shared.queue, "settlements are given up that could not be written");
+                flusher.abort();
+            }
+            if shared.is_alive() {
+                patient(shared, "channel.close", shared.channel.close(200, "OK".into())).await;
+            }
+        })
+    }
+}
+
+impl Drop for Settler {
+    fn drop(&mut self) {
+        // The flusher tells what is settled, and lets go of the channel, which closes it.
+        self.shared.stop.cancel();
+    }
+}
+
+/// Waits for the broker's answer, but not for ever.
+async fn patient(shared: &Shared, method: &str, answer: impl Future<Output = lapin::Result<()>>) {
+    let mut answer = pin!(answer);
+    tokio::select! {
+        answered = timeout(CLOSE_TIMEOUT, &mut answer) => match answered {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(queue = shared.queue, method, "{}", classify::text(&error)),
+            Err(_) => tracing::warn!(queue = shared.queue, method, "the broker does not answer"),
+        },
+        () = shared.session.lost.cancelled() => {}
+    }
+}

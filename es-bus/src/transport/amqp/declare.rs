@@ -1,0 +1,212 @@
+//! Declares, binds, deletes and looks.
+//!
+//! Goes over the consuming connection, which the broker does not block. A declaration that the
+//! broker refuses costs its channel, so each call takes a channel for itself and gives it back
+//! only when all went well.
+
+use std::sync::{Mutex, PoisonError};
+
+use lapin::{
+    Channel, ExchangeKind as Kind,
+    options::{
+        ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions, QueuePurgeOptions,
+    },
+    types::{FieldTable, ShortString},
+};
+
+use super::{
+    classify,
+    connect::Sessions,
+    convert::{self, TooLong},
+};
+use crate::{
+    model::{Binding, Exchange, ExchangeKind, Queue},
+    name::{ExchangeName, QueueName},
+    transport::{DeclareError, QueueStatus},
+};
+
+/// How many idle channels are kept.
+const IDLE: usize = 4;
+
+/// Declares on a broker.
+pub(super) struct Declarer {
+    sessions: Sessions,
+    /// Channels that did well, with the generation they belong to.
+    idle: Mutex<Vec<(u64, Channel)>>,
+}
+
+impl Declarer {
+    pub(super) fn new(sessions: Sessions) -> Self {
+        Self { sessions, idle: Mutex::default() }
+    }
+
+    pub(super) async fn declare_exchange(&self, exchange: &Exchange) -> Result<(), DeclareError> {
+        let subject = Subject { what: "exchange", name: exchange.name.as_str() };
+        let name = short(subject.name).map_err(|error| subject.refused(&error))?;
+        let arguments = convert::table(&exchange.arguments).map_err(|error| subject.refused(&error))?;
+        let kind = match exchange.kind {
+            ExchangeKind::Topic => Kind::Topic,
+            ExchangeKind::Direct => Kind::Direct,
+            ExchangeKind::Fanout => Kind::Fanout,
+            ExchangeKind::Headers => Kind::Headers,
+        };
+        let options = ExchangeDeclareOptions {
+            passive: false,
+            durable: exchange.durable,
+            auto_delete: exchange.auto_delete,
+            internal: exchange.internal,
+            nowait: false,
+        };
+        self.call(subject, async |channel| channel.exchange_declare(name, kind, options, arguments).await)
+            .await
+    }
+
+    pub(super) async fn declare_queue(&self, queue: &Queue) -> Result<(), DeclareError> {
+        let subject = Subject { what: "queue", name: queue.name.as_str() };
+        let name = short(subject.name).map_err(|error| subject.refused(&error))?;
+        let arguments = convert::table(&queue.argument_table()).map_err(|error| subject.refused(&error))?;
+        let options = QueueDeclareOptions {
+            passive: false,
+            durable: queue.durable,
+            exclusive: queue.exclusive,
+            auto_delete: queue.auto_delete,
+            nowait: false,
+        };
+        self.call(subject, async |channel| channel.queue_declare(name, options, arguments).await).await?;
+        Ok(())
+    }
+
+    pub(super) async fn bind(&self, binding: &Binding) -> Result<(), DeclareError> {
+        let label = label(binding);
+        let subject = Subject { what: "binding", name: &label };
+        let (queue, exchange, key, arguments) = parts(binding).map_err(|error| subject.refused(&error))?;
+        let options = QueueBindOptions { nowait: false };
+        self.call(subject, async |channel| channel.queue_bind(queue, exchange, key, options, arguments).await)
+            .await
+    }
+
+    pub(super) async fn unbind(&self, binding: &Binding) -> Result<(), DeclareError> {
+        let label = label(binding);
+        let subject = Subject { what: "binding", name: &label };
+        let (queue, exchange, key, arguments) = parts(binding).map_err(|error| subject.refused(&error))?;
+        self.call(subject, async |channel| channel.queue_unbind(queue, exchange, key, arguments).await).await
+    }
+
+    pub(super) async fn delete_queue(&self, queue: &QueueName) -> Result<(), DeclareError> {
+        let subject = Subject { what: "queue", name: queue.as_str() };
+        let name = short(subject.name).map_err(|error| subject.refused(&error))?;
+        // Neither if-empty nor if-unused: a quorum queue answers them with 540, which ends the
+        // connection.
+        let options = QueueDeleteOptions { if_unused: false, if_empty: false, nowait: false };
+        self.call(subject, async |channel| channel.queue_delete(name, options).await).await?;
+        Ok(())
+    }
+
+    pub(super) async fn delete_exchange(&self, exchange: &ExchangeName) -> Result<(), DeclareError> {
+        let subject = Subject { what: "exchange", name: exchange.as_str() };
+        let name = short(subject.name).map_err(|error| subject.refused(&error))?;
+        let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
+        self.call(subject, async |channel| channel.exchange_delete(name, options).await).await
+    }
+
+    pub(super) async fn queue_status(&self, queue: &QueueName) -> Result<Option<QueueStatus>, DeclareError> {
+        let subject = Subject { what: "queue", name: queue.as_str() };
+        let name = short(subject.name).map_err(|error| subject.refused(&error))?;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        self.call(subject, async |channel| {
+            match channel.queue_declare(name, options, FieldTable::default()).await {
+                Ok(queue) => Ok(Some(QueueStatus {
+                    messages: u64::from(queue.message_count()),
+                    consumers: u64::from(queue.consumer_count()),
+                })),
+                Err(error) if classify::reply_code(&error) == Some(404) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn purge(&self, queue: &QueueName) -> Result<u64, DeclareError> {
+        let subject = Subject { what: "queue", name: queue.as_str() };
+        let name = short(subject.name).map_err(|error| subject.refused(&error))?;
+        let options = QueuePurgeOptions { nowait: false };
+        self.call(subject, async |channel| channel.queue_purge(name, options).await).await.map(u64::from)
+    }
+
+    /// Makes one call on a channel that nobody else uses meanwhile.
+    async fn call<T>(
+        &self,
+        subject: Subject<'_>,
+        call: impl AsyncFnOnce(&Channel) -> lapin::Result<T>,
+    ) -> Result<T, DeclareError> {
+        let session = self.sessions.current().map_err(|reason| subject.interrupted(reason))?;
+        let result = tokio::select! {
+            biased;
+            result = async {
+                let channel = match self.take(session.generation) {
+                    Some(channel) => channel,
+                    None => session.connection.create_channel().await?,
+                };
+                let value = call(&channel).await?;
+                self.keep(session.generation, channel);
+                Ok(value)
+            } => result,
+            () = session.lost.cancelled() => return Err(subject.interrupted(session.reason())),
+        };
+        result.map_err(|error| classify::declare(&error, subject.what, subject.name))
+    }
+
+    fn take(&self, generation: u64) -> Option<Channel> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|(of, channel)| *of == generation && channel.status().connected());
+        idle.pop().map(|(_, channel)| channel)
+    }
+
+    fn keep(&self, generation: u64, channel: Channel) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE && channel.status().connected() {
+            idle.push((generation, channel));
+        }
+    }
+}
+
+/// A binding in words.
+fn label(binding: &Binding) -> String {
+    format!("{} -> {} ({})", binding.source, binding.queue, binding.key)
+}
+
+fn short(name: &str) -> Result<ShortString, TooLong> {
+    convert::short("the name", name)
+}
+
+/// Queue, exchange, key and arguments of a binding.
+fn parts(binding: &Binding) -> Result<(ShortString, ShortString, ShortString, FieldTable), TooLong> {
+    Ok((
+        short(binding.queue.as_str())?,
+        short(binding.source.as_str())?,
+        convert::short("the key", &binding.key)?,
+        convert::table(&binding.arguments)?,
+    ))
+}
+
+/// What a call is about, for its errors.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    what: &'static str,
+    name: &'a str,
+}
+
+impl Subject<'_> {
+    fn refused(self, TooLong { what, size, limit }: &TooLong) -> DeclareError {
+        DeclareError::Refused {
+            what: self.what,
+            name: self.name.to_owned(),
+            reason: format!("{what} has {size} bytes, at most {limit} can be carried"),
+        }
+    }
+
+    fn interrupted(self, reason: String) -> DeclareError {
+        DeclareError::Interrupted { what: self.what, name: self.name.to_owned(), reason }
+    }
+}

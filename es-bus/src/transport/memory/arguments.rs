@@ -1,0 +1,339 @@
+//! What the arguments of a declaration mean, which the broker refuses, and where two declarations
+//! of one name differ.
+//!
+//! Everything is read from the AMQP table, so that a setting counts the same whether a field of
+//! [`Queue`] or a raw argument says it.
+
+use std::time::Duration;
+
+use crate::{
+    message::{Headers, Value},
+    model::{Exchange, Queue, QueueKind},
+};
+
+/// What a queue does, as its arguments say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings {
+    pub(super) dead_letter_exchange: Option<String>,
+    pub(super) dead_letter_routing_key: Option<String>,
+    pub(super) at_least_once: bool,
+    pub(super) message_ttl: Option<Duration>,
+    pub(super) expires: Option<Duration>,
+    pub(super) max_length: Option<u64>,
+    pub(super) max_length_bytes: Option<u64>,
+    pub(super) overflow: OverflowMode,
+    pub(super) delivery_limit: Option<u64>,
+    pub(super) single_active_consumer: bool,
+    pub(super) quorum: bool,
+}
+
+/// What happens to a message that a full queue has no room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum OverflowMode {
+    #[default]
+    DropHead,
+    RejectPublish,
+    RejectPublishDlx,
+}
+
+/// A setting that two declarations of one name do not agree on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) field: &'static str,
+    pub(super) wanted: Option<String>,
+    pub(super) found: Option<String>,
+}
+
+impl Difference {
+    /// RabbitMQ's sentence for it.
+    pub(super) fn reason(&self, what: &str, name: &str) -> String {
+        format!(
+            "PRECONDITION_FAILED - inequivalent arg '{}' for {what} '{name}': received {} but current is {}",
+            self.field,
+            quoted(self.wanted.as_deref()),
+            quoted(self.found.as_deref()),
+        )
+    }
+}
+
+fn quoted(value: Option<&str>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| format!("'{value}'"))
+}
+
+impl Settings {
+    /// Reads the settings of a queue, or says why RabbitMQ would not create it (406).
+    pub(super) fn of(queue: &Queue) -> Result<Self, String> {
+        let table = queue.argument_table();
+        let quorum = queue.kind == QueueKind::Quorum;
+        let known = if quorum { QUORUM_ARGUMENTS } else { CLASSIC_ARGUMENTS };
+        for name in COMPARED_ARGUMENTS {
+            if table.get(name).is_some() && !known.contains(name) {
+                return Err(refused(name, &format!("not supported by {} queues", queue.kind.as_str())));
+            }
+        }
+        if quorum {
+            for (is_set, property) in [
+                (!queue.durable, "non-durable"),
+                (queue.exclusive, "exclusive-owner"),
+                (queue.auto_delete, "auto-delete"),
+            ] {
+                if is_set {
+                    return Err(format!(
+                        "PRECONDITION_FAILED - invalid property '{property}' for queue '{}'",
+                        queue.name
+                    ));
+                }
+            }
+        }
+        let overflow = match text(&table, "x-overflow")?.as_deref() {
+            None | Some("drop-head") => OverflowMode::DropHead,
+            Some("reject-publish") => OverflowMode::RejectPublish,
+            // A quorum queue logs a warning and goes on with its default.
+            Some("reject-publish-dlx") if quorum => OverflowMode::DropHead,
+            Some("reject-publish-dlx") => OverflowMode::RejectPublishDlx,
+            Some(other) => return Err(refused("x-overflow", &format!("unknown mode '{other}'"))),
+        };
+        let strategy = text(&table, "x-dead-letter-strategy")?;
+        let dead_letter_exchange = text(&table, "x-dead-letter-exchange")?;
+        let dead_letter_routing_key = text(&table, "x-dead-letter-routing-key")?;
+        if dead_letter_routing_key.is_some() && dead_letter_exchange.is_none() {
+            return Err(refused("x-dead-letter-routing-key", "there is no x-dead-letter-exchange"));
+        }
+        let expires = number(&table, "x-expires")?;
+        if expires == Some(0) {
+            return Err(refused("x-expires", "has to be greater than 0"));
+        }
+        Ok(Self {
+            // Accepted without reject-publish, but then it does not hold (reliability.md 11).
+            at_least_once: quorum
+                && strategy.as_deref() == Some("at-least-once")
+                && overflow == OverflowMode::RejectPublish,
+            dead_letter_exchange,
+            dead_letter_routing_key,
+            message_ttl: number(&table, "x-message-ttl")?.map(Duration::from_millis),
+            expires: expires.map(Duration::from_millis),
+            max_length: number(&table, "x-max-length")?,
+            max_length_bytes: number(&table, "x-max-length-bytes")?,
+            overflow,
+            delivery_limit: number(&table, "x-delivery-limit")?,
+            single_active_consumer: table.get("x-single-active-consumer") == Some(&Value::Bool(true)),
+            quorum,
+        })
+    }
+}
+
+/// The first setting on which two declarations of a queue differ, in RabbitMQ's order.
+pub(super) fn queue_difference(wanted: &Queue, found: &Queue) -> Option<Difference> {
+    flag("durable", wanted.durable, found.durable)
+        .or_else(|| flag("auto_delete", wanted.auto_delete, found.auto_delete))
+        .or_else(|| flag("exclusive", wanted.exclusive, found.exclusive))
+        .or_else(|| {
+            let (wanted, found) = (wanted.argument_table(), found.argument_table());
+            COMPARED_ARGUMENTS.iter().find_map(|name| argument(name, &wanted, &found))
+        })
+}
+
+/// The first setting on which two declarations of an exchange differ.
+pub(super) fn exchange_difference(wanted: &Exchange, found: &Exchange) -> Option<Difference> {
+    (wanted.kind != found.kind)
+        .then(|| Difference {
+            field: "type",
+            wanted: Some(wanted.kind.as_str().to_owned()),
+            found: Some(found.kind.as_str().to_owned()),
+        })
+        .or_else(|| flag("durable", wanted.durable, found.durable))
+        .or_else(|| flag("auto_delete", wanted.auto_delete, found.auto_delete))
+        .or_else(|| flag("internal", wanted.internal, found.internal))
+        .or_else(|| argument("alternate-exchange", &wanted.arguments, &found.arguments))
+}
+
+fn flag(field: &'static str, wanted: bool, found: bool) -> Option<Difference> {
+    (wanted != found).then(|| Difference {
+        field,
+        wanted: Some(wanted.to_string()),
+        found: Some(found.to_string()),
+    })
+}
+
+fn argument(name: &'static str, wanted: &Headers, found: &Headers) -> Option<Difference> {
+    let (wanted, found) = (wanted.get(name), found.get(name));
+    let same = match (wanted, found) {
+        (None, None) => true,
+        // Integers are compared by value, whatever their width.
+        (Some(a), Some(b)) => a == b || (is_integer(a) && is_integer(b) && a.as_int() == b.as_int()),
+        _ => false,
+    };
+    (!same).then(|| Difference { field: name, wanted: wanted.map(shown), found: found.map(shown) })
+}
+
+fn shown(value: &Value) -> String {
+    match (value, value.as_int(), value.as_str()) {
+        (Value::Bool(value), ..) => value.to_string(),
+        (_, Some(number), _) => number.to_string(),
+        (_, _, Some(text)) => text.to_owned(),
+        _ => format!("{value:?}"),
+    }
+}
+
+/// Whether a value is an integer on the wire (a text of digits is not).
+pub(super) fn is_integer(value: &Value) -> bool {
+    matches!(
+        value,
+        Value::I8(_)
+            | Value::U8(_)
+            | Value::I16(_)
+            | Value::U16(_)
+            | Value::I32(_)
+            | Value::U32(_)
+            | Value::I64(_)
+    )
+}
+
+fn text(table: &Headers, name: &str) -> Result<Option<String>, String> {
+    match table.get(name) {
+        None => Ok(None),
+        Some(value @ Value::Str(_)) => {
+            let text = value.as_str().ok_or_else(|| refused(name, "no UTF-8"))?;
+            Ok(Some(text.to_owned()))
+        }
+        Some(_) => Err(refused(name, "has to be a string")),
+    }
+}
+
+fn number(table: &Headers, name: &str) -> Result<Option<u64>, String> {
+    match table.get(name) {
+        None => Ok(None),
+        Some(value) if is_integer(value) => value
+            .as_int()
+            .and_then(|number| u64::try_from(number).ok())
+            .map(Some)
+            .ok_or_else(|| refused(name, "must not be negative")),
+        Some(_) => Err(refused(name, "has to be an integer")),
+    }
+}
+
+fn refused(name: &str, why: &str) -> String {
+    format!("PRECONDITION_FAILED - invalid arg '{name}': {why}")
+}
+
+/// The arguments that RabbitMQ compares when a queue is declared again; others it ignores.
+const COMPARED_ARGUMENTS: &[&str] = &[
+    "x-queue-type",
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-single-active-consumer",
+    "x-delivery-limit",
+    "x-quorum-initial-group-size",
+    "x-queue-leader-locator",
+];
+
+const CLASSIC_ARGUMENTS: &[&str] = &[
+    "x-queue-type",
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-single-active-consumer",
+];
+
+const QUORUM_ARGUMENTS: &[&str] = &[
+    "x-queue-type",
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    "x-delivery-limit",
+    "x-quorum-initial-group-size",
+    "x-queue-leader-locator",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::ExchangeKind,
+        name::{ExchangeName, QueueName},
+    };
+
+    fn queue(kind: QueueKind) -> Queue {
+        Queue::durable(QueueName::new("orders").unwrap(), kind)
+    }
+
+    fn with(kind: QueueKind, name: &'static str, value: impl Into<Value>) -> Queue {
+        let mut queue = queue(kind);
+        queue.arguments.insert(name, value);
+        queue
+    }
+
+    #[test]
+    fn refuses_what_the_kind_of_queue_does_not_know() {
+        for queue in [
+            with(QueueKind::Classic, "x-dead-letter-strategy", "at-least-once"),
+            with(QueueKind::Classic, "x-delivery-limit", 3_i64),
+            with(QueueKind::Quorum, "x-max-priority", 3_i64),
+            with(QueueKind::Quorum, "x-queue-mode", "lazy"),
+            with(QueueKind::Classic, "x-expires", 0_i64),
+            with(QueueKind::Classic, "x-message-ttl", -1_i64),
+            with(QueueKind::Classic, "x-message-ttl", "1000"),
+            with(QueueKind::Classic, "x-overflow", "drop-tail"),
+            with(QueueKind::Classic, "x-dead-letter-routing-key", "order"),
+            Queue { exclusive: true, ..queue(QueueKind::Quorum) },
+            Queue { durable: false, ..queue(QueueKind::Quorum) },
+            Queue { auto_delete: true, ..queue(QueueKind::Quorum) },
+        ] {
+            assert!(Settings::of(&queue).is_err(), "{queue:?}");
+        }
+    }
+
+    #[test]
+    fn names_the_setting_that_differs() {
+        let plain = queue(QueueKind::Classic);
+        let timed = Queue { message_ttl: Some(Duration::from_secs(1)), ..plain.clone() };
+
+        assert_eq!(queue_difference(&plain, &plain), None);
+        assert_eq!(
+            queue_difference(&timed, &plain),
+            Some(Difference { field: "x-message-ttl", wanted: Some("1000".into()), found: None })
+        );
+        assert_eq!(
+            queue_difference(&queue(QueueKind::Quorum), &plain).map(|difference| difference.field),
+            Some("x-queue-type")
+        );
+        let raw = with(QueueKind::Classic, "x-message-ttl", Value::I64(1000));
+        assert_eq!(queue_difference(&raw, &with(QueueKind::Classic, "x-message-ttl", 1000_i64)), None);
+        assert_eq!(queue_difference(&with(QueueKind::Classic, "x-foo", 1_i64), &plain), None);
+    }
+
+    #[test]
+    fn compares_exchanges_by_kind_and_flags() {
+        let topic = Exchange::durable(ExchangeName::new("events").unwrap(), ExchangeKind::Topic);
+        let direct = Exchange { kind: ExchangeKind::Direct, ..topic.clone() };
+        let internal = Exchange { internal: true, ..topic.clone() };
+
+        assert_eq!(exchange_difference(&topic, &topic), None);
+        assert_eq!(exchange_difference(&direct, &topic).unwrap().field, "type");
+        assert_eq!(exchange_difference(&internal, &topic).unwrap().field, "internal");
+    }
+}

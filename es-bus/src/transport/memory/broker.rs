@@ -1,0 +1,896 @@
+//! The state machine: exchanges, queues, consumers, and what happens to a message between them.
+//!
+//! Pure and synchronous: the time comes in as an argument, deliveries go out through channels that
+//! never wait. Every operation changes something, marks the queues that this concerns as dirty, and
+//! [`Broker::run`] then looks at them until nothing moves any more: expired messages leave at the
+//! head, ready ones go to consumers in turn, what is beyond the length goes, dead letters go on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    arguments::{Difference, OverflowMode, Settings, exchange_difference, queue_difference},
+    death::{Death, Reason, is_cycle},
+    queue::{Entry, Letter, QueueState, Routed},
+    routing::{Bindings, headers_binding_fault},
+};
+use crate::{
+    message::{Headers, Message, Received, Value},
+    model::{Binding, Exchange, ExchangeKind, Queue},
+    name::{ExchangeName, QueueName},
+    transport::{
+        ConsumeError, ConsumeRequest, DeclareError, Link, LinkState, Publication, PublishError, QueueStatus,
+        Settlement,
+    },
+};
+
+/// A connection to the broker.
+pub(super) type ConnectionId = u64;
+/// A consumer, with the channel of its own that it has.
+pub(super) type ConsumerId = u64;
+
+/// What a consumer finds in its channel.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "all but the last one are deliveries")]
+pub(super) enum Mail {
+    Delivery { tag: u64, received: Received },
+    End(ConsumeError),
+}
+
+/// What moves, and what waits, on a broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pending {
+    /// Messages that are ready in queues with consumers, whose prefetch is spent.
+    pub ready: usize,
+    /// Messages that consumers have and did not settle.
+    pub unsettled: usize,
+    /// Messages in queues without consumers that will leave them when their time is up.
+    pub scheduled: usize,
+    /// Messages that nobody consumes and that do not expire: a dead-letter queue's, for one.
+    pub parked: usize,
+    /// Dead letters that their target does not take, or that have none, kept where they were.
+    pub held: usize,
+    /// When the next message, queue or link changes by itself.
+    pub next_due: Option<Instant>,
+}
+
+impl Pending {
+    /// Whether nothing moves any more unless somebody publishes, consumes or declares.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.ready == 0 && self.unsettled == 0 && self.scheduled == 0
+    }
+}
+
+/// The in-process broker.
+#[derive(Debug)]
+pub(super) struct Broker {
+    exchanges: BTreeMap<ExchangeName, ExchangeState>,
+    queues: BTreeMap<QueueName, QueueState>,
+    consumers: HashMap<ConsumerId, ConsumerState>,
+    pub(super) connections: BTreeMap<ConnectionId, ConnectionState>,
+    /// Queues that a change concerns.
+    dirty: VecDeque<QueueName>,
+    /// Queues that have to be looked at when their time comes.
+    due: BTreeSet<(Instant, QueueName)>,
+    /// Queues that hold dead letters back.
+    holding: BTreeSet<QueueName>,
+    /// What the clock on the wall showed at an instant.
+    wall: (Instant, SystemTime),
+    next_id: u64,
+    pub(super) blocked: Option<String>,
+    pub(super) faults: PublishFaults,
+}
+
+#[derive(Debug)]
+struct ExchangeState {
+    declared: Exchange,
+    bindings: Bindings,
+}
+
+#[derive(Debug)]
+struct ConsumerState {
+    queue: QueueName,
+    connection: ConnectionId,
+    prefetch: usize,
+    /// Gone once no more deliveries come.
+    mail: Option<mpsc::UnboundedSender<Mail>>,
+    unsettled: BTreeMap<u64, Entry>,
+    next_tag: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct ConnectionState {
+    pub(super) link: watch::Sender<Link>,
+    /// When a lost connection is there again.
+    pub(super) down_until: Option<Instant>,
+}
+
+/// Publishes that are to fail.
+#[derive(Debug, Default)]
+pub(super) struct PublishFaults {
+    pub(super) refuse: u32,
+    pub(super) lose_publish: u32,
+    pub(super) lose_confirm: u32,
+}
+
+impl Broker {
+    pub(super) fn new(now: Instant, wall: SystemTime) -> Self {
+        Self {
+            exchanges: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            consumers: HashMap::new(),
+            connections: BTreeMap::new(),
+            dirty: VecDeque::new(),
+            due: BTreeSet::new(),
+            holding: BTreeSet::new(),
+            wall: (now, wall),
+            next_id: 1,
+            blocked: None,
+            faults: PublishFaults::default(),
+        }
+    }
+
+    // Connections.
+
+    pub(super) fn connect(&mut self) -> (ConnectionId, watch::Receiver<Link>) {
+        let id = self.new_id();
+        let (link, state) =
+            watch::channel(Link { state: LinkState::Up, generation: 1, blocked: self.blocked.clone() });
+        self.connections.insert(id, ConnectionState { link, down_until: None });
+        (id, state)
+    }
+
+    /// Ends a connection for good.
+    pub(super) fn close_connection(&mut self, id: ConnectionId, now: Instant) {
+        if let Some(connection) = self.connections.remove(&id) {
+            connection.link.send_modify(|link| link.state = LinkState::Closed);
+            self.drop_clients(id, "this program closed the connection", now);
+        }
+    }
+
+    /// Ends the consumers of a connection, and deletes what it has alone.
+    pub(super) fn drop_clients(&mut self, id: ConnectionId, reason: &str, now: Instant) {
+        let mut gone: Vec<ConsumerId> = self
+            .consumers
+            .iter()
+            .filter(|(_, consumer)| consumer.connection == id)
+            .map(|(consumer, _)| *consumer)
+            .collect();
+        gone.sort_unstable();
+        for consumer in gone {
+            let error = ConsumeError::Interrupted { reason: reason.to_owned() };
+            self.end_consumer(consumer, Some(error), now);
+        }
+        let owned: Vec<QueueName> = self
+            .queues
+            .values()
+            .filter(|queue| queue.owner == Some(id))
+            .map(|queue| queue.declared.name.clone())
+            .collect();
+        for queue in owned {
+            self.remove_queue(&queue);
+        }
+    }
+
+    /// Why a connection cannot be used now.
+    pub(super) fn link_fault(&self, id: ConnectionId) -> Option<LinkFault> {
+        match self.connections.get(&id) {
+            None => Some(LinkFault::Closed),
+            Some(connection) if connection.down_until.is_some() => Some(LinkFault::Down),
+            Some(_) => None,
+        }
+    }
+
+    // Declarations.
+
+    pub(super) fn declare_exchange(&mut self, exchange: &Exchange) -> Result<(), DeclareError> {
+        let name = exchange.name.as_str();
+        if name.is_empty() {
+            return Err(default_exchange());
+        }
+        if let Some(there) = self.exchanges.get(name) {
+            return exchange_difference(exchange, &there.declared)
+                .map_or(Ok(()), |difference| Err(mismatch("exchange", name, difference)));
+        }
+        let state = ExchangeState { declared: exchange.clone(), bindings: Bindings::default() };
+        self.exchanges.insert(exchange.name.clone(), state);
+        self.wake_letters();
+        Ok(())
+    }
+
+    pub(super) fn declare_queue(
+        &mut self,
+        connection: ConnectionId,
+        queue: &Queue,
+        now: Instant,
+    ) -> Result<(), DeclareError> {
+        let name = queue.name.as_str();
+        if self.queues.contains_key(name) {
+            self.check_owner(connection, name)?;
+            let there = self.queues.get_mut(name).expect("looked up above");
+            if let Some(difference) = queue_difference(queue, &there.declared) {
+                return Err(mismatch("queue", name, difference));
+            }
+            there.touch(now);
+            self.mark(&queue.name);
+            return Ok(());
+        }
+        let settings = Settings::of(queue).map_err(|reason| refused("queue", name, reason))?;
+        let owner = queue.exclusive.then_some(connection);
+        let mut state = QueueState::new(queue.clone(), settings, owner);
+        state.touch(now);
+        self.queues.insert(queue.name.clone(), state);
+        self.mark(&queue.name);
+        self.wake_letters();
+        Ok(())
+    }
+
+    pub(super) fn bind(&mut self, connection: ConnectionId, binding: &Binding) -> Result<(), DeclareError> {
+        let source = binding.source.as_str();
+        if source.is_empty() {
+            return Err(default_exchange());
+        }
+        let Some(exchange) = self.exchanges.get(source) else {
+            return Err(refused("binding", source, not_found("exchange", source)));
+        };
+        if !self.queues.contains_key(&binding.queue) {
+            let queue = binding.queue.as_str();
+            return Err(refused("binding", queue, not_found("queue", queue)));
+        }
+        if exchange.declared.kind == ExchangeKind::Headers
+            && let Some(reason) = headers_binding_fault(&binding.arguments)
+        {
+            return Err(refused("binding", source, reason));
+        }
+        self.check_owner(connection, binding.queue.as_str())?;
+        self.exchanges.get_mut(source).expect("looked up above").bindings.add(binding);
+        self.wake_letters();
+        Ok(())
+    }
+
+    pub(super) fn unbind(&mut self, connection: ConnectionId, binding: &Binding) -> Result<(), DeclareError> {
+        if binding.source.as_str().is_empty() {
+            return Err(default_exchange());
+        }
+        self.check_owner(connection, binding.queue.as_str())?;
+        if let Some(exchange) = self.exchanges.get_mut(&binding.source)
+            && exchange.bindings.remove(binding)
+            && exchange.declared.auto_delete
+            && exchange.bindings.is_empty()
+        {
+            self.exchanges.remove(&binding.source);
+        }
+        self.wake_letters();
+        Ok(())
+    }
+
+    pub(super) fn delete_queue(
+        &mut self,
+        connection: ConnectionId,
+        name: &QueueName,
+    ) -> Result<(), DeclareError> {
+        self.check_owner(connection, name.as_str())?;
+        self.remove_queue(name);
+        Ok(())
+    }
+
+    pub(super) fn delete_exchange(&mut self, name: &ExchangeName) -> Result<(), DeclareError> {
+        if name.as_str().is_empty() {
+            return Err(default_exchange());
+        }
+        self.exchanges.remove(name);
+        self.wake_letters();
+        Ok(())
+    }
+
+    pub(super) fn queue_status(
+        &self,
+        connection: ConnectionId,
+        name: &QueueName,
+    ) -> Result<Option<QueueStatus>, DeclareError> {
+        self.check_owner(connection, name.as_str())?;
+        Ok(self.queues.get(name).map(|queue| QueueStatus {
+            messages: queue.len() as u64,
+            consumers: queue.consumers.len() as u64,
+        }))
+    }
+
+    pub(super) fn purge(&mut self, connection: ConnectionId, name: &QueueName) -> Result<u64, DeclareError> {
+        self.check_owner(connection, name.as_str())?;
+        let Some(queue) = self.queues.get_mut(name) else {
+            return Err(refused("queue", name.as_str(), not_found("queue", name.as_str())));
+        };
+        let purged = queue.purge();
+        self.mark(name);
+        self.wake_letters();
+        Ok(purged)
+    }
+
+    // Publishing.
+
+    pub(super) fn publish(&mut self, publication: Publication, now: Instant) -> Result<(), PublishError> {
+        let Publication { exchange, routing_key, message, mandatory, lane: _ } = publication;
+        let refusal = || PublishError::Refused {
+            exchange: exchange.to_string(),
+            routing_key: routing_key.clone().into_owned(),
+        };
+        if spend(&mut self.faults.refuse) {
+            return Err(refusal());
+        }
+        if spend(&mut self.faults.lose_publish) {
+            return Err(lost_confirm());
+        }
+        let rejected = |reason: String| PublishError::Rejected { exchange: exchange.to_string(), reason };
+        if !exchange.as_str().is_empty() {
+            match self.exchanges.get(&exchange) {
+                None => {
+                    let reason = not_found("exchange", exchange.as_str());
+                    return Err(PublishError::NoExchange { exchange: exchange.to_string(), reason });
+                }
+                Some(there) if there.declared.internal => {
+                    return Err(rejected(format!(
+                        "ACCESS_REFUSED - cannot publish to internal exchange '{exchange}'"
+                    )));
+                }
+                Some(_) => {}
+            }
+        }
+        let routed = into_routed(exchange.as_str(), &routing_key, message).map_err(rejected)?;
+        let targets = self.route(&exchange, &routed);
+        let is_unroutable = mandatory && targets.is_empty();
+        let routed = Arc::new(routed);
+        let mut stored = true;
+        for queue in targets {
+            stored &= self.enqueue(&queue, &routed, now);
+        }
+        if spend(&mut self.faults.lose_confirm) {
+            return Err(lost_confirm());
+        }
+        if is_unroutable {
+            return Err(PublishError::Unroutable {
+                exchange: exchange.to_string(),
+                routing_key: routing_key.into_owned(),
+            });
+        }
+        if stored { Ok(()) } else { Err(refusal()) }
+    }
+
+    /// The queues that a message goes to; when there are none, those of the alternate exchange.
+    fn route(&self, exchange: &ExchangeName, routed: &Routed) -> BTreeSet<QueueName> {
+        let mut queues = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut next = Some(exchange.as_str());
+        while let Some(name) = next.filter(|_| queues.is_empty()) {
+            if !seen.insert(name) {
+                break;
+            }
+            next = None;
+            if name.is_empty() {
+                queues.extend(
+                    routed
+                        .keys()
+                        .filter_map(|key| self.queues.get_key_value(key))
+                        .map(|(name, _)| name.clone()),
+                );
+            } else if let Some(there) = self.exchanges.get(name) {
+                for key in routed.keys() {
+                    there.bindings.route(there.declared.kind, key, &routed.message.headers, &mut queues);
+                }
+                next = there.declared.arguments.get_str("alternate-exchange");
+            }
+        }
+        queues
+    }
+
+    /// Stores a message in a queue; `false` when the queue refuses it.
+    fn enqueue(&mut self, name: &QueueName, routed: &Arc<Routed>, now: Instant) -> bool {
+        let Some(queue) = self.queues.get_mut(name) else { return false };
+        let is_refused = queue.refuses(routed.message.body.len() as u64);
+        if is_refused && queue.settings.overflow != OverflowMode::RejectPublishDlx {
+            return false;
+        }
+        let entry = queue.new_entry(Arc::clone(routed), now);
+        if is_refused {
+            self.dead_letter(name, entry, Reason::MaxLen, now);
+            return false;
+        }
+        // A classic queue hands a message to a consumer that waits before it looks at its TTL; a
+        // quorum queue looks first (this shows with a TTL of 0 only).
+        let is_direct = queue.len() == 0 && !queue.settings.quorum;
+        match is_direct.then(|| self.free_consumer(name)).flatten() {
+            Some(consumer) => self.deliver(name, consumer, entry),
+            None => {
+                self.queue_mut(name).put(entry);
+                self.mark(name);
+            }
+        }
+        true
+    }
+
+    // Consuming.
+
+    pub(super) fn consume(
+        &mut self,
+        connection: ConnectionId,
+        request: &ConsumeRequest,
+        now: Instant,
+    ) -> Result<(ConsumerId, mpsc::UnboundedReceiver<Mail>), ConsumeError> {
+        let id = self.new_id();
+        let name = request.queue.as_str();
+        let Some(queue) = self.queues.get_mut(name) else {
+            return Err(ConsumeError::NoQueue { queue: name.to_owned(), reason: not_found("queue", name) });
+        };
+        let refused = |reason: String| ConsumeError::Refused { queue: name.to_owned(), reason };
+        if queue.owner.is_some_and(|owner| owner != connection) {
+            return Err(refused(locked(name)));
+        }
+        if queue.has_exclusive_consumer || (request.exclusive && !queue.consumers.is_empty()) {
+            return Err(refused(format!("ACCESS_REFUSED - queue '{name}' in exclusive use")));
+        }
+        queue.has_exclusive_consumer = request.exclusive;
+        queue.consumers.push_back(id);
+        queue.touch(now);
+        let (mail, mailbox) = mpsc::unbounded_channel();
+        let consumer = ConsumerState {
+            queue: request.queue.clone(),
+            connection,
+            prefetch: usize::from(request.prefetch.max(1)),
+            mail: Some(mail),
+            unsettled: BTreeMap::new(),
+            next_tag: 1,
+        };
+        self.consumers.insert(id, consumer);
+        self.mark(&request.queue);
+        Ok((id, mailbox))
+    }
+
+    /// Sends a consumer nothing more; what it has, it may still settle.
+    pub(super) fn cancel(&mut self, id: ConsumerId, now: Instant) {
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        if consumer.mail.take().is_none() {
+            return;
+        }
+        let name = consumer.queue.clone();
+        let queue = self.queue_mut(&name);
+        queue.consumers.retain(|there| *there != id);
+        queue.touch(now);
+        if queue.consumers.is_empty() {
+            queue.has_exclusive_consumer = false;
+            if queue.declared.auto_delete {
+                self.remove_queue(&name);
+                return;
+            }
+        }
+        self.mark(&name);
+    }
+
+    /// Closes the channel of a consumer: what it did not settle goes back, in order.
+    pub(super) fn close_consumer(&mut self, id: ConsumerId, now: Instant) {
+        self.end_consumer(id, None, now);
+    }
+
+    fn end_consumer(&mut self, id: ConsumerId, error: Option<ConsumeError>, now: Instant) {
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        let name = consumer.queue.clone();
+        let unsettled = std::mem::take(&mut consumer.unsettled);
+        if let (Some(mail), Some(error)) = (&consumer.mail, error) {
+            // Nobody listens when the stream was dropped.
+            let _ = mail.send(Mail::End(error));
+        }
+        for entry in unsettled.into_values() {
+            self.give_back(&name, entry, now);
+        }
+        self.cancel(id, now);
+        self.consumers.remove(&id);
+    }
+
+    /// Settles a delivery; `false` when its channel is gone.
+    pub(super) fn settle(&mut self, id: ConsumerId, tag: u64, settlement: Settlement, now: Instant) -> bool {
+        let Some(consumer) = self.consumers.get_mut(&id) else { return false };
+        let Some(entry) = consumer.unsettled.remove(&tag) else {
+            // Its queue was deleted: the broker takes the settlement, and nothing comes of it.
+            return tag < consumer.next_tag;
+        };
+        let name = consumer.queue.clone();
+        match settlement {
+            Settlement::Ack => self.queue_mut(&name).unsettled -= 1,
+            Settlement::Requeue => self.give_back(&name, entry, now),
+            Settlement::Reject => {
+                self.queue_mut(&name).unsettled -= 1;
+                self.dead_letter(&name, entry, Reason::Rejected, now);
+            }
+        }
+        self.mark(&name);
+        true
+    }
+
+    fn give_back(&mut self, name: &QueueName, mut entry: Entry, now: Instant) {
+        let queue = self.queue_mut(name);
+        queue.unsettled -= 1;
+        entry.redelivered = true;
+        entry.returns += 1;
+        if queue.settings.delivery_limit.is_some_and(|most| entry.returns > most) {
+            self.dead_letter(name, entry, Reason::DeliveryLimit, now);
+        } else {
+            queue.put(entry);
+        }
+        self.mark(name);
+    }
+
+    // Between queues.
+
+    /// When the broker has to run although nobody calls it.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let links = self.connections.values().filter_map(|connection| connection.down_until);
+        self.due.first().map(|(at, _)| *at).into_iter().chain(links).min()
+    }
+
+    /// Looks at every queue that something happened to, or whose time has come, until nothing moves.
+    pub(super) fn run(&mut self, now: Instant) {
+        for connection in self.connections.values_mut() {
+            if connection.down_until.is_some_and(|until| until <= now) {
+                connection.down_until = None;
+                connection.link.send_modify(|link| {
+                    link.state = LinkState::Up;
+                    link.generation += 1;
+                });
+            }
+        }
+        loop {
+            while let Some(name) = self.dirty.pop_front() {
+                if let Some(queue) = self.queues.get_mut(&name) {
+                    queue.is_dirty = false;
+                    self.look_at(&name, now);
+                }
+            }
+            // One after the other, so that what one queue sends to another comes in order of time.
+            match self.due.first() {
+                Some((at, name)) if *at <= now => {
+                    let name = name.clone();
+                    self.mark(&name);
+                }
+                _ => break,
+            }
+        }
+    }
+
+    fn look_at(&mut self, name: &QueueName, now: Instant) {
+        let queue = self.queue_mut(name);
+        if queue.unused_until.is_some_and(|until| until <= now) {
+            self.remove_queue(name);
+            return;
+        }
+        let mut freed = false;
+        loop {
+            while let Some(entry) = self.queue_mut(name).take_expired(now) {
+                freed = true;
+                self.dead_letter(name, entry, Reason::Expired, now);
+            }
+            if self.queue_mut(name).len() == 0 {
+                break;
+            }
+            let Some(consumer) = self.free_consumer(name) else { break };
+            let entry = self.queue_mut(name).take().expect("it is not empty");
+            freed = true;
+            self.deliver(name, consumer, entry);
+        }
+        if self.queue_mut(name).settings.overflow == OverflowMode::DropHead {
+            while let Some(entry) = self.queue_mut(name).take_overflow() {
+                self.dead_letter(name, entry, Reason::MaxLen, now);
+            }
+        }
+        if std::mem::take(&mut self.queue_mut(name).try_letters) {
+            self.send_letters(name, now);
+        }
+        if freed && self.queue_mut(name).is_bounded() {
+            self.wake_letters();
+        }
+        self.list_due(name);
+    }
+
+    fn list_due(&mut self, name: &QueueName) {
+        let Some(queue) = self.queues.get_mut(name) else { return };
+        let due = queue.due();
+        if due == queue.listed_due {
+            return;
+        }
+        if let Some(listed) = std::mem::replace(&mut queue.listed_due, due) {
+            self.due.remove(&(listed, name.clone()));
+        }
+        if let Some(due) = due {
+            self.due.insert((due, name.clone()));
+        }
+    }
+
+    /// The next consumer in turn that has prefetch left.
+    fn free_consumer(&mut self, name: &QueueName) -> Option<ConsumerId> {
+        let queue = self.queues.get_mut(name)?;
+        let consumers = &self.consumers;
+        let is_free = |id: &ConsumerId| {
+            consumers.get(id).is_some_and(|consumer| consumer.unsettled.len() < consumer.prefetch)
+        };
+        if queue.settings.single_active_consumer {
+            return queue.consumers.front().copied().filter(is_free);
+        }
+        let at = queue.consumers.iter().position(is_free)?;
+        queue.consumers.rotate_left(at + 1);
+        queue.consumers.back().copied()
+    }
+
+    fn deliver(&mut self, name: &QueueName, id: ConsumerId, entry: Entry) {
+        let queue = self.queue_mut(name);
+        queue.unsettled += 1;
+        let is_quorum = queue.settings.quorum;
+        let consumer = self.consumers.get_mut(&id).expect("a queue lists only consumers that are there");
+        let mut message = entry.routed.message.clone();
+        if is_quorum && entry.returns > 0 {
+            let count = i64::try_from(entry.returns).unwrap_or(i64::MAX);
+            message.headers.insert("x-delivery-count", Value::I64(count));
+        }
+        let received = Received {
+            message,
+            exchange: entry.routed.exchange.clone(),
+            routing_key: entry.routed.routing_key.clone(),
+            redelivered: entry.redelivered,
+        };
+        let tag = consumer.next_tag;
+        consumer.next_tag += 1;
+        consumer.unsettled.insert(tag, entry);
+        if let Some(mail) = &consumer.mail {
+            // A stream that was dropped closes its channel, and the message goes back.
+            let _ = mail.send(Mail::Delivery { tag, received });
+        }
+    }
+
+    /// Sends a message that a queue does not keep to the queue's dead-letter exchange.
+    fn dead_letter(&mut self, name: &QueueName, entry: Entry, reason: Reason, now: Instant) {
+        let time = self.wall_time(now);
+        let queue = self.queue_mut(name);
+        let Some(exchange) = queue.settings.dead_letter_exchange.clone() else { return };
+        let Entry { routed, .. } = entry;
+        let mut message = routed.message.clone();
+        Death { queue: name, reason, exchange: &routed.exchange, routing_key: &routed.routing_key, time }
+            .record(&mut message);
+        let (routing_key, more_keys) = match &queue.settings.dead_letter_routing_key {
+            Some(key) => {
+                message.headers.remove("CC");
+                (key.clone(), Vec::new())
+            }
+            None => (routed.routing_key.clone(), routed.more_keys.clone()),
+        };
+        let mut letter = Letter {
+            routed: Arc::new(Routed { exchange, routing_key, more_keys, message }),
+            was_rejected: reason == Reason::Rejected,
+            delivered: BTreeSet::new(),
+        };
+        if queue.settings.at_least_once {
+            queue.letters.push_back(letter);
+            queue.try_letters = true;
+            self.holding.insert(name.clone());
+            self.mark(name);
+        } else {
+            // At most once: what the target does not take is lost.
+            self.send_letter(&mut letter, now);
+        }
+    }
+
+    /// Sends the dead letters that a queue holds; those that are not taken stay.
+    fn send_letters(&mut self, name: &QueueName, now: Instant) {
+        let letters = std::mem::take(&mut self.queue_mut(name).letters);
+        let mut kept = VecDeque::new();
+        for mut letter in letters {
+            if !self.send_letter(&mut letter, now) {
+                kept.push_back(letter);
+            }
+        }
+        let queue = self.queue_mut(name);
+        // A target that is this queue itself may have added some meanwhile.
+        kept.append(&mut queue.letters);
+        queue.letters = kept;
+        if queue.letters.is_empty() {
+            self.holding.remove(name);
+        }
+    }
+
+    /// Sends one dead letter; `false` when a target is missing or does not take it.
+    fn send_letter(&mut self, letter: &mut Letter, now: Instant) -> bool {
+        let Some(exchange) = self.exchange_name(&letter.routed.exchange) else { return false };
+        let mut targets = self.route(&exchange, &letter.routed);
+        if targets.is_empty() {
+            return false;
+        }
+        if !letter.was_rejected {
+            // Nobody would ever end a cycle that no consumer takes part in.
+            targets.retain(|queue| !is_cycle(queue, &letter.routed.message.headers));
+        }
+        let mut taken = true;
+        for queue in targets {
+            if letter.delivered.contains(&queue) {
+                continue;
+            }
+            if self.enqueue(&queue, &letter.routed, now) {
+                letter.delivered.insert(queue);
+            } else {
+                taken = false;
+            }
+        }
+        taken
+    }
+
+    /// Tries the dead letters again that are held back: a target may be there now, or have room.
+    fn wake_letters(&mut self) {
+        let holding: Vec<QueueName> = self.holding.iter().cloned().collect();
+        for name in holding {
+            self.queue_mut(&name).try_letters = true;
+            self.mark(&name);
+        }
+    }
+
+    pub(super) fn remove_queue(&mut self, name: &QueueName) {
+        let Some(queue) = self.queues.remove(name) else { return };
+        if let Some(due) = queue.listed_due {
+            self.due.remove(&(due, name.clone()));
+        }
+        self.holding.remove(name);
+        for consumer in self.consumers.values_mut().filter(|consumer| consumer.queue == *name) {
+            consumer.unsettled.clear();
+            if let Some(mail) = consumer.mail.take() {
+                // Nobody listens when the stream was dropped.
+                let _ = mail.send(Mail::End(ConsumeError::Cancelled { queue: name.to_string() }));
+            }
+        }
+        self.exchanges.retain(|_, exchange| {
+            let lost_one = exchange.bindings.remove_queue(name);
+            !(lost_one && exchange.declared.auto_delete && exchange.bindings.is_empty())
+        });
+        self.wake_letters();
+    }
+
+    /// What moves and what waits.
+    pub(super) fn pending(&self) -> Pending {
+        let mut pending = Pending { next_due: self.next_due(), ..Pending::default() };
+        for queue in self.queues.values() {
+            pending.unsettled += queue.unsettled;
+            pending.held += queue.letters.len();
+            if !queue.consumers.is_empty() {
+                pending.ready += queue.len();
+            } else if queue.head_expiry().is_some() {
+                pending.scheduled += queue.with_expiry();
+                pending.parked += queue.len() - queue.with_expiry();
+            } else {
+                pending.parked += queue.len();
+            }
+        }
+        pending
+    }
+
+    // Helpers.
+
+    fn queue_mut(&mut self, name: &QueueName) -> &mut QueueState {
+        self.queues.get_mut(name).expect("whoever names a queue here has just looked at it")
+    }
+
+    fn mark(&mut self, name: &QueueName) {
+        if let Some(queue) = self.queues.get_mut(name)
+            && !std::mem::replace(&mut queue.is_dirty, true)
+        {
+            self.dirty.push_back(name.clone());
+        }
+    }
+
+    fn exchange_name(&self, name: &str) -> Option<ExchangeName> {
+        if name.is_empty() {
+            return Some(ExchangeName::default_exchange());
+        }
+        self.exchanges.get_key_value(name).map(|(name, _)| name.clone())
+    }
+
+    fn check_owner(&self, connection: ConnectionId, queue: &str) -> Result<(), DeclareError> {
+        match self.queues.get(queue).and_then(|queue| queue.owner) {
+            Some(owner) if owner != connection => Err(refused("queue", queue, locked(queue))),
+            _ => Ok(()),
+        }
+    }
+
+    fn wall_time(&self, now: Instant) -> u64 {
+        let (then, wall) = self.wall;
+        let since = now.saturating_duration_since(then);
+        let wall = wall.checked_add(since).unwrap_or(wall);
+        wall.duration_since(SystemTime::UNIX_EPOCH).as_ref().map_or(0, Duration::as_secs)
+    }
+
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}
+
+/// Why a connection cannot be used.
+pub(super) enum LinkFault {
+    Closed,
+    Down,
+}
+
+/// Checks what RabbitMQ checks in a message (406), and gathers its routing keys.
+fn into_routed(exchange: &str, routing_key: &str, mut message: Message) -> Result<Routed, String> {
+    if let Some(expiration) = message.properties.expiration.as_deref() {
+        let is_legal = !expiration.is_empty()
+            && expiration.bytes().all(|byte| byte.is_ascii_digit())
+            && expiration.parse::<u32>().is_ok();
+        if !is_legal {
+            return Err(format!("PRECONDITION_FAILED - invalid expiration '{expiration}'"));
+        }
+    }
+    let mut more_keys = further_keys(&message.headers, "CC")?;
+    more_keys.extend(further_keys(&message.headers, "BCC")?);
+    message.headers.remove("BCC");
+    Ok(Routed { exchange: exchange.to_owned(), routing_key: routing_key.to_owned(), more_keys, message })
+}
+
+fn further_keys(headers: &Headers, name: &str) -> Result<Vec<String>, String> {
+    match headers.get(name) {
+        None => Ok(Vec::new()),
+        Some(Value::Array(keys)) => {
+            let texts = keys.iter().filter(|key| matches!(key, Value::Str(_)));
+            Ok(texts.filter_map(Value::as_str).map(str::to_owned).collect())
+        }
+        Some(_) => {
+            Err(format!("PRECONDITION_FAILED - unsupported type in header '{name}'; expected an array"))
+        }
+    }
+}
+
+fn spend(fault: &mut u32) -> bool {
+    let is_due = *fault > 0;
+    *fault -= u32::from(is_due);
+    is_due
+}
+
+fn lost_confirm() -> PublishError {
+    PublishError::Interrupted { reason: "a fault was injected".to_owned() }
+}
+
+fn mismatch(what: &'static str, name: &str, difference: Difference) -> DeclareError {
+    DeclareError::Mismatch {
+        what,
+        name: name.to_owned(),
+        reason: difference.reason(what, name),
+        field: Some(difference.field.to_owned()),
+        wanted: difference.wanted,
+        found: difference.found,
+    }
+}
+
+fn refused(what: &'static str, name: &str, reason: String) -> DeclareError {
+    DeclareError::Refused { what, name: name.to_owned(), reason }
+}
+
+fn default_exchange() -> DeclareError {
+    DeclareError::Forbidden {
+        what: "exchange",
+        name: String::new(),
+        reason: "ACCESS_REFUSED - operation not permitted on the default exchange".to_owned(),
+    }
+}
+
+fn not_found(what: &str, name: &str) -> String {
+    format!("NOT_FOUND - no {what} '{name}'")
+}
+
+fn locked(queue: &str) -> String {
+    format!("RESOURCE_LOCKED - cannot obtain exclusive access to locked queue '{queue}'")
+}
+
+#[cfg(test)]
+#[path = "broker_tests.rs"]
+mod tests;

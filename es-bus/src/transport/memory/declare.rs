@@ -1,0 +1,83 @@
+//! Declarations, and looking at queues.
+
+use super::{
+    Memory,
+    broker::{Broker, LinkFault},
+};
+use crate::{
+    handler::BoxFuture,
+    model::{Binding, Exchange, Queue},
+    name::{ExchangeName, QueueName},
+    transport::{Admin, DeclareError, QueueStatus},
+};
+
+impl Admin for Memory {
+    fn declare_exchange<'a>(&'a self, exchange: &'a Exchange) -> BoxFuture<'a, Result<(), DeclareError>> {
+        let name = exchange.name.as_str();
+        self.admin("exchange", name, |broker, _, _| broker.declare_exchange(exchange))
+    }
+
+    fn declare_queue<'a>(&'a self, queue: &'a Queue) -> BoxFuture<'a, Result<(), DeclareError>> {
+        let name = queue.name.as_str();
+        self.admin("queue", name, |broker, connection, now| broker.declare_queue(connection, queue, now))
+    }
+
+    fn bind<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), DeclareError>> {
+        let name = binding.queue.as_str();
+        self.admin("binding", name, |broker, connection, _| broker.bind(connection, binding))
+    }
+
+    fn unbind<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), DeclareError>> {
+        let name = binding.queue.as_str();
+        self.admin("binding", name, |broker, connection, _| broker.unbind(connection, binding))
+    }
+
+    fn delete_queue<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<(), DeclareError>> {
+        self.admin("queue", queue.as_str(), |broker, connection, _| broker.delete_queue(connection, queue))
+    }
+
+    fn delete_exchange<'a>(&'a self, exchange: &'a ExchangeName) -> BoxFuture<'a, Result<(), DeclareError>> {
+        self.admin("exchange", exchange.as_str(), |broker, _, _| broker.delete_exchange(exchange))
+    }
+
+    fn queue_status<'a>(
+        &'a self,
+        queue: &'a QueueName,
+    ) -> BoxFuture<'a, Result<Option<QueueStatus>, DeclareError>> {
+        self.admin("queue", queue.as_str(), |broker, connection, _| broker.queue_status(connection, queue))
+    }
+
+    fn purge<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<u64, DeclareError>> {
+        self.admin("queue", queue.as_str(), |broker, connection, _| broker.purge(connection, queue))
+    }
+}
+
+impl Memory {
+    fn admin<'a, R: Send + 'a>(
+        &'a self,
+        what: &'static str,
+        name: &'a str,
+        act: impl FnOnce(&mut Broker, u64, tokio::time::Instant) -> Result<R, DeclareError> + Send + 'a,
+    ) -> BoxFuture<'a, Result<R, DeclareError>> {
+        Box::pin(async move {
+            let connection = &self.connection;
+            connection.shared.with(|broker, now| match broker.link_fault(connection.id) {
+                None => act(broker, connection.id, now),
+                Some(fault) => Err(DeclareError::Interrupted {
+                    what,
+                    name: name.to_owned(),
+                    reason: fault.reason().to_owned(),
+                }),
+            })
+        })
+    }
+}
+
+impl LinkFault {
+    pub(super) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Closed => "the connection to the in-process broker is closed",
+            Self::Down => "the connection to the in-process broker is down",
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Runs one handler once: within its time, its panics caught, its completions run.
+
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use tokio::time::timeout;
+use tower::Service;
+
+use crate::{
+    handler::{BoxFuture, Call, Invocation},
+    outcome::{BoxError, FailureKind, HandlerError, Outcome},
+};
+
+/// A handler as a tower service: the innermost of the layers around it.
+#[derive(Clone, Copy)]
+pub(super) struct HandlerService {
+    pub(super) call: Call,
+    pub(super) timeout: Duration,
+}
+
+impl Service<Invocation> for HandlerService {
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Outcome, BoxError>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, invocation: Invocation) -> Self::Future {
+        let Self { call, timeout } = *self;
+        Box::pin(async move { Ok(run(call, invocation, timeout).await) })
+    }
+}
+
+/// Runs a handler and what it registered to be completed.
+///
+/// Killed while it runs, or between the handler and its completions: the delivery is not settled,
+/// and comes again.
+async fn run(call: Call, invocation: Invocation, limit: Duration) -> Outcome {
+    let once = invocation.clone();
+    let handler = async move {
+        match call {
+            Call::One(call) => call(once).await,
+            Call::Batch(call) => call(vec![once]).await.pop().unwrap_or(Outcome::Done),
+        }
+    };
+    let outcome = guarded(handler, limit).await.unwrap_or_else(Outcome::Failed);
+    complete(&invocation, outcome, limit).await
+}
+
+/// Runs the completions, last registered first; the first that fails makes a failure of a success.
+async fn complete(invocation: &Invocation, mut outcome: Outcome, limit: Duration) -> Outcome {
+    while let Some(completion) = invocation.pop_completion() {
+        let done = guarded(completion(&outcome), limit)
+            .await
+            .and_then(|done| done.map_err(|error| HandlerError::of_kind(FailureKind::Completion, error)));
+        if let Err(error) = done {
+            if outcome.is_done() {
+                outcome = Outcome::Failed(HandlerError::of_kind(FailureKind::Completion, error.to_string()));
+            } else {
+                tracing::warn!(handler = invocation.handler(), %error, "a completion failed after the handler had");
+            }
+        }
+    }
+    outcome
+}
+
+/// Waits for a future of the program's own, for so long, whatever it does.
+async fn guarded<T>(future: impl Future<Output = T>, limit: Duration) -> Result<T, HandlerError> {
+    match timeout(limit, AssertUnwindSafe(future).catch_unwind()).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(panic)) => Err(HandlerError::of_kind(FailureKind::Panic, panic_text(&*panic))),
+        Err(_elapsed) => {
+            Err(HandlerError::of_kind(FailureKind::Timeout, format!("did not finish within {limit:?}")))
+        }
+    }
+}
+
+/// What a panic says.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.map_or_else(|| "panicked without a text".to_owned(), |text| format!("panicked: {text}"))
+}

@@ -1,0 +1,193 @@
+//! The delivery loop: holds the consumer, fills the lanes, keeps the concurrency.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{WorkerContext, lanes::Lanes, settle::Handling};
+use crate::{
+    model::policy::Ordering,
+    publish::lane,
+    topology::{GroupSpec, ProvisionError},
+    transport::{ConsumeError, ConsumeRequest, Consumer, Delivery, Settlement},
+    wire,
+};
+
+/// How long the broker may take to hand over what was on its way when the consumer was cancelled.
+const LAST_DELIVERIES: Duration = Duration::from_secs(1);
+
+/// The longest pause between two tries to consume.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// A group's loop. Lanes and running handlers outlive a lost connection: an event that is delivered
+/// again waits behind the run of it that still goes on.
+pub(super) struct Loop {
+    group: Arc<GroupSpec>,
+    context: WorkerContext,
+    lanes: Lanes<Delivery>,
+    running: JoinSet<Option<u64>>,
+}
+
+impl Loop {
+    pub(super) fn new(group: Arc<GroupSpec>, context: WorkerContext) -> Self {
+        Self { group, context, lanes: Lanes::new(), running: JoinSet::new() }
+    }
+
+    pub(super) async fn run(mut self) -> Result<(), ProvisionError> {
+        let stop = self.context.stop.clone();
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let connected = tokio::select! {
+                () = stop.cancelled() => break,
+                connected = self.connect() => connected,
+            };
+            let error = match connected {
+                Ok(Ok(mut consumer)) => {
+                    pause = Duration::from_millis(100);
+                    let ended = self.consume(&mut consumer).await;
+                    match ended {
+                        None => {
+                            self.stop(consumer).await;
+                            return Ok(());
+                        }
+                        Some(error) => {
+                            // What had not started belongs to a channel that is gone.
+                            drop(self.lanes.drain());
+                            drop(consumer);
+                            error
+                        }
+                    }
+                }
+                Ok(Err(error)) => error,
+                Err(fatal) => {
+                    self.abort().await;
+                    return Err(fatal);
+                }
+            };
+            tracing::warn!(group = %self.group.name, queue = %self.group.queue, %error, "consuming stopped; starting again");
+            if matches!(error, ConsumeError::NoQueue { .. } | ConsumeError::Cancelled { .. }) {
+                self.context.provision.invalidate();
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep(pause) => pause = (pause * 2).min(MAX_PAUSE),
+            }
+        }
+        self.finish_running().await;
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Result<Consumer, ConsumeError>, ProvisionError> {
+        self.context.provision.ready().await?;
+        let request = ConsumeRequest {
+            queue: self.group.queue.clone(),
+            tag: format!("{}@{}", self.group.name, self.context.consumer_name),
+            prefetch: self.group.settings.prefetch,
+            exclusive: false,
+        };
+        Ok(self.context.provision.transport().consume(request).await)
+    }
+
+    /// Takes deliveries until told to stop (`None`), or until the consumer ends.
+    async fn consume(&mut self, consumer: &mut Consumer) -> Option<ConsumeError> {
+        let stop = self.context.stop.clone();
+        loop {
+            self.start_ready();
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                Some(finished) = self.running.join_next(), if !self.running.is_empty() => self.finished(finished),
+                delivery = consumer.next() => match delivery {
+                    Some(Ok(delivery)) => {
+                        let lane = self.lane_of(&delivery);
+                        self.lanes.push(lane, delivery);
+                    }
+                    Some(Err(error)) => return Some(error),
+                    None => return Some(ConsumeError::Cancelled { queue: self.group.queue.as_str().to_owned() }),
+                },
+            }
+        }
+    }
+
+    fn lane_of(&self, delivery: &Delivery) -> Option<u64> {
+        match self.group.settings.ordering {
+            Ordering::None => None,
+            Ordering::Aggregate => {
+                let kind = delivery.received.message.headers.get_str(wire::names::AGGREGATE_TYPE);
+                wire::lane(&delivery.received).map(|id| lane(kind.unwrap_or_default(), &id))
+            }
+        }
+    }
+
+    fn start_ready(&mut self) {
+        while self.running.len() < self.group.settings.concurrency {
+            let Some((lane, delivery)) = self.lanes.next() else { break };
+            let handling = Handling::new(Arc::clone(&self.group), self.context.clone());
+            self.running.spawn(async move {
+                // A panic of our own must not cost the lane; the delivery stays unsettled.
+                if AssertUnwindSafe(handling.handle(delivery)).catch_unwind().await.is_err() {
+                    tracing::error!("the worker itself panicked over a delivery; it stays unacknowledged");
+                }
+                lane
+            });
+        }
+    }
+
+    fn finished(&mut self, finished: Result<Option<u64>, tokio::task::JoinError>) {
+        if let Ok(lane) = finished {
+            self.lanes.done(lane);
+        }
+    }
+
+    /// Gives back what has not started, waits for what has, and closes the channel.
+    async fn stop(&mut self, mut consumer: Consumer) {
+        consumer.cancel().await;
+        let mut unstarted = self.lanes.drain();
+        let last = async {
+            while let Some(Ok(delivery)) = consumer.next().await {
+                unstarted.push(delivery);
+            }
+        };
+        if timeout(LAST_DELIVERIES, last).await.is_err() {
+            tracing::debug!(group = %self.group.name, "the broker did not end the consumer in time");
+        }
+        // In their order: a quorum queue puts returned messages back in the order of the returns.
+        unstarted.sort_unstable_by_key(Delivery::tag);
+        for delivery in unstarted {
+            delivery.settle(Settlement::Requeue);
+        }
+        self.finish_running().await;
+        consumer.close().await;
+    }
+
+    async fn finish_running(&mut self) {
+        let kill = self.context.kill.clone();
+        loop {
+            tokio::select! {
+                () = kill.cancelled() => {
+                    self.abort().await;
+                    return;
+                }
+                finished = self.running.join_next() => {
+                    if finished.is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn abort(&mut self) {
+        if !self.running.is_empty() {
+            tracing::warn!(
+                group = %self.group.name,
+                events = self.running.len(),
+                "handlers did not finish in time; their events go back to the queue"
+            );
+        }
+        self.running.shutdown().await;
+    }
+}

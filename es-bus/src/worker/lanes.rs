@@ -1,0 +1,108 @@
+//! Lanes: which of the deliveries in hand may be handled now.
+//!
+//! Deliveries of one lane are handled one after another, in the order in which they came; lanes do
+//! not wait for each other. A delivery without a lane never waits. Memory is bounded by what is in
+//! hand: a lane is forgotten when its last delivery is done.
+
+use std::collections::{HashMap, VecDeque};
+
+/// The deliveries that wait, by lane.
+pub(super) struct Lanes<T> {
+    /// Deliveries that may start, in the order in which they came free.
+    ready: VecDeque<(Option<u64>, T)>,
+    /// Deliveries behind one that runs or is ready; the key is there while its lane is taken.
+    waiting: HashMap<u64, VecDeque<T>>,
+}
+
+impl<T> Lanes<T> {
+    pub(super) fn new() -> Self {
+        Self { ready: VecDeque::new(), waiting: HashMap::new() }
+    }
+
+    /// Takes a delivery in.
+    pub(super) fn push(&mut self, lane: Option<u64>, delivery: T) {
+        match lane.and_then(|lane| self.waiting.get_mut(&lane)) {
+            Some(behind) => behind.push_back(delivery),
+            None => {
+                if let Some(lane) = lane {
+                    self.waiting.insert(lane, VecDeque::new());
+                }
+                self.ready.push_back((lane, delivery));
+            }
+        }
+    }
+
+    /// The next delivery that may start; its lane is taken until [`Self::done`].
+    pub(super) fn next(&mut self) -> Option<(Option<u64>, T)> {
+        self.ready.pop_front()
+    }
+
+    /// Frees a lane for the delivery behind.
+    pub(super) fn done(&mut self, lane: Option<u64>) {
+        let Some(lane) = lane else { return };
+        match self.waiting.get_mut(&lane).and_then(VecDeque::pop_front) {
+            Some(next) => self.ready.push_back((Some(lane), next)),
+            None => {
+                self.waiting.remove(&lane);
+            }
+        }
+    }
+
+    /// Takes out everything that has not started.
+    pub(super) fn drain(&mut self) -> Vec<T> {
+        let ready = self.ready.drain(..).map(|(_, delivery)| delivery);
+        let behind = self.waiting.drain().flat_map(|(_, waiting)| waiting);
+        ready.chain(behind).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_lane_goes_one_by_one_and_others_pass() {
+        let mut lanes = Lanes::new();
+        lanes.push(Some(1), "a1");
+        lanes.push(Some(1), "a2");
+        lanes.push(Some(2), "b1");
+        lanes.push(None, "free");
+
+        assert_eq!(lanes.next(), Some((Some(1), "a1")));
+        assert_eq!(lanes.next(), Some((Some(2), "b1")));
+        assert_eq!(lanes.next(), Some((None, "free")));
+        assert_eq!(lanes.next(), None, "a2 waits for a1");
+
+        lanes.done(Some(2));
+        assert_eq!(lanes.next(), None);
+        lanes.done(Some(1));
+        assert_eq!(lanes.next(), Some((Some(1), "a2")));
+    }
+
+    #[test]
+    fn a_lane_is_forgotten_when_it_is_empty() {
+        let mut lanes = Lanes::new();
+        for n in 0..1000_u64 {
+            lanes.push(Some(n), n);
+            let (lane, _) = lanes.next().expect("it may start");
+            lanes.done(lane);
+        }
+
+        assert!(lanes.waiting.is_empty());
+    }
+
+    #[test]
+    fn gives_back_everything_that_has_not_started() {
+        let mut lanes = Lanes::new();
+        lanes.push(Some(1), 1);
+        lanes.push(Some(1), 2);
+        lanes.push(None, 3);
+        let started = lanes.next();
+
+        let mut rest = lanes.drain();
+        rest.sort_unstable();
+
+        assert_eq!(started, Some((Some(1), 1)));
+        assert_eq!(rest, [2, 3]);
+    }
+}

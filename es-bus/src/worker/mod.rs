@@ -1,0 +1,114 @@
+//! One worker per group: takes deliveries, runs handlers, settles each delivery exactly one way.
+//!
+//! `consumer` is the loop that holds the connection, `lanes` says which delivery may start,
+//! `dispatch` which handlers it goes to, `call` runs one, `copies` decides what has to be published
+//! before the delivery is acknowledged, `settle` does it.
+//!
+//! What a kill leaves behind, at each await: before the copies are confirmed, the delivery is not
+//! acknowledged and comes again; between the copies and the acknowledgement, it comes again beside
+//! its copies, a duplicate; after it, nothing is left to do.
+
+mod call;
+mod consumer;
+mod copies;
+mod dispatch;
+mod lanes;
+mod settle;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    handler::TypeMap,
+    outcome::FailureKind,
+    telemetry::Counters,
+    topology::{GroupSpec, Provision, ProvisionError},
+};
+
+/// What a worker works with.
+#[derive(Clone)]
+pub struct WorkerContext {
+    /// The broker.
+    pub provision: Arc<Provision>,
+    /// What the program provided, and the publisher.
+    pub state: Arc<TypeMap>,
+    /// What time it is.
+    pub clock: Clock,
+    /// What happened.
+    pub counters: Arc<Counters>,
+    /// The name of this process, for the broker's list of consumers.
+    pub consumer_name: String,
+    /// How many bytes properties and headers of a message may have together.
+    pub header_limit: usize,
+    /// Stops taking deliveries, and ends once what is in hand is done.
+    pub stop: CancellationToken,
+    /// Ends at once; what is in hand goes back.
+    pub kill: CancellationToken,
+    /// Is told what became of every delivery.
+    pub observer: Option<mpsc::UnboundedSender<Observation>>,
+}
+
+/// What became of a delivery, or of one handler's run.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Observation {
+    /// The group.
+    pub group: String,
+    /// The handler; `None` where no handler ran.
+    pub handler: Option<String>,
+    /// The event type, as far as the message claims one.
+    pub event_type: Option<String>,
+    /// The routing key that the event was first published with.
+    pub routing_key: String,
+    /// How many attempts failed before.
+    pub attempt: u32,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of an event, for one handler.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Fate {
+    /// The handler is done with it.
+    Handled,
+    /// It comes back.
+    Retried {
+        /// What kind of failure it was.
+        kind: FailureKind,
+        /// What went wrong.
+        error: String,
+        /// After at least this long, jitter aside.
+        after: Duration,
+    },
+    /// It went to the dead-letter queue.
+    DeadLettered {
+        /// What kind of failure it was; `None` when no handler knows the event.
+        kind: Option<FailureKind>,
+        /// Why.
+        error: String,
+    },
+    /// The handler chose to forget it.
+    Dropped {
+        /// Why.
+        error: String,
+    },
+    /// A wide binding brought it, or it is retired, and no handler takes it.
+    Skipped,
+    /// It waits for a replica that knows it.
+    Waited,
+}
+
+/// Consumes a group's queue until it is told to stop.
+///
+/// Returns once everything in hand is settled or given back.
+///
+/// # Errors
+///
+/// [`ProvisionError`] when the broker cannot be used and waiting does not help.
+pub async fn work(group: Arc<GroupSpec>, context: WorkerContext) -> Result<(), ProvisionError> {
+    consumer::Loop::new(group, context).run().await
+}

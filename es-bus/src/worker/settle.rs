@@ -1,0 +1,294 @@
+//! One delivery from taking to settling: dispatch, run, publish the copies, acknowledge.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use rand::Rng;
+use tokio::time::{Instant, sleep};
+use tower::ServiceExt;
+use tracing::Instrument;
+
+use super::{
+    Fate, Observation, WorkerContext,
+    call::HandlerService,
+    copies::{Copy, NOT_DUE, Ran, copies, dead_letter_unknown, unix_ms, wait},
+    dispatch::{Concerned, Plan, plan},
+};
+use crate::{
+    handler::{Attempt, DeliveryInfo, Invocation},
+    model::policy::OnUnknown,
+    outcome::{Decision, FailureKind, HandlerError, Outcome, Wait},
+    telemetry::Counters,
+    topology::GroupSpec,
+    transport::{Delivery, Publication, PublishError, Settlement},
+    wire::{self, Origin, names},
+};
+
+/// The longest pause between two tries to publish a copy.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// What one delivery is handled with.
+pub(super) struct Handling {
+    group: Arc<GroupSpec>,
+    context: WorkerContext,
+}
+
+impl Handling {
+    pub(super) fn new(group: Arc<GroupSpec>, context: WorkerContext) -> Self {
+        Self { group, context }
+    }
+
+    /// Handles a delivery and settles it.
+    pub(super) async fn handle(self, delivery: Delivery) {
+        Counters::add(&self.context.counters.delivered);
+        let (received, settle) = delivery.split();
+        let origin = wire::origin(&received, self.group.queue.as_str());
+        let info = Arc::new(DeliveryInfo::new(
+            received,
+            self.group.queue.as_str().to_owned(),
+            self.group.name.as_str().to_owned(),
+            origin,
+        ));
+        let copies = self.outcome_of(&info).await;
+        for copy in &copies {
+            if !self.publish(copy, &info).await {
+                // Not settled: the broker hands it out again when the channel closes.
+                return;
+            }
+        }
+        if !settle(Settlement::Ack) {
+            Counters::add(&self.context.counters.stale);
+            tracing::debug!(queue = %self.group.queue, "the outcome came after the connection was lost; the event comes again");
+        }
+    }
+
+    /// Runs whom it concerns, and says what has to be published before the acknowledgement.
+    async fn outcome_of(&self, info: &Arc<DeliveryInfo>) -> Vec<Copy> {
+        let (group, received) = (&*self.group, info.received());
+        let now = self.context.clock.now();
+        let pending = wire::attempts(received, group.queue.as_str());
+        let waits = wire::waits(received, group.queue.as_str());
+        let aggregate_type = received.message.headers.get_str(names::AGGREGATE_TYPE);
+        match plan(group, info.origin(), aggregate_type, pending, unix_ms(now)) {
+            Plan::Skip => {
+                Counters::add(&self.context.counters.skipped);
+                self.observe(info.origin(), None, 0, Fate::Skipped);
+                Vec::new()
+            }
+            Plan::Unknown(OnUnknown::DeadLetter) => vec![dead_letter_unknown(group)],
+            Plan::Unknown(OnUnknown::Wait | OnUnknown::Skip) => wait(group, &[], waits),
+            Plan::Handlers(concerned) => {
+                let ran = self.run(info, &concerned).await;
+                copies(group, &ran, &concerned, waits, self.context.clock.now(), rand::rng().random())
+            }
+        }
+    }
+
+    async fn run(&self, info: &Arc<DeliveryInfo>, concerned: &Concerned) -> Vec<Ran> {
+        match concerned.run.as_slice() {
+            [(handler, attempt)] => vec![self.run_one(info, *handler, *attempt).await],
+            several => {
+                join_all(several.iter().map(|(handler, attempt)| self.run_one(info, *handler, *attempt)))
+                    .await
+            }
+        }
+    }
+
+    async fn run_one(&self, info: &Arc<DeliveryInfo>, handler: usize, attempt: u32) -> Ran {
+        let spec = &self.group.handlers[handler];
+        let span = tracing::info_span!(
+            "handle",
+            event_id = info.received().message.properties.message_id.as_deref(),
+            event_type = info.origin().event_type.as_deref(),
+            queue = info.queue(),
+            group = info.group(),
+            handler = spec.def.name,
+            attempt,
+            duration_ms = tracing::field::Empty,
+        );
+        let invocation = Invocation::new(
+            Arc::clone(info),
+            spec.def.name,
+            Attempt { number: attempt, retries: spec.policy.retries },
+            Arc::clone(&self.context.state),
+        );
+        let service = HandlerService { call: spec.def.call, timeout: spec.timeout };
+        async {
+            let started = Instant::now();
+            let outcome = service
+                .oneshot(invocation)
+                .await
+                .unwrap_or_else(|error| Outcome::Failed(HandlerError::of_kind(FailureKind::Error, error)));
+            let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::Span::current().record("duration_ms", elapsed);
+            let ran = Ran::new(&self.group, handler, attempt, outcome);
+            self.tell(info.origin(), &ran);
+            ran
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Counts, logs and observes a run.
+    fn tell(&self, origin: &Origin, ran: &Ran) {
+        let counters = &self.context.counters;
+        let spec = &self.group.handlers[ran.handler];
+        let fate = match (&ran.outcome, ran.decision) {
+            (Outcome::Done, _) => {
+                Counters::add(&counters.handled);
+                tracing::debug!("handled");
+                Fate::Handled
+            }
+            (Outcome::Failed(error), decision) => {
+                Counters::add(&counters.failed);
+                let (kind, text) = (error.kind(), error.to_string());
+                match decision {
+                    Decision::Retry(Wait::Policy(after) | Wait::AtLeast(after)) => {
+                        tracing::warn!(error = text, kind = kind.as_str(), retry_in = ?after, "failed; comes again");
+                        Fate::Retried { kind, error: text, after }
+                    }
+                    Decision::DeadLetter => {
+                        tracing::error!(error = text, kind = kind.as_str(), dlq = %self.group.dlq, "failed; dead-lettered");
+                        Fate::DeadLettered { kind: Some(kind), error: text }
+                    }
+                    Decision::Done { .. } => {
+                        Counters::add(&counters.dropped);
+                        tracing::warn!(
+                            error = text,
+                            kind = kind.as_str(),
+                            "failed; dropped, as the error asks"
+                        );
+                        Fate::Dropped { error: text }
+                    }
+                }
+            }
+        };
+        self.observe(origin, Some(spec.def.name), ran.attempt, fate);
+    }
+
+    fn observe(&self, origin: &Origin, handler: Option<&str>, attempt: u32, fate: Fate) {
+        if let Some(observer) = &self.context.observer {
+            let _ = observer.send(Observation {
+                group: self.group.name.as_str().to_owned(),
+                handler: handler.map(str::to_owned),
+                event_type: origin.event_type.clone(),
+                routing_key: origin.routing_key.clone(),
+                attempt,
+                fate,
+            });
+        }
+    }
+
+    /// Publishes a copy until the broker has confirmed it; `false` when told to end before.
+    async fn publish(&self, copy: &Copy, info: &DeliveryInfo) -> bool {
+        let publication = self.publication(copy, info);
+        let confirmed = tokio::select! {
+            () = self.context.kill.cancelled() => false,
+            () = self.until_confirmed(publication) => true,
+        };
+        if !confirmed {
+            return false;
+        }
+        let counters = &self.context.counters;
+        match copy {
+            Copy::Retry { .. } => Counters::add(&counters.retried),
+            Copy::Wait { reason, .. } if *reason == NOT_DUE => {}
+            Copy::Wait { reason, stay, waits, .. } => {
+                Counters::add(&counters.waited);
+                tracing::info!(
+                    routing_key = info.origin().routing_key,
+                    event_type = info.origin().event_type,
+                    group = info.group(),
+                    reason,
+                    waits,
+                    "this build does not know it; it waits {} for a replica that does",
+                    stay.delay
+                );
+                self.observe(info.origin(), None, 0, Fate::Waited);
+            }
+            Copy::DeadLetter(failed) => {
+                Counters::add(&counters.dead_lettered);
+                // Where a handler ran, it was told when it did.
+                if matches!(failed.reason, names::REASON_UNKNOWN_EVENT | names::REASON_HANDLER_GONE) {
+                    tracing::error!(
+                        routing_key = info.origin().routing_key,
+                        event_type = info.origin().event_type,
+                        dlq = %self.group.dlq,
+                        "dead-lettered: {}",
+                        failed.text
+                    );
+                    let fate = Fate::DeadLettered { kind: None, error: failed.text.clone() };
+                    self.observe(info.origin(), failed.handler.as_deref(), failed.attempt, fate);
+                }
+            }
+        }
+        true
+    }
+
+    async fn until_confirmed(&self, publication: Publication) {
+        let mut pause = Duration::from_millis(100);
+        let provision = &self.context.provision;
+        loop {
+            let error = match provision.ready().await {
+                Ok(_) => match provision.transport().publish(publication.clone()).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        if matches!(error, PublishError::Unroutable { .. } | PublishError::NoExchange { .. })
+                        {
+                            // A queue of the group is missing: it is declared anew before the next try.
+                            provision.invalidate();
+                        }
+                        error.to_string()
+                    }
+                },
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(
+                exchange = %publication.exchange,
+                error,
+                "a copy could not be published; the event stays unacknowledged, and it is tried again"
+            );
+            sleep(pause).await;
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    fn publication(&self, copy: &Copy, info: &DeliveryInfo) -> Publication {
+        let group = &*self.group;
+        let source = wire::Source {
+            received: info.received(),
+            origin: info.origin(),
+            queue: group.queue.as_str(),
+            now: self.context.clock.now(),
+        };
+        let id = uuid::Uuid::new_v4().to_string();
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let mut message = match copy {
+            Copy::Retry { handlers, stay, failure } => {
+                source.retry(handlers, &stay.delay, ms(stay.time), &failure.info(), &id)
+            }
+            Copy::Wait { handlers, stay, waits, reason } => {
+                source.wait(handlers, *waits, &stay.delay, ms(stay.time), reason, &id)
+            }
+            Copy::DeadLetter(failed) => {
+                let entry = uuid::Uuid::now_v7().to_string();
+                source.dead_letter(failed.handler.as_deref(), failed.attempt, &failed.info(), &entry, &id)
+            }
+        };
+        // Headers that do not fit a frame would end the connection for every group.
+        if let Err(error) = wire::drop_foreign(&mut message, self.context.header_limit) {
+            tracing::error!(%error, "the headers of a copy cannot be made to fit");
+        }
+        let (exchange, routing_key) = match copy {
+            Copy::Retry { .. } | Copy::Wait { .. } => (&group.retry, info.origin().routing_key.clone()),
+            Copy::DeadLetter(_) => (&group.dlx, group.queue.as_str().to_owned()),
+        };
+        Publication {
+            exchange: exchange.clone(),
+            routing_key: routing_key.into(),
+            message,
+            mandatory: true,
+            lane: None,
+        }
+    }
+}
