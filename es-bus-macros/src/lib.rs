@@ -8,6 +8,8 @@
 mod args;
 mod errors;
 mod event;
+#[cfg(test)]
+mod expansions;
 mod failure;
 mod group;
 mod handler;

@@ -122,7 +122,19 @@ pub use self::{
     retry::RetryPolicy,
 };
 
-/// The attributes; each page shows every key with an example.
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
-pub use es_bus_macros::{Failure, event, group, handler};
+#[doc = include_str!("docs/failure.md")]
+pub use es_bus_macros::Failure;
+#[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+#[doc = include_str!("docs/event.md")]
+pub use es_bus_macros::event;
+#[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+#[doc = include_str!("docs/group.md")]
+pub use es_bus_macros::group;
+#[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+#[doc = include_str!("docs/handler.md")]
+pub use es_bus_macros::handler;

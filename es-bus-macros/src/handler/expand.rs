@@ -1,6 +1,6 @@
 //! Writes the marker type and the definition beside the function.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, Group, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 
@@ -101,8 +101,10 @@ fn call(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
     let names: Vec<Ident> = (0..handler.args.len()).map(|i| format_ident!("__arg{}", i, span = at)).collect();
     let extract = handler.args.iter().zip(&names).map(|(ty, name)| {
         let from_delivery = of_type(ty, p, "FromDelivery", "from_delivery");
-        let at = Range::of(ty).first;
-        quote_spanned!(at=> let #name = #from_delivery(&__invocation).await?;)
+        let mut arguments = Group::new(Delimiter::Parenthesis, quote_spanned!(at=> &__invocation));
+        let last = Range::own(ty).last;
+        arguments.set_span(last);
+        quote_spanned!(last=> let #name = #from_delivery #arguments.await?;)
     });
     let called = if handler.is_async {
         quote_spanned!(at=> #ident(#(#names),*).await)

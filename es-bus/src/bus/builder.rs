@@ -22,7 +22,7 @@ use crate::{
 ///
 /// # Examples
 ///
-/// ```
+/// ```standalone_crate
 /// use es_bus::Bus;
 ///
 /// # fn main() -> es_bus::Result<()> {
