@@ -1,15 +1,20 @@
 //! The orders domain, and how a test looks into the broker.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use es_bus::{
-    event,
-    message::{Message, Received},
+    BusBuilder, event,
+    message::{Headers, Message, Properties, Received},
     name::{ExchangeName, QueueName},
-    testing::TestBus,
-    transport::{Consume, ConsumeRequest},
+    testing::{Observation, TestBus},
+    transport::{Admin, Consume, ConsumeRequest, QueueStatus, Settlement, memory::Memory},
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, watch};
 
 /// An order was placed.
 #[event(aggregate = "Order", aggregate_id = order_id)]
@@ -58,7 +63,7 @@ impl Journal {
 /// Everything that is ready in a queue, taken out of it.
 pub async fn take_all(bus: &TestBus, queue: &str) -> Vec<Received> {
     let queue = QueueName::new(queue).unwrap();
-    let status = es_bus::transport::Admin::queue_status(&**bus.broker(), &queue).await.unwrap();
+    let status = bus.broker().queue_status(&queue).await.unwrap();
     let count = status.unwrap_or_else(|| panic!("there is no queue {queue}")).messages;
     let request = ConsumeRequest { queue, tag: "look".to_owned(), prefetch: 1000, exclusive: false };
     let mut consumer = bus.broker().consume(request).await.unwrap();
@@ -66,7 +71,7 @@ pub async fn take_all(bus: &TestBus, queue: &str) -> Vec<Received> {
     for _ in 0..count {
         let delivery = consumer.next().await.expect("the queue said it had more").expect("the broker lives");
         taken.push(delivery.received.clone());
-        delivery.settle(es_bus::transport::Settlement::Ack);
+        delivery.settle(Settlement::Ack);
     }
     consumer.close().await;
     taken
@@ -76,4 +81,113 @@ pub async fn take_all(bus: &TestBus, queue: &str) -> Vec<Received> {
 pub async fn publish_raw(bus: &TestBus, routing_key: &str, message: Message) {
     let exchange = ExchangeName::new("events").unwrap();
     bus.publisher().publish_message(exchange, routing_key, message).await.unwrap();
+}
+
+/// A message that says `application/json`, and nothing else.
+pub fn foreign(body: impl Into<Bytes>) -> Message {
+    Message {
+        properties: Properties {
+            content_type: Some("application/json".into()),
+            persistent: true,
+            ..Properties::default()
+        },
+        headers: Headers::new(),
+        body: body.into(),
+    }
+}
+
+/// A message that claims to be an `OrderPlaced`, with this body.
+pub fn claiming_placed(body: impl Into<Bytes>) -> Message {
+    let mut message = foreign(body);
+    message.headers.insert("event_type", "OrderPlaced");
+    message.headers.insert("aggregate_type", "Order");
+    message
+}
+
+/// A good `OrderPlaced`, as another system would write it.
+pub fn placed_body(order_id: &str) -> String {
+    serde_json::json!({ "order_id": order_id, "total": 100 }).to_string()
+}
+
+/// How full a queue is.
+pub async fn status(bus: &TestBus, queue: &str) -> Option<QueueStatus> {
+    bus.broker().queue_status(&QueueName::new(queue).unwrap()).await.unwrap()
+}
+
+/// How many messages are ready in a queue.
+pub async fn ready_in(bus: &TestBus, queue: &str) -> u64 {
+    status(bus, queue).await.unwrap_or_else(|| panic!("there is no queue {queue}")).messages
+}
+
+/// A bus with a connection of its own to a broker that outlives it.
+pub async fn bus_on(broker: &Memory, configure: impl FnOnce(BusBuilder) -> BusBuilder) -> TestBus {
+    TestBus::on(Arc::new(broker.reconnect()), configure).await.unwrap()
+}
+
+/// What was observed of deliveries that no handler took.
+pub fn without_handler(bus: &TestBus) -> Vec<Observation> {
+    bus.outcomes().into_iter().filter(|seen| seen.handler.is_none()).collect()
+}
+
+/// Waits, for a minute of the paused clock at most.
+pub async fn within_a_minute<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(Duration::from_secs(60), future).await {
+        Ok(output) => output,
+        Err(_elapsed) => panic!("a minute passed, and still not: {what}"),
+    }
+}
+
+/// Waits until a condition holds, letting time pass.
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    within_a_minute(what, async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+/// Lets everything run that can run without time passing.
+pub async fn at_rest() {
+    for _ in 0..500 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Holds handlers up until the test lets them go.
+#[derive(Clone)]
+pub struct Gate {
+    entered: Arc<watch::Sender<usize>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { entered: Arc::new(watch::Sender::new(0)), permits: Arc::new(Semaphore::new(0)) }
+    }
+}
+
+impl Gate {
+    /// Waits to be let through.
+    pub async fn pass(&self) {
+        self.entered.send_modify(|count| *count += 1);
+        self.permits.acquire().await.unwrap().forget();
+    }
+
+    /// How many have come to the gate so far.
+    pub fn count(&self) -> usize {
+        *self.entered.borrow()
+    }
+
+    /// Waits until so many have come to the gate.
+    pub async fn entered(&self, count: usize) {
+        let mut entered = self.entered.subscribe();
+        let what = format!("{count} runs at the gate");
+        within_a_minute(&what, entered.wait_for(|entered| *entered >= count)).await.unwrap();
+    }
+
+    /// Lets so many through.
+    pub fn open(&self, count: usize) {
+        self.permits.add_permits(count);
+    }
 }
