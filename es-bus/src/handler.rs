@@ -14,11 +14,13 @@ use std::{
 
 use crate::{
     event::Event,
-    message::{Origin, Received},
+    message::Received,
     metadata::Metadata,
     outcome::{BoxError, HandlerError, Outcome},
     wire,
 };
+
+pub(crate) use crate::wire::Origin;
 
 /// A future on the heap.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -213,12 +215,19 @@ impl Invocation {
     /// [`HandlerError::undecodable`] when the body is not what the event says.
     pub fn decode<E: Event>(&self) -> Result<E, HandlerError> {
         let delivery = self.delivery();
-        let name = delivery.origin.event_type.as_deref().unwrap_or_default();
-        let kind = E::KINDS
-            .iter()
-            .find(|kind| kind.name == name)
-            .or_else(|| E::KINDS.iter().find(|kind| kind.key == delivery.origin.routing_key))
-            .ok_or_else(|| HandlerError::undecodable(format!("{name:?} is not an event of this handler")))?;
+        let origin = &delivery.origin;
+        let kind = match origin.event_type.as_deref() {
+            // Two aggregates may have an event of one name: the key tells them apart.
+            Some(name) => {
+                let named = || E::KINDS.iter().filter(|kind| kind.name == name);
+                named().find(|kind| kind.key == origin.routing_key).or_else(|| named().next())
+            }
+            None => E::KINDS.iter().find(|kind| kind.key == origin.routing_key),
+        };
+        let kind = kind.ok_or_else(|| {
+            let claimed = origin.event_type.as_deref().unwrap_or(&origin.routing_key);
+            HandlerError::undecodable(format!("{claimed:?} is not an event of this handler"))
+        })?;
         let (metadata, event) =
             wire::decode::<E>(&delivery.received, kind).map_err(HandlerError::undecodable)?;
         // Several handlers may decode one delivery; what each reads is the same.

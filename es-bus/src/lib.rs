@@ -10,6 +10,7 @@ mod metadata;
 pub mod name;
 mod outcome;
 mod retry;
+mod suggest;
 pub mod topic;
 pub mod wire;
 // The topology as nouns.
@@ -27,19 +28,28 @@ pub mod telemetry;
 pub mod topology;
 pub mod worker;
 // Front doors.
+mod bus;
 pub mod config;
+mod error;
 mod logging;
 mod shutdown;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
 
 pub use self::{
+    bus::{Bus, BusBuilder, Handle, run},
+    error::{Error, Result},
     event::Event,
     extract::{Delivered, Envelope, FromDelivery, Input, Need, RawEvent, State},
     handler::{Attempt, BoxFuture, Call, DeliveryInfo, Invocation, TypeMap},
     metadata::Metadata,
     outcome::{BoxError, Failure, FailureKind, HandlerError, IntoOutcome, Outcome, Verdict},
+    publish::{PublishError, PublishReport, Publisher},
+    registry::Registry,
     retry::RetryPolicy,
 };

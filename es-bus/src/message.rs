@@ -64,19 +64,6 @@ pub struct Received {
     pub redelivered: bool,
 }
 
-/// Where an event came from before retries, replays and dead-letter exchanges moved it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The exchange that it was first published to.
-    pub exchange: String,
-    /// The routing key that it was first published with.
-    pub routing_key: String,
-    /// The event type that it claims, when it claims one.
-    pub event_type: Option<String>,
-    /// Whether it was replayed from a dead-letter queue.
-    pub replayed: bool,
-}
-
 /// The headers of a message, or the arguments of a declaration: a table of named values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Headers(BTreeMap<Text, Value>);

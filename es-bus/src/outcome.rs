@@ -233,7 +233,7 @@ fn short_type_name<E>() -> &'static str {
 }
 
 /// Reads the verdict of an error, when the error is of the type that it looks for.
-pub type VerdictOf = fn(&(dyn Error + 'static)) -> Option<Verdict>;
+pub(crate) type VerdictOf = fn(&(dyn Error + 'static)) -> Option<Verdict>;
 
 /// The verdict of the first error in the chain that derives `Failure`.
 fn verdict_in_chain(error: &(dyn Error + 'static)) -> Option<Verdict> {
@@ -299,7 +299,7 @@ impl<E: IntoHandlerError> IntoOutcome for Result<(), E> {
 
 /// What is to be done with an event for one handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Nothing more: the handler is done with it, or dropped it.
     Done {
         /// Whether it was dropped rather than handled.
@@ -313,7 +313,7 @@ pub enum Decision {
 
 /// How long an event waits before its next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
+pub(crate) enum Wait {
     /// For one of the policy's own delays.
     Policy(Duration),
     /// For at least this long, in the rungs of the group's ladder.
@@ -322,7 +322,7 @@ pub enum Wait {
 
 /// What follows from an outcome, `attempt` failures (this one not counted) having gone before.
 #[must_use]
-pub fn decide(outcome: &Outcome, attempt: u32, policy: &RetryPolicy) -> Decision {
+pub(crate) fn decide(outcome: &Outcome, attempt: u32, policy: &RetryPolicy) -> Decision {
     match outcome {
         Outcome::Done => Decision::Done { dropped: false },
         Outcome::Failed(error) => match error.verdict {

@@ -52,3 +52,20 @@ pub use crate::{
 
 #[cfg(feature = "linkme")]
 pub use crate::registry::SUBMISSIONS;
+
+use crate::registry::{self, Facts, Registry, Report};
+
+/// What `es_bus::check!()` runs: everything that is wrong with the linked program as a whole, but
+/// for the state that only the program's own builder provides.
+///
+/// # Panics
+///
+/// With the report, when something is found, and when nothing at all is linked: a test that looks at
+/// nothing passes for the wrong reason.
+#[track_caller]
+pub fn check_registry() {
+    let registry = Registry::collected();
+    let facts = if registry.is_empty() { Facts::new().consuming() } else { Facts::new() };
+    let findings = registry::check(&registry, &facts);
+    assert!(findings.is_empty(), "{}", Report(&findings));
+}

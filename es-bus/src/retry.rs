@@ -61,7 +61,7 @@ impl RetryPolicy {
 ///
 /// Never less than a millisecond, the broker's unit.
 #[must_use]
-pub fn spread(delay: Duration, jitter: f64, chance: f64) -> Duration {
+pub(crate) fn spread(delay: Duration, jitter: f64, chance: f64) -> Duration {
     let factor = 1.0 + jitter.clamp(0.0, 1.0) * (2.0 * chance.clamp(0.0, 1.0) - 1.0);
     whole_ms(delay.mul_f64(factor.max(0.0)))
 }
@@ -69,7 +69,7 @@ pub fn spread(delay: Duration, jitter: f64, chance: f64) -> Duration {
 /// The rung that a wait of `remaining` takes next: the longest that fits, else the shortest there
 /// is, so that nothing fires early. `None` when there is no rung at all.
 #[must_use]
-pub fn next_rung(rungs: &[Duration], remaining: Duration) -> Option<Duration> {
+pub(crate) fn next_rung(rungs: &[Duration], remaining: Duration) -> Option<Duration> {
     rungs.iter().copied().filter(|rung| *rung <= remaining).max().or_else(|| rungs.iter().copied().min())
 }
 

@@ -25,3 +25,10 @@ pub(crate) async fn signal() -> io::Result<&'static str> {
         Ok("Ctrl-C")
     }
 }
+
+/// Ends the process as an interrupted one ends: with exit code 130.
+///
+/// Returning from `main` would wait for handlers that block their thread.
+pub(crate) fn exit_now() -> ! {
+    std::process::exit(130)
+}

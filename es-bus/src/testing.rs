@@ -79,7 +79,11 @@ impl TestBus {
         let mut changes = broker.changes();
         for queue in queues {
             // An event that is published before its consumer is there would not count as due.
-            while broker.queue_status(&queue).await.is_ok_and(|status| status.is_some_and(|it| it.consumers == 0)) {
+            while broker
+                .queue_status(&queue)
+                .await
+                .is_ok_and(|status| status.is_some_and(|it| it.consumers == 0))
+            {
                 let _ = changes.changed().await;
             }
         }

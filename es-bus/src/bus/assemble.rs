@@ -19,30 +19,37 @@ use crate::{
 
 pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
     let registry = builder.registry.unwrap_or_else(Registry::collected).on_bus(builder.name);
-    let config = declare(builder.config, &registry).load().map_err(Error::config)?;
+    let config = declare(builder.config, &registry).load()?;
     let selected = selected(&config.bus.groups.value, builder.consumes);
-    let findings = check(
-        &registry,
-        &Facts {
-            provided: Some(&|id| builder.state.contains(id)),
-            consumes: builder.consumes && config.bus.groups.value != GroupSelection::Only(Vec::new()),
-            selected: selected.as_deref(),
-        },
-    );
+    let names: Option<Vec<&str>> = selected.as_ref().map(|names| names.iter().map(String::as_str).collect());
+    let homes: Vec<(&str, &str)> = config
+        .groups
+        .iter()
+        .map(|(name, group)| (name.as_str(), group.settings.exchange.value.as_str()))
+        .collect();
+    let mut facts = Facts::new().state(&builder.state).exchange(&config.bus.exchange.value).homes(&homes);
+    if let Some(names) = &names {
+        facts = facts.groups(names);
+    }
+    if names.as_ref().is_none_or(|names| !names.is_empty()) {
+        facts = facts.consuming();
+    }
+    let findings = check(&registry, &facts);
     if !findings.is_empty() {
-        return Err(Error::registry(findings));
+        return Err(Error::Registry(findings));
     }
     let consumed = match &selected {
         None => registry.clone(),
         Some(names) => registry.select(names),
     };
-    let exchange = ExchangeName::new(&config.bus.exchange.value).map_err(|error| Error::conflicts(vec![error.into()]))?;
-    let groups = groups(&consumed, &config).map_err(Error::conflicts)?;
+    let exchange =
+        ExchangeName::new(&config.bus.exchange.value).map_err(|error| Error::Conflict(vec![error.into()]))?;
+    let groups = groups(&consumed, &config).map_err(Error::Conflict)?;
     let published: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
-    let topology = build(&groups, &published, &exchange).map_err(Error::conflicts)?;
+    let topology = build(&groups, &published, &exchange).map_err(Error::Conflict)?;
     let transport = match builder.transport {
         Some(transport) => TransportChoice::Given(transport),
-        None => TransportChoice::Configured(config.broker(cfg!(debug_assertions)).map_err(Error::config)?),
+        None => TransportChoice::Configured(config.broker(cfg!(debug_assertions))?),
     };
     let publishing = PublisherSettings {
         exchange,

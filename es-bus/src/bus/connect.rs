@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::run::TransportChoice;
 use crate::{
-    Error, Result,
+    Result,
     config::{Broker, Config},
     transport::{Transport, memory::Memory},
 };
@@ -24,7 +24,7 @@ impl TransportChoice {
             #[cfg(not(feature = "amqp"))]
             Self::Configured(Broker::Amqp(url)) => {
                 let _ = config;
-                Err(Error::no_amqp(&url))
+                Err(crate::Error::NoAmqp(url.to_string()))
             }
         }
     }
@@ -36,7 +36,11 @@ fn amqp(url: &crate::config::AmqpUrl, config: &Config) -> Arc<dyn Transport> {
 
     let bus = &config.bus;
     let options = AmqpOptions {
-        hosts: url.hosts().iter().map(|host| Host { host: host.name().to_owned(), port: host.port() }).collect(),
+        hosts: url
+            .hosts()
+            .iter()
+            .map(|host| Host { host: host.name().to_owned(), port: host.port() })
+            .collect(),
         tls: url.is_tls(),
         user: url.user().to_owned(),
         password: url.expose_password().to_owned(),

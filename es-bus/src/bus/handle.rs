@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, Result,
+    Result,
     publish::Publisher,
     telemetry::{Counters, Counts},
 };
@@ -74,7 +74,7 @@ impl Handle {
         let Some(running) = &mut self.running else { return Ok(()) };
         let ended = running.await;
         self.running = None;
-        ended.unwrap_or_else(|join| Err(Error::internal(join)))
+        ended.unwrap_or_else(|join| Err(join.into()))
     }
 }
 

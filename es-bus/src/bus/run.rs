@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BusBuilder, Handle, summary};
 use crate::{
-    Error, Result,
+    Result,
     clock::Clock,
     config::Config,
     handler::TypeMap,
@@ -106,7 +106,7 @@ impl Bus {
             ended = &mut ended => ended,
             _ = shutdown::signal() => {
                 tracing::warn!("second signal: ending now; what is in hand goes back to the queues");
-                std::process::exit(130)
+                shutdown::exit_now()
             }
         }
     }
@@ -131,7 +131,7 @@ impl Bus {
         let provision = Arc::new(Provision::new(Arc::clone(&transport), self.topology));
         if let Err(error) = provision.ready().await {
             close(&*transport).await;
-            return Err(Error::provision(error));
+            return Err(error.into());
         }
         summary::log(&self.groups, &self.registry, &self.publishing.exchange);
 
@@ -189,18 +189,9 @@ impl Supervisor {
             Some(ended) = workers.join_next() => result = worker_ended(ended),
         }
         stop.cancel();
-        let all = async {
-            while let Some(ended) = workers.join_next().await {
-                let ended = worker_ended(ended);
-                if result.is_ok() {
-                    result = ended;
-                }
-            }
-        };
-        tokio::pin!(all);
-        if timeout(self.shutdown_timeout, &mut all).await.is_err() {
+        if timeout(self.shutdown_timeout, all_ended(&mut workers, &mut result)).await.is_err() {
             kill.cancel();
-            if timeout(CLOSE_TIMEOUT, &mut all).await.is_err() {
+            if timeout(CLOSE_TIMEOUT, all_ended(&mut workers, &mut result)).await.is_err() {
                 tracing::error!("a worker did not end; its events come again when the connection is closed");
             }
         }
@@ -210,11 +201,23 @@ impl Supervisor {
     }
 }
 
-fn worker_ended(ended: std::result::Result<std::result::Result<(), ProvisionError>, tokio::task::JoinError>) -> Result<()> {
+fn worker_ended(
+    ended: std::result::Result<std::result::Result<(), ProvisionError>, tokio::task::JoinError>,
+) -> Result<()> {
     match ended {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Error::provision(error)),
-        Err(join) => Err(Error::internal(join)),
+        Ok(Err(error)) => Err(error.into()),
+        Err(join) => Err(join.into()),
+    }
+}
+
+/// Waits for every worker; keeps the first failure.
+async fn all_ended(workers: &mut JoinSet<std::result::Result<(), ProvisionError>>, result: &mut Result<()>) {
+    while let Some(ended) = workers.join_next().await {
+        let ended = worker_ended(ended);
+        if result.is_ok() {
+            *result = ended;
+        }
     }
 }
 

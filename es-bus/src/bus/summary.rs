@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) fn log(groups: &[Arc<GroupSpec>], registry: &Registry, exchange: &ExchangeName) {
-    let known: Vec<EventKind> = registry.kinds().collect();
+    let known: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
     for group in groups {
         tracing::info!("{}", line(group, exchange));
         let skipped = group.skipped(&known, exchange.as_str());
@@ -35,7 +35,11 @@ fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
     let keys: Vec<_> = group
         .bindings(exchange.as_str())
         .into_iter()
-        .map(|(bound, key)| if bound == exchange.as_str() { key.to_owned() } else { format!("{key} on {bound}") })
+        .map(
+            |(bound, key)| {
+                if bound == exchange.as_str() { key.to_owned() } else { format!("{key} on {bound}") }
+            },
+        )
         .collect();
     let order = match settings.ordering {
         Ordering::Aggregate => "in order per aggregate within this process",
@@ -60,7 +64,13 @@ fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
         let more = if handler.policy.retries > 6 { ", …" } else { "" };
         let _ = match delays.as_slice() {
             [] => write!(text, "; {} is never retried", handler.def.name),
-            _ => write!(text, "; {} retries {} ({}{more})", handler.def.name, handler.policy.retries, delays.join(", ")),
+            _ => write!(
+                text,
+                "; {} retries {} ({}{more})",
+                handler.def.name,
+                handler.policy.retries,
+                delays.join(", ")
+            ),
         };
     }
     let queues = 2 + group.delays().len();

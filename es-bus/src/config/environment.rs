@@ -1,10 +1,10 @@
 //! The names of variables: which belong to es-bus, what they set, which are somebody else's.
 
 use super::{
-    error::nearest,
     settings::{Key, keys},
     source::{Level, Scope},
 };
+use crate::suggest::nearest;
 
 /// What a variable is to es-bus.
 pub(super) enum Variable {

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use crate::suggest::nearest;
+
 /// One thing that is wrong: where, what, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -96,52 +98,4 @@ pub(super) fn group_remedy(name: &str, groups: &BTreeSet<String>) -> String {
 
 pub(super) fn did_you_mean(name: &str) -> String {
     format!("did you mean `{name}`?")
-}
-
-/// The known name nearest to `word`, when one is near enough to be what was meant.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
-    known
-        .into_iter()
-        .map(|name| (distance(word, name), name))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// How many letters to add, drop, change or swap with their neighbour to make one word the other.
-fn distance(left: &str, right: &str) -> usize {
-    let left: Vec<char> = left.chars().collect();
-    let right: Vec<char> = right.chars().collect();
-    let mut before_last = vec![0; right.len() + 1];
-    let mut last: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in right.iter().enumerate() {
-            let change = last[j] + usize::from(a != b);
-            let mut best = change.min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *a == right[j - 1] && left[i - 1] == *b {
-                best = best.min(before_last[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before_last = last;
-        last = row;
-    }
-    last[right.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nearest_finds_slips_and_leaves_strangers_alone() {
-        let known = ["prefetch", "retries", "timeout"];
-
-        assert_eq!(nearest("prefech", known), Some("prefetch"));
-        assert_eq!(nearest("prefecth", known), Some("prefetch"));
-        assert_eq!(nearest("time_out", known), Some("timeout"));
-        assert_eq!(nearest("colour", known), None);
-    }
 }

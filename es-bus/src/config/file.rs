@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ::config::{FileFormat, Format, Map, Value, ValueKind};
 
 use super::{
-    error::{Finding, did_you_mean, group_remedy, nearest},
+    error::{Finding, did_you_mean, group_remedy},
     settings::{Key, keys},
     source::{Level, Scope},
 };
+use crate::suggest::nearest;
 
 /// One setting of the file: what it is about, where in the file it stands, its text.
 pub(super) struct Line {

@@ -12,14 +12,14 @@ use super::{
     Config, GroupConfig,
     builder::{FileChoice, Said},
     environment::{FILE_VARIABLE, Known, Variable, classify, folded},
-    error::{Error, Finding, did_you_mean, group_remedy, nearest},
+    error::{Error, Finding, did_you_mean, group_remedy},
     field::GroupSelection,
     file,
     layers::{Entry, Layers},
     settings::{BusSettings, GroupSettings, Key, Policy, keys},
     source::{Scope, Setting, Source},
 };
-use crate::duration;
+use crate::{duration, suggest::nearest};
 
 /// The work of one [`ConfigBuilder::load`](super::ConfigBuilder::load).
 pub(super) struct Loader {

@@ -7,10 +7,10 @@ mod options;
 mod publisher;
 mod report;
 
+pub(crate) use self::publisher::lane;
 pub use self::{
     options::Publish,
     publisher::{Publisher, PublisherSettings},
     report::{Failed, PublishReport},
 };
-pub(crate) use self::publisher::lane;
 pub use crate::transport::PublishError;

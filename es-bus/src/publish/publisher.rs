@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    event::{Event, EventKind, Unroutable},
+    event::{Event, Unroutable},
     extract::FromDelivery,
     handler::Invocation,
     message::Message,
@@ -304,12 +304,6 @@ pub(crate) fn lane(aggregate_type: &str, aggregate_id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (aggregate_type, aggregate_id).hash(&mut hasher);
     hasher.finish()
-}
-
-/// The events that a program publishes, as far as it declares them.
-#[must_use]
-pub fn published_kinds<'a>(defs: impl IntoIterator<Item = &'a [EventKind]>) -> Vec<EventKind> {
-    defs.into_iter().flatten().copied().collect()
 }
 
 impl FromDelivery for Publisher {

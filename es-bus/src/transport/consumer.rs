@@ -62,7 +62,7 @@ impl Consumer {
     }
 
     /// Asks for no more deliveries.
-    pub async fn cancel(&self) {
+    pub async fn cancel(&mut self) {
         self.settle.cancel().await;
     }
 

@@ -115,7 +115,10 @@ impl Loop {
     fn lane_of(&self, delivery: &Delivery) -> Option<u64> {
         match self.group.settings.ordering {
             Ordering::None => None,
-            Ordering::Aggregate => wire::aggregate(&delivery.received).map(|(kind, id)| lane(kind, id)),
+            Ordering::Aggregate => {
+                let kind = delivery.received.message.headers.get_str(wire::names::AGGREGATE_TYPE);
+                wire::lane(&delivery.received).map(|id| lane(kind.unwrap_or_default(), &id))
+            }
         }
     }
 

@@ -1,8 +1,11 @@
 //! Which handlers a delivery goes to. Pure.
 
 use crate::{
-    message::Origin, model::policy::OnUnknown, registry::HandlerDef, topic, topology::GroupSpec,
-    wire::Pending,
+    model::policy::OnUnknown,
+    registry::HandlerDef,
+    topic,
+    topology::GroupSpec,
+    wire::{HandlerAttempt, Origin},
 };
 
 /// What is to be done with a delivery.
@@ -22,9 +25,9 @@ pub(super) struct Concerned {
     /// Those that run now, by their place in the group, with the attempts that failed before.
     pub(super) run: Vec<(usize, u32)>,
     /// Those whose time has not come.
-    pub(super) later: Vec<Pending>,
+    pub(super) later: Vec<HandlerAttempt>,
     /// Those that this build does not have.
-    pub(super) gone: Vec<Pending>,
+    pub(super) gone: Vec<HandlerAttempt>,
 }
 
 /// Finds the handlers that a delivery goes to.
@@ -35,8 +38,8 @@ pub(super) fn plan(
     group: &GroupSpec,
     origin: &Origin,
     aggregate_type: Option<&str>,
-    pending: Vec<Pending>,
-    now_ms: i64,
+    pending: Vec<HandlerAttempt>,
+    now_ms: u64,
 ) -> Plan {
     if pending.is_empty() {
         let run: Vec<_> = (0..group.handlers.len())

@@ -11,18 +11,17 @@ use tracing::Instrument;
 use super::{
     Fate, Observation, WorkerContext,
     call::HandlerService,
-    copies::{Copy, Ran, copies, dead_letter_unknown, wait},
+    copies::{Copy, NOT_DUE, Ran, copies, dead_letter_unknown, unix_ms, wait},
     dispatch::{Concerned, Plan, plan},
 };
 use crate::{
     handler::{Attempt, DeliveryInfo, Invocation},
-    message::Origin,
     model::policy::OnUnknown,
     outcome::{Decision, FailureKind, HandlerError, Outcome, Wait},
     telemetry::Counters,
     topology::GroupSpec,
     transport::{Delivery, Publication, PublishError, Settlement},
-    wire,
+    wire::{self, Origin, names},
 };
 
 /// The longest pause between two tries to publish a copy.
@@ -67,11 +66,10 @@ impl Handling {
     async fn outcome_of(&self, info: &Arc<DeliveryInfo>) -> Vec<Copy> {
         let (group, received) = (&*self.group, info.received());
         let now = self.context.clock.now();
-        let pending = wire::pending(received, group.queue.as_str());
+        let pending = wire::attempts(received, group.queue.as_str());
         let waits = wire::waits(received, group.queue.as_str());
-        let aggregate_type = wire::aggregate_type(received);
-        let now_ms = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
-        match plan(group, info.origin(), aggregate_type, pending, now_ms) {
+        let aggregate_type = received.message.headers.get_str(names::AGGREGATE_TYPE);
+        match plan(group, info.origin(), aggregate_type, pending, unix_ms(now)) {
             Plan::Skip => {
                 Counters::add(&self.context.counters.skipped);
                 self.observe(info.origin(), None, 0, Fate::Skipped);
@@ -100,7 +98,7 @@ impl Handling {
         let spec = &self.group.handlers[handler];
         let span = tracing::info_span!(
             "handle",
-            event_id = wire::event_id(info.received()),
+            event_id = info.received().message.properties.message_id.as_deref(),
             event_type = info.origin().event_type.as_deref(),
             queue = info.queue(),
             group = info.group(),
@@ -184,28 +182,47 @@ impl Handling {
     /// Publishes a copy until the broker has confirmed it; `false` when told to end before.
     async fn publish(&self, copy: &Copy, info: &DeliveryInfo) -> bool {
         let publication = self.publication(copy, info);
-        let counters = &self.context.counters;
-        let (counter, handler) = match copy {
-            Copy::Retry { .. } => (&counters.retried, None),
-            Copy::Wait { .. } => (&counters.waited, None),
-            Copy::DeadLetter(failure) => (&counters.dead_lettered, failure.handler()),
-        };
         let confirmed = tokio::select! {
             () = self.context.kill.cancelled() => false,
             () = self.until_confirmed(publication) => true,
         };
-        if confirmed {
-            Counters::add(counter);
-            match copy {
-                Copy::Wait { .. } => self.observe(info.origin(), None, 0, Fate::Waited),
-                Copy::DeadLetter(failure) if handler.is_none() => {
-                    let fate = Fate::DeadLettered { kind: None, error: failure.error().to_owned() };
-                    self.observe(info.origin(), None, 0, fate);
+        if !confirmed {
+            return false;
+        }
+        let counters = &self.context.counters;
+        match copy {
+            Copy::Retry { .. } => Counters::add(&counters.retried),
+            Copy::Wait { reason, .. } if *reason == NOT_DUE => {}
+            Copy::Wait { reason, stay, waits, .. } => {
+                Counters::add(&counters.waited);
+                tracing::info!(
+                    routing_key = info.origin().routing_key,
+                    event_type = info.origin().event_type,
+                    group = info.group(),
+                    reason,
+                    waits,
+                    "this build does not know it; it waits {} for a replica that does",
+                    stay.delay
+                );
+                self.observe(info.origin(), None, 0, Fate::Waited);
+            }
+            Copy::DeadLetter(failed) => {
+                Counters::add(&counters.dead_lettered);
+                // Where a handler ran, it was told when it did.
+                if matches!(failed.reason, names::REASON_UNKNOWN_EVENT | names::REASON_HANDLER_GONE) {
+                    tracing::error!(
+                        routing_key = info.origin().routing_key,
+                        event_type = info.origin().event_type,
+                        dlq = %self.group.dlq,
+                        "dead-lettered: {}",
+                        failed.text
+                    );
+                    let fate = Fate::DeadLettered { kind: None, error: failed.text.clone() };
+                    self.observe(info.origin(), failed.handler.as_deref(), failed.attempt, fate);
                 }
-                Copy::DeadLetter(_) | Copy::Retry { .. } => {}
             }
         }
-        confirmed
+        true
     }
 
     async fn until_confirmed(&self, publication: Publication) {
@@ -237,38 +254,35 @@ impl Handling {
     }
 
     fn publication(&self, copy: &Copy, info: &DeliveryInfo) -> Publication {
-        let (group, received, origin) = (&*self.group, info.received(), info.origin());
-        let now = self.context.clock.now();
-        let id = uuid::Uuid::new_v4().to_string();
-        let queue = group.queue.as_str();
-        let (exchange, routing_key, mut message) = match copy {
-            Copy::Retry { pending, delay, expiration, failure } => (
-                &group.retry,
-                origin.routing_key.clone(),
-                wire::retry_copy(
-                    received,
-                    origin,
-                    queue,
-                    pending,
-                    delay,
-                    *expiration,
-                    failure.as_ref(),
-                    &id,
-                    now,
-                ),
-            ),
-            Copy::Wait { pending, delay, expiration, waits } => (
-                &group.retry,
-                origin.routing_key.clone(),
-                wire::wait_copy(received, origin, queue, pending, *waits, delay, *expiration, &id, now),
-            ),
-            Copy::DeadLetter(failure) => (
-                &group.dlx,
-                queue.to_owned(),
-                wire::dead_letter_copy(received, origin, queue, failure, &id, now),
-            ),
+        let group = &*self.group;
+        let source = wire::Source {
+            received: info.received(),
+            origin: info.origin(),
+            queue: group.queue.as_str(),
+            now: self.context.clock.now(),
         };
-        wire::fit_headers(&mut message, self.context.header_limit);
+        let id = uuid::Uuid::new_v4().to_string();
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let mut message = match copy {
+            Copy::Retry { handlers, stay, failure } => {
+                source.retry(handlers, &stay.delay, ms(stay.time), &failure.info(), &id)
+            }
+            Copy::Wait { handlers, stay, waits, reason } => {
+                source.wait(handlers, *waits, &stay.delay, ms(stay.time), reason, &id)
+            }
+            Copy::DeadLetter(failed) => {
+                let entry = uuid::Uuid::now_v7().to_string();
+                source.dead_letter(failed.handler.as_deref(), failed.attempt, &failed.info(), &entry, &id)
+            }
+        };
+        // Headers that do not fit a frame would end the connection for every group.
+        if let Err(error) = wire::drop_foreign(&mut message, self.context.header_limit) {
+            tracing::error!(%error, "the headers of a copy cannot be made to fit");
+        }
+        let (exchange, routing_key) = match copy {
+            Copy::Retry { .. } | Copy::Wait { .. } => (&group.retry, info.origin().routing_key.clone()),
+            Copy::DeadLetter(_) => (&group.dlx, group.queue.as_str().to_owned()),
+        };
         Publication {
             exchange: exchange.clone(),
             routing_key: routing_key.into(),

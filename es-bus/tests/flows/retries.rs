@@ -9,7 +9,11 @@ use crate::support::{Journal, OrderPlaced, placed, take_all};
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[handler(group = "shaky")]
-async fn always_fails(_order: OrderPlaced, attempt: Attempt, State(journal): State<Journal>) -> Result<(), String> {
+async fn always_fails(
+    _order: OrderPlaced,
+    attempt: Attempt,
+    State(journal): State<Journal>,
+) -> Result<(), String> {
     journal.note(format!("always_fails {}", attempt.number));
     Err("the ledger is closed".to_owned())
 }
@@ -27,8 +31,7 @@ async fn looks_on(_order: OrderPlaced, State(journal): State<Journal>) {
 #[tokio::test(start_paused = true)]
 async fn retries_the_failing_handler_alone_and_then_dead_letters() {
     let journal = Journal::default();
-    let registry =
-        Registry::new().handler::<always_fails>().handler::<succeeds>().handler::<looks_on>();
+    let registry = Registry::new().handler::<always_fails>().handler::<succeeds>().handler::<looks_on>();
     let bus = TestBus::start(|builder| builder.registry(registry).state(journal.clone())).await.unwrap();
 
     let id = bus.publish(&placed("o-1")).await.unwrap();
@@ -98,7 +101,11 @@ enum LedgerError {
 }
 
 #[handler(group = "ledger")]
-async fn book(order: OrderPlaced, attempt: Attempt, State(journal): State<Journal>) -> Result<(), LedgerError> {
+async fn book(
+    order: OrderPlaced,
+    attempt: Attempt,
+    State(journal): State<Journal>,
+) -> Result<(), LedgerError> {
     journal.note(format!("{} {}", order.order_id, attempt.number));
     match order.order_id.as_str() {
         "closed" if attempt.number == 0 => Err(LedgerError::Closed),
@@ -178,11 +185,8 @@ async fn own(_order: OrderPlaced) -> Result<(), HandlerError> {
 
 #[tokio::test(start_paused = true)]
 async fn a_verdict_holds_however_the_error_is_returned() {
-    let registry = Registry::new()
-        .handler::<bare>()
-        .handler::<in_context>()
-        .handler::<aliased>()
-        .handler::<own>();
+    let registry =
+        Registry::new().handler::<bare>().handler::<in_context>().handler::<aliased>().handler::<own>();
     let bus = TestBus::start(|builder| builder.registry(registry)).await.unwrap();
 
     bus.publish(&placed("o-1")).await.unwrap();

@@ -1,0 +1,121 @@
+//! What a program ends with when it cannot start, or cannot go on.
+//!
+//! One variant per room that can stop the program; each room's own error stands beside its code.
+//! [`Display`](fmt::Display) is one line, for logs. `Debug` is a report for the person who reads what
+//! `main` returned: it prints after the `Error: ` that Rust itself writes.
+
+mod remedy;
+mod report;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    config,
+    registry::Finding,
+    topology::{Conflict, ProvisionError},
+    transport::{ConsumeError, DeclareError, PublishError, TransportError},
+};
+
+/// The result of whatever starts, runs or stops a bus.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a bus did not start, or stopped.
+///
+/// Return it from `main`: its `Debug` is written to be read.
+///
+/// # Examples
+///
+/// ```
+/// use es_bus::{Error, registry::{Facts, Registry, check}};
+///
+/// let error = Error::Registry(check(&Registry::new(), &Facts::new().consuming()));
+///
+/// assert!(error.to_string().starts_with("no handlers are registered"));
+/// assert!(format!("{error:?}").contains("help: add `.handler::<the_function>()`"));
+/// ```
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// What the program declares cannot work. Nothing was sent to a broker.
+    #[error("{}", report::summary(.0))]
+    Registry(Vec<Finding>),
+    /// The configuration is not valid, or names no broker in a release build. Nothing was sent to a
+    /// broker.
+    #[error("{}", report::summary(.0.findings()))]
+    Config(#[from] config::Error),
+    /// What the program declares cannot stand on one broker. Nothing was sent to it.
+    #[error("{}", report::summary(.0))]
+    Conflict(Vec<Conflict>),
+    /// The broker has something else under a declared name, or refused a declaration.
+    #[error("{}", report::summary(.0))]
+    Topology(Vec<DeclareError>),
+    /// The connection to the broker could not be made, or was ended for good.
+    #[error(transparent)]
+    Transport(Arc<TransportError>),
+    /// A publish did not end with the broker's confirmation.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The bus was built without the feature that the URL asks for.
+    #[error("{0} asks for RabbitMQ, and es-bus was built without its feature `amqp`")]
+    NoAmqp(String),
+    /// The bus was closed while it started.
+    #[error("the bus was closed while it started")]
+    Closed,
+    /// A task of es-bus itself ended in a way that it should not: please report it.
+    #[error("a task of the bus ended unexpectedly: {0}")]
+    Internal(String),
+    /// A group can no longer consume; what it had in hand goes back to its queue.
+    #[error("group {group:?} stopped")]
+    GroupStopped {
+        /// The group.
+        group: String,
+        /// What ended it.
+        source: ConsumeError,
+    },
+    /// The shutdown timeout passed before everything in hand was finished. What was given back is
+    /// delivered again; nothing is lost.
+    #[error("shutdown took longer than {timeout:?}; {given_back} events went back to their queues")]
+    ShutdownTimedOut {
+        /// The timeout.
+        timeout: Duration,
+        /// How many events will be delivered again.
+        given_back: u64,
+    },
+}
+
+impl From<ProvisionError> for Error {
+    fn from(error: ProvisionError) -> Self {
+        match error {
+            ProvisionError::Transport(error) => Self::Transport(error),
+            ProvisionError::Topology(error) => Self::Topology(error.errors),
+            ProvisionError::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<tokio::task::JoinError> for Error {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<TransportError> for Error {
+    fn from(error: TransportError) -> Self {
+        Self::Transport(Arc::new(error))
+    }
+}
+
+impl From<Arc<TransportError>> for Error {
+    fn from(error: Arc<TransportError>) -> Self {
+        Self::Transport(error)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        report::write(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! What to do about a declaration that a broker did not accept.
+
+use super::report::{field, subject};
+use crate::transport::DeclareError;
+
+pub(super) const SHUTDOWN: &str = "events that were in hand are delivered again, so a handler may see them twice; raise \
+     `shutdown_timeout`, or lower the group's `concurrency` or the handler's `timeout`";
+
+/// Every way out, the gentlest first. All errors are about one exchange or queue.
+pub(super) fn of(errors: &[&DeclareError]) -> Vec<String> {
+    let Some(first) = errors.first() else { return Vec::new() };
+    let (what, name) = subject(first);
+    match first {
+        DeclareError::Mismatch { what: "exchange", .. } => exchange(name),
+        DeclareError::Mismatch { .. } => queue(name, errors),
+        DeclareError::Forbidden { .. } => vec![format!(
+            "give the user of the URL the right to configure {what} {name:?} (`rabbitmqctl \
+                 set_permissions`), or let somebody who has it declare the topology: a user without \
+                 it can run everything once it is there"
+        )],
+        DeclareError::Refused { what: "binding", .. } => {
+            vec!["declare the exchange and the queue first, or let this program declare them".to_owned()]
+        }
+        DeclareError::Refused { .. } => {
+            vec![format!(
+                "see who holds {what} {name:?} (`rabbitmqctl list_queues name exclusive pid`), or rename it here"
+            )]
+        }
+        DeclareError::Interrupted { .. } => {
+            vec!["start again; what was declared already stays, and is not declared twice".to_owned()]
+        }
+    }
+}
+
+fn exchange(name: &str) -> Vec<String> {
+    vec![
+        "an exchange cannot be changed: use another name (`ES_BUS_EXCHANGE`, or `exchange` of the event or group)"
+            .to_owned(),
+        format!(
+            "or delete it while nothing uses it (`rabbitmqadmin delete exchange name={name}`); its bindings \
+             go with it, so what is published meanwhile is not delivered"
+        ),
+    ]
+}
+
+fn queue(name: &str, errors: &[&DeclareError]) -> Vec<String> {
+    let mut ways = Vec::new();
+    let settings: Option<Vec<String>> = errors.iter().map(|error| kept(error, name)).collect();
+    if let Some(settings) = settings {
+        ways.push(format!("keep what the broker has: `#[group({})]`", settings.join(", ")));
+    }
+    if is_work_queue(name) && errors.iter().all(|error| is_eventsource(error)) {
+        ways.push(
+            "eventsource-py declares its queues this way; if its workers share this queue, leave it to them and \
+             name another group here: sharing one needs `compat = \"eventsource\"`, which comes with a later \
+             release"
+                .to_owned(),
+        );
+    }
+    ways.push(
+        "give the group another name, and with it new queues; the old ones stay bound, and fill, until they are \
+         deleted"
+            .to_owned(),
+    );
+    ways.push(format!(
+        "or delete the queue once it is empty (`rabbitmqctl list_queues name messages consumers`, then \
+         `rabbitmqctl delete_queue {name}`), and start again; what is published meanwhile is not delivered to it"
+    ));
+    ways
+}
+
+/// Neither a dead-letter queue nor a retry queue.
+fn is_work_queue(name: &str) -> bool {
+    !name.ends_with(".dlq") && !name.contains(".retry.")
+}
+
+/// Differs as a queue of eventsource-py does: classic, without anything but its dead-letter exchange.
+/// A broker names the first difference only, and reads a missing type as none or as classic.
+fn is_eventsource(error: &DeclareError) -> bool {
+    let Some((field, wanted, found)) = field(error) else { return false };
+    match field {
+        "x-queue-type" => {
+            wanted == Some("quorum") && found.is_none_or(|found| matches!(found, "classic" | "none"))
+        }
+        "x-delivery-limit" | "x-overflow" | "x-dead-letter-strategy" => {
+            found.is_none_or(|found| found == "none")
+        }
+        _ => false,
+    }
+}
+
+/// The setting of `#[group]` that says what the broker has; `None` when there is no such setting.
+fn kept(error: &DeclareError, queue: &str) -> Option<String> {
+    let (field, _, found) = field(error)?;
+    let dlq = queue.ends_with(".dlq");
+    let found = found.filter(|found| *found != "none")?;
+    match (field, dlq) {
+        ("x-queue-type", false) => Some(format!("kind = {found:?}")),
+        ("x-overflow", false) => Some(format!("overflow = {found:?}")),
+        ("x-max-length", false) => Some(format!("max_length = {found}")),
+        ("x-max-length", true) => Some(format!("dlq_max_length = {found}")),
+        ("x-max-length-bytes", false) => Some(format!("max_length_bytes = \"{found} B\"")),
+        ("x-message-ttl", false) => Some(format!("message_ttl = \"{found}ms\"")),
+        ("x-message-ttl", true) => Some(format!("dlq_ttl = \"{found}ms\"")),
+        _ => None,
+    }
+}

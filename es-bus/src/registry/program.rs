@@ -1,0 +1,237 @@
+//! The definitions of one program, sorted.
+
+use std::collections::BTreeSet;
+
+use super::{
+    DeclaredEvent, EventDef, Group, GroupDef, Handler, HandlerDef, Submission, collect::submissions,
+};
+use crate::event::EventKind;
+
+/// The events, groups and handlers of a program.
+///
+/// [`Registry::collected`] holds whatever is annotated in the crates that are linked;
+/// [`Registry::new`] holds what is put into it. Both are sorted and hold a definition once, so that
+/// what is made of them does not depend on the order of linking or of registration.
+///
+/// A handler brings its group along when it names a type marked `#[group]`, and makes the events
+/// that it takes known.
+///
+/// # Examples
+///
+/// ```
+/// use es_bus::Registry;
+///
+/// let registry = Registry::collected();
+/// for handler in registry.handlers() {
+///     println!("{} {} <- {:?}", handler.group.name, handler.name, handler.binds);
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    events: Vec<&'static EventDef>,
+    groups: Vec<&'static GroupDef>,
+    handlers: Vec<&'static HandlerDef>,
+    pub(super) collected: bool,
+}
+
+impl Registry {
+    /// A registry of nothing, to be filled by hand.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whatever is annotated in the crates that are linked into this program.
+    ///
+    /// A crate that no code names is not linked: write `use that_crate as _;` in `main.rs`.
+    #[must_use]
+    pub fn collected() -> Self {
+        let mut registry = Self { collected: true, ..Self::default() };
+        for submission in submissions() {
+            registry.insert(submission);
+        }
+        registry
+    }
+
+    /// With an event, or an event set.
+    #[must_use]
+    pub fn event<E: DeclaredEvent>(mut self) -> Self {
+        self.insert_event(E::DEF);
+        self
+    }
+
+    /// With a group and its settings; its handlers are put in one by one.
+    #[must_use]
+    pub fn group<G: Group>(mut self) -> Self {
+        self.insert_group(G::DEF);
+        self
+    }
+
+    /// With a handler: the name of the function that is marked `#[handler]`.
+    #[must_use]
+    pub fn handler<H: Handler>(mut self) -> Self {
+        self.insert_handler(H::DEF);
+        self
+    }
+
+    /// Without a handler.
+    ///
+    /// Its group and the events that it takes stay known where something else declares them.
+    #[must_use]
+    pub fn without<H: Handler>(mut self) -> Self {
+        self.handlers.retain(|def| identity_of_handler(def) != identity_of_handler(H::DEF));
+        self
+    }
+
+    /// With everything that another registry holds.
+    #[must_use]
+    pub fn merge(mut self, other: &Self) -> Self {
+        self.collected |= other.collected;
+        other.events.iter().for_each(|def| self.insert_event(def));
+        other.groups.iter().for_each(|def| self.insert_group(def));
+        other.handlers.iter().for_each(|def| self.insert_handler(def));
+        self
+    }
+
+    /// What belongs to the bus of this name; `"default"` where nothing else is said.
+    #[must_use]
+    pub fn on_bus(&self, bus: &str) -> Self {
+        Self {
+            events: self.events.iter().copied().filter(|def| def.bus == bus).collect(),
+            groups: self.groups.iter().copied().filter(|def| def.bus == bus).collect(),
+            handlers: self.handlers.iter().copied().filter(|def| def.bus == bus).collect(),
+            collected: self.collected,
+        }
+    }
+
+    /// Only the handlers of the named groups, and the settings of these groups; all events.
+    ///
+    /// A name that no group has selects nothing: [`check`](super::check()) of the whole registry
+    /// tells.
+    #[must_use]
+    pub fn select<S: AsRef<str>>(&self, groups: &[S]) -> Self {
+        let selected = |name: &str| groups.iter().any(|group| group.as_ref() == name);
+        Self {
+            events: self.events.clone(),
+            groups: self.groups.iter().copied().filter(|def| selected(def.name)).collect(),
+            handlers: self.handlers.iter().copied().filter(|def| selected(def.group.name)).collect(),
+            collected: self.collected,
+        }
+    }
+
+    /// The events, by module and name.
+    #[must_use]
+    pub fn events(&self) -> &[&'static EventDef] {
+        &self.events
+    }
+
+    /// The settings of groups, by the name of the group, then by place.
+    #[must_use]
+    pub fn groups(&self) -> &[&'static GroupDef] {
+        &self.groups
+    }
+
+    /// The handlers, by group, module and name.
+    #[must_use]
+    pub fn handlers(&self) -> &[&'static HandlerDef] {
+        &self.handlers
+    }
+
+    /// The handlers of a group, by module and name.
+    pub fn handlers_of(&self, group: &str) -> impl Iterator<Item = &'static HandlerDef> {
+        self.handlers.iter().copied().filter(move |def| def.group.name == group)
+    }
+
+    /// The settings of a group; `None` for a group that is only named by its handlers.
+    #[must_use]
+    pub fn group_def(&self, group: &str) -> Option<&'static GroupDef> {
+        self.groups.iter().copied().find(|def| def.name == group)
+    }
+
+    /// The names of all groups, those without settings or without handlers included, sorted.
+    #[must_use]
+    pub fn group_names(&self) -> Vec<&'static str> {
+        let names: BTreeSet<_> = (self.groups.iter().map(|def| def.name))
+            .chain(self.handlers.iter().map(|def| def.group.name))
+            .collect();
+        names.into_iter().collect()
+    }
+
+    /// Every event that this program knows, once: those declared, and those that a handler takes;
+    /// by exchange, routing key and name.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&'static EventKind> {
+        let mut kinds: Vec<&'static EventKind> = (self.events.iter().flat_map(|def| def.kinds))
+            .chain(self.handlers.iter().filter_map(|def| def.kinds()).flatten())
+            .collect();
+        kinds.sort_by_key(|kind| (kind.exchange, kind.key, kind.name, kind.aggregate, kind.version));
+        kinds.dedup();
+        kinds
+    }
+
+    /// The names of the buses that something belongs to, sorted.
+    #[must_use]
+    pub fn buses(&self) -> Vec<&'static str> {
+        let names: BTreeSet<_> = (self.events.iter().map(|def| def.bus))
+            .chain(self.groups.iter().map(|def| def.bus))
+            .chain(self.handlers.iter().map(|def| def.bus))
+            .collect();
+        names.into_iter().collect()
+    }
+
+    /// Whether nothing is declared at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.groups.is_empty() && self.handlers.is_empty()
+    }
+
+    /// Whether it holds what was linked.
+    #[must_use]
+    pub fn is_collected(&self) -> bool {
+        self.collected
+    }
+
+    pub(super) fn insert(&mut self, submission: &Submission) {
+        match submission {
+            Submission::Event(def) => self.insert_event(def),
+            Submission::Group(def) => self.insert_group(def),
+            Submission::Handler(def) => self.insert_handler(def),
+            // Asked by the verdict of an error, wherever it comes from: `failures()`.
+            Submission::Failure(_) => {}
+        }
+    }
+
+    fn insert_event(&mut self, def: &'static EventDef) {
+        insert(&mut self.events, def, |def| {
+            (def.location.module, def.type_name, def.location.file, def.location.line, def.bus)
+        });
+    }
+
+    fn insert_group(&mut self, def: &'static GroupDef) {
+        insert(&mut self.groups, def, |def| (def.name, def.location, def.bus));
+    }
+
+    fn insert_handler(&mut self, def: &'static HandlerDef) {
+        insert(&mut self.handlers, def, identity_of_handler);
+        if let Some(group) = def.group.def {
+            self.insert_group(group);
+        }
+    }
+}
+
+/// Puts a definition in its place, unless it is there.
+///
+/// A definition is known by what it says, not by its address: a constant may have several.
+fn insert<T, K: Ord>(all: &mut Vec<&'static T>, def: &'static T, key: impl Fn(&'static T) -> K) {
+    if let Err(at) = all.binary_search_by_key(&key(def), |there| key(there)) {
+        all.insert(at, def);
+    }
+}
+
+type HandlerIdentity =
+    (&'static str, &'static str, &'static str, &'static str, u32, &'static str, &'static [&'static str]);
+
+fn identity_of_handler(def: &'static HandlerDef) -> HandlerIdentity {
+    let at = def.location;
+    (def.group.name, at.module, def.name, at.file, at.line, def.bus, def.binds)
+}
