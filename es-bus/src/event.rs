@@ -12,7 +12,8 @@ use serde::{Deserializer, Serializer};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "this type has no routing key",
-    note = "mark the type with `#[event(aggregate = \"...\")]`"
+    note = "mark the type with `#[event(aggregate = \"...\")]`",
+    note = "a variant with one unnamed field wraps an `#[event]` type; give the field a name to declare the event in the set"
 )]
 pub trait Event: Sized + Send + Sync + 'static {
     /// The events that a value of this type can be: one for a struct, one per variant for a set.

@@ -5,6 +5,7 @@
 // Words: what a message is.
 pub mod duration;
 pub mod event;
+mod event_set;
 pub mod message;
 mod metadata;
 pub mod name;
@@ -16,6 +17,9 @@ pub mod wire;
 // The topology as nouns.
 pub mod model;
 // What the program declares.
+mod blocking;
+mod check_macro;
+mod const_check;
 mod extract;
 mod handler;
 pub mod registry;
@@ -42,6 +46,7 @@ pub mod testing;
 pub mod __private;
 
 pub use self::{
+    blocking::abandoned_threads,
     bus::{Bus, BusBuilder, Handle, run},
     error::{Error, Result},
     event::Event,
@@ -53,3 +58,8 @@ pub use self::{
     registry::Registry,
     retry::RetryPolicy,
 };
+
+/// The attributes; each page shows every key with an example.
+#[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+pub use es_bus_macros::{Failure, event, group, handler};

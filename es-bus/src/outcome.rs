@@ -247,6 +247,44 @@ fn verdict_in_chain(error: &(dyn Error + 'static)) -> Option<Verdict> {
     None
 }
 
+/// The verdict of an error that another wraps: that of the first in its chain that derives
+/// `Failure`, else to retry.
+#[must_use]
+pub fn verdict_of_source(error: &(dyn Error + 'static)) -> Verdict {
+    verdict_in_chain(error).unwrap_or(Verdict::Retry)
+}
+
+/// Sees an error as `dyn Error`, through a box or an `anyhow::Error` as well: the call goes
+/// through `Deref` until it finds one of these.
+pub trait AsDynError {
+    /// The error.
+    fn as_dyn_error(&self) -> &(dyn Error + 'static);
+}
+
+impl<E: Error + 'static> AsDynError for E {
+    fn as_dyn_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
+impl AsDynError for dyn Error + 'static {
+    fn as_dyn_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
+impl AsDynError for dyn Error + Send + 'static {
+    fn as_dyn_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
+impl AsDynError for dyn Error + Send + Sync + 'static {
+    fn as_dyn_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
 /// What a handler may return.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",

@@ -30,20 +30,26 @@ pub use linkme;
 
 pub use std::{
     borrow::Cow,
-    boxed::Box,
+    error::Error,
+    file, line, module_path,
     option::Option::{self, None, Some},
     result::Result::{self, Err, Ok},
-    string::ToString,
-    vec::Vec,
+    time::Duration,
 };
 
-pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
+pub use serde::{Deserializer, Serializer};
 
 pub use crate::{
+    blocking::call_blocking,
+    const_check::{
+        check_aggregate, check_bind, check_covers, check_distinct, check_event_argument, check_one_event,
+        check_raw_has_bind, check_wrapped, own_key_count, own_keys, wrapped_kind,
+    },
     event::{Event, EventKind, PayloadStyle, Unroutable},
+    event_set::{AggregateId, Payload, kind_index, unknown_event},
     extract::{FromDelivery, Input, Need},
     handler::{BoxFuture, Call, Invocation},
-    outcome::{Failure, HandlerError, IntoOutcome, Outcome, Verdict},
+    outcome::{AsDynError, Failure, HandlerError, IntoOutcome, Outcome, Verdict, verdict_of_source},
     registry::{
         DeclaredEvent, EventDef, FailureDef, Group, GroupDef, GroupRef, Handler, HandlerDef, Location,
         Submission,
@@ -68,4 +74,86 @@ pub fn check_registry() {
     let facts = if registry.is_empty() { Facts::new().consuming() } else { Facts::new() };
     let findings = registry::check(&registry, &facts);
     assert!(findings.is_empty(), "{}", Report(&findings));
+}
+/// `str`, whatever the user's crate calls so.
+pub type Str = str;
+
+/// The kinds of an event type.
+pub type Kinds = &'static [EventKind];
+
+/// The keys that a handler binds.
+pub type Keys = &'static [&'static str];
+
+/// What the arguments of a handler are.
+pub type Inputs = &'static [Input];
+
+/// What has to be provided.
+pub type Needs = Vec<Need>;
+
+/// Runs a handler: an error of an extractor is the handler's own.
+pub fn run(
+    handler: impl Future<Output = Result<Outcome, HandlerError>> + Send + 'static,
+) -> BoxFuture<'static, Outcome> {
+    Box::pin(async move { handler.await.unwrap_or_else(Outcome::Failed) })
+}
+
+/// The group that a handler names by its type.
+#[must_use]
+pub const fn group_of<G: Group>() -> GroupRef {
+    GroupRef { name: G::DEF.name, def: Some(G::DEF) }
+}
+
+/// The group that a handler names by a text.
+#[must_use]
+pub const fn group_named(name: &'static str) -> GroupRef {
+    GroupRef { name, def: None }
+}
+
+/// The verdict of an error, when it is an `E`.
+#[must_use]
+pub fn verdict_of<E: Failure + 'static>(error: &(dyn Error + 'static)) -> Option<Verdict> {
+    error.downcast_ref::<E>().map(Failure::verdict)
+}
+
+/// Where an annotated item stands.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __location {
+    () => {
+        $crate::__private::Location {
+            module: $crate::__private::module_path!(),
+            file: $crate::__private::file!(),
+            line: $crate::__private::line!(),
+        }
+    };
+}
+pub use crate::__location as location;
+
+/// Stands for a handler whose attribute is wrong, beside the error that says so.
+pub const BROKEN_HANDLER: &HandlerDef = &HandlerDef {
+    bus: "",
+    group: group_named(""),
+    name: "",
+    formerly: &[],
+    binds: &[],
+    has_bind: false,
+    foreign: false,
+    inputs: &[],
+    needs: |_| (),
+    settings: &[],
+    call: Call::One(|_| run(async { Ok(Outcome::Done) })),
+    location: crate::__location!(),
+};
+
+/// What `es_bus::check!(builder())` runs: builds the program's own bus, with its state, for the
+/// in-process broker.
+///
+/// # Panics
+///
+/// With the report, when something is found.
+#[track_caller]
+pub fn check_builder(builder: crate::BusBuilder) {
+    if let Err(error) = builder.force_url("memory://").build() {
+        panic!("{error:?}");
+    }
 }

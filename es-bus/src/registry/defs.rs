@@ -121,6 +121,11 @@ pub struct FailureDef {
 }
 
 /// A type marked `#[group]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a group",
+    label = "not marked `#[group]`",
+    note = "mark the type: `#[group] struct {Self};`, or name the group by a text: `group = \"...\"`"
+)]
 pub trait Group {
     /// What the attribute says.
     const DEF: &'static GroupDef;

@@ -188,3 +188,131 @@ impl Builder {
 fn delivery_limit(kind: QueueKind) -> Option<u64> {
     (kind == QueueKind::Quorum).then_some(DELIVERY_LIMIT)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Write, time::Duration};
+
+    use super::*;
+    use crate::{
+        message::Value,
+        topology::fixtures::{PLACED, SHIPPED, group, group_with, handler},
+    };
+
+    fn exchange() -> ExchangeName {
+        ExchangeName::new("events").unwrap()
+    }
+
+    /// A topology as text, as a person would list it.
+    fn text(topology: &Topology) -> String {
+        let mut text = String::new();
+        for exchange in topology.exchanges() {
+            let _ = writeln!(text, "exchange {} {}", exchange.name, exchange.kind.as_str());
+        }
+        for queue in topology.queues() {
+            let _ = writeln!(text, "queue {}", queue.name);
+            for (name, value) in queue.argument_table().iter() {
+                let value = value.as_str().map_or_else(|| format!("{:?}", value.as_int()), str::to_owned);
+                let _ = writeln!(text, "  {name} = {value}");
+            }
+        }
+        for binding in topology.bindings() {
+            let selector = binding.arguments.get_str(wire::names::ES_DELAY).unwrap_or(&binding.key);
+            let _ = writeln!(text, "bind {} -> {} by {selector:?}", binding.source, binding.queue);
+        }
+        text
+    }
+
+    #[test]
+    fn a_group_has_its_queue_its_dead_letters_and_its_retries() {
+        let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
+
+        let topology = build(&[group(handlers)], &[PLACED, SHIPPED], &exchange()).unwrap();
+
+        insta::assert_snapshot!(text(&topology));
+    }
+
+    #[test]
+    fn nothing_points_at_something_that_is_missing() {
+        let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
+        let topology = build(&[group(handlers)], &[], &exchange()).unwrap();
+
+        for binding in topology.bindings() {
+            assert!(topology.exchange(binding.source.as_str()).is_some(), "{binding:?}");
+            assert!(topology.queue(binding.queue.as_str()).is_some(), "{binding:?}");
+        }
+        for queue in topology.queues() {
+            let target = queue.dead_letter.as_ref().map(|dead| dead.exchange.as_str());
+            assert!(target.is_none_or(|name| topology.exchange(name).is_some()), "{queue:?}");
+        }
+        let sources: Vec<_> = topology.bindings().map(|binding| binding.source.as_str()).collect();
+        assert_eq!(sources.first(), Some(&"events_dlq"), "dead letters lead somewhere first");
+        assert_eq!(sources.last(), Some(&"events"), "events flow last");
+    }
+
+    #[test]
+    fn binds_a_typed_handler_where_its_events_live_and_a_raw_one_at_home() {
+        const AWAY: EventKind = PLACED.exchange("shop");
+        let handlers =
+            vec![handler("typed", &["Order.OrderPlaced"], Some(&[AWAY])), handler("raw", &["#"], None)];
+
+        let topology = build(&[group(handlers)], &[], &exchange()).unwrap();
+
+        let last: Vec<_> = topology
+            .bindings()
+            .filter(|binding| matches!(binding.source.as_str(), "shop" | "events"))
+            .map(|binding| (binding.source.as_str(), binding.key.as_str()))
+            .collect();
+        assert_eq!(last, [("events", "#"), ("shop", "Order.OrderPlaced")]);
+    }
+
+    #[test]
+    fn a_rung_that_equals_a_policys_delay_is_the_same_queue() {
+        let mut project = handler("project", &["Order.*"], Some(&[PLACED]));
+        project.policy.base = Duration::from_secs(30);
+        project.policy.retries = 1;
+
+        let delays = group(vec![project]).delays();
+
+        assert_eq!(delays, [Duration::from_secs(30), Duration::from_secs(300)]);
+    }
+
+    #[test]
+    fn drop_head_gives_up_at_least_once() {
+        let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
+        let lossy = group_with(handlers, |settings| {
+            settings.max_length = Some(10);
+            settings.overflow = Overflow::DropHead;
+        });
+
+        let topology = build(&[lossy], &[], &exchange()).unwrap();
+
+        let table = topology.queue("events.projections").unwrap().argument_table();
+        assert_eq!(table.get_str("x-overflow"), Some("drop-head"));
+        assert_eq!(table.get("x-dead-letter-strategy"), None);
+        assert_eq!(table.get("x-max-length"), Some(&Value::I64(10)));
+    }
+
+    #[test]
+    fn a_publisher_declares_only_what_it_publishes_to() {
+        const AWAY: EventKind = SHIPPED.exchange("shop");
+
+        let topology = build(&[], &[PLACED, AWAY], &exchange()).unwrap();
+
+        assert_eq!(text(&topology), "exchange events topic\nexchange shop topic\n");
+    }
+
+    #[test]
+    fn two_uses_of_one_exchange_that_contradict_are_told_together() {
+        const CLASH: EventKind = PLACED.exchange("events_dlq");
+        const OTHER: EventKind = SHIPPED.exchange("events.projections.in");
+        let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
+
+        let conflicts = build(&[group(handlers)], &[CLASH, OTHER], &exchange()).unwrap_err();
+
+        let names: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert!(names[0].contains("events_dlq") && names[0].contains("direct"), "{names:?}");
+        assert!(names[1].contains("events.projections.in"), "{names:?}");
+    }
+}

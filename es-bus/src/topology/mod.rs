@@ -8,6 +8,9 @@ mod build;
 mod group;
 mod provision;
 
+#[cfg(test)]
+pub(crate) mod fixtures;
+
 pub use self::{
     apply::{ApplyError, apply},
     build::{Conflict, build},

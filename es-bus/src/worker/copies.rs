@@ -193,3 +193,163 @@ pub(super) fn dead_letter_unknown(group: &GroupSpec) -> Copy {
 pub(super) fn unix_ms(at: OffsetDateTime) -> u64 {
     u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::{
+        HandlerError,
+        topology::fixtures::{PLACED, group, group_with, handler},
+    };
+
+    const NOW: OffsetDateTime = datetime!(2026-01-02 03:04:05 UTC);
+
+    const fn s(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn two() -> GroupSpec {
+        group(vec![
+            handler("one", &["Order.*"], Some(&[PLACED])),
+            handler("two", &["Order.*"], Some(&[PLACED])),
+        ])
+    }
+
+    fn failed(group: &GroupSpec, handler: usize, attempt: u32, error: HandlerError) -> Ran {
+        Ran::new(group, handler, attempt, Outcome::Failed(error))
+    }
+
+    fn of(group: &GroupSpec, ran: &[Ran]) -> Vec<Copy> {
+        copies(group, ran, &Concerned::default(), 0, NOW, 0.5)
+    }
+
+    fn retry(copy: &Copy) -> (Vec<(&str, u32, Option<u64>)>, &str, Duration) {
+        let Copy::Retry { handlers, stay, .. } = copy else { panic!("{copy:?} is no retry") };
+        let handlers = handlers.iter().map(|it| (it.handler.as_str(), it.attempt, it.due_ms)).collect();
+        (handlers, &stay.delay, stay.time)
+    }
+
+    #[test]
+    fn handlers_that_wait_equally_long_share_a_copy_and_others_do_not() {
+        let group = two();
+        let equal = [failed(&group, 0, 1, "e".into()), failed(&group, 1, 1, "e".into())];
+        let unequal = [failed(&group, 0, 0, "e".into()), failed(&group, 1, 2, "e".into())];
+
+        let equal = of(&group, &equal);
+        let unequal = of(&group, &unequal);
+
+        assert_eq!(equal.len(), 1);
+        assert_eq!(retry(&equal[0]), (vec![("one", 2, None), ("two", 2, None)], "2s", s(2)));
+        assert_eq!(unequal.len(), 2);
+        assert_eq!(retry(&unequal[0]), (vec![("one", 1, None)], "1s", s(1)));
+        assert_eq!(retry(&unequal[1]), (vec![("two", 3, None)], "4s", s(4)));
+    }
+
+    #[test]
+    fn a_handler_that_is_done_or_drops_leaves_no_copy() {
+        let group = two();
+        let ran =
+            [Ran::new(&group, 0, 0, Outcome::Done), failed(&group, 1, 0, HandlerError::drop_event("e"))];
+
+        assert_eq!(of(&group, &ran), []);
+    }
+
+    #[test]
+    fn each_exhausted_handler_has_its_own_dead_letter() {
+        let group = two();
+        let ran =
+            [failed(&group, 0, 3, "first".into()), failed(&group, 1, 0, HandlerError::reject("second"))];
+
+        let copies = of(&group, &ran);
+
+        let letters: Vec<_> = copies
+            .iter()
+            .map(|copy| match copy {
+                Copy::DeadLetter(failed) => (failed.handler.as_deref(), failed.attempt, failed.text.as_str()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(letters, [(Some("one"), 3, "first"), (Some("two"), 0, "second")]);
+    }
+
+    #[test]
+    fn retry_after_takes_the_longest_rung_that_fits_and_carries_its_due_time() {
+        let group = two();
+        let ran = [failed(&group, 0, 0, HandlerError::retry_after(s(400), "e"))];
+
+        let copies = of(&group, &ran);
+
+        let due = unix_ms(NOW + s(400));
+        assert_eq!(retry(&copies[0]), (vec![("one", 1, Some(due))], "300s", s(300)));
+    }
+
+    #[test]
+    fn what_shares_a_queue_with_a_retry_after_is_not_early() {
+        let group = two();
+        let ran =
+            [failed(&group, 0, 0, "e".into()), failed(&group, 1, 0, HandlerError::retry_after(s(1), "e"))];
+
+        // The policy's delay alone would be spread to 0.9 s.
+        let copies = copies(&group, &ran, &Concerned::default(), 0, NOW, 0.0);
+
+        assert_eq!(copies.len(), 1);
+        assert_eq!(retry(&copies[0]).2, s(1));
+    }
+
+    #[test]
+    fn what_is_not_due_goes_on_without_a_run() {
+        let group = two();
+        let entry = HandlerAttempt { handler: "one".into(), attempt: 1, due_ms: Some(unix_ms(NOW + s(31))) };
+        let concerned = Concerned { later: vec![entry.clone()], ..Concerned::default() };
+
+        let copies = copies(&group, &[], &concerned, 0, NOW, 0.5);
+
+        let [Copy::Wait { handlers, stay, .. }] = &copies[..] else { panic!("{copies:?}") };
+        assert_eq!((handlers.as_slice(), stay.delay.as_str()), (&[entry][..], "30s"));
+    }
+
+    #[test]
+    fn an_unknown_event_waits_as_often_as_is_said_and_is_then_dead_lettered() {
+        let group = group_with(vec![], |settings| settings.unknown_wait.times = 2);
+
+        assert!(matches!(&wait(&group, &[], 0)[..], [Copy::Wait { waits: 1, .. }]));
+        assert!(matches!(&wait(&group, &[], 1)[..], [Copy::Wait { waits: 2, .. }]));
+        let last = wait(&group, &[], 2);
+        let [Copy::DeadLetter(failed)] = &last[..] else { panic!("{last:?}") };
+        assert_eq!((failed.reason, &failed.handler), ("unknown_event", &None));
+    }
+
+    #[test]
+    fn a_handler_that_is_gone_ends_in_the_dead_letter_queue_by_name() {
+        let group = group_with(vec![], |settings| settings.unknown_wait.times = 1);
+        let gone = [HandlerAttempt { handler: "old".into(), attempt: 2, due_ms: None }];
+
+        assert!(matches!(&wait(&group, &gone, 0)[..], [Copy::Wait { handlers, .. }] if handlers == &gone));
+        let last = wait(&group, &gone, 1);
+        let [Copy::DeadLetter(failed)] = &last[..] else { panic!("{last:?}") };
+        assert_eq!(
+            (failed.reason, failed.handler.as_deref(), failed.attempt),
+            ("handler_gone", Some("old"), 2)
+        );
+    }
+
+    #[test]
+    fn a_group_without_rungs_dead_letters_a_retry_after() {
+        let mut spec = handler("one", &["Order.*"], Some(&[PLACED]));
+        spec.policy.max = s(60);
+        let group = group_with(vec![spec], |settings| {
+            settings.ladder.clear();
+            settings.unknown_wait.times = 0;
+        });
+        let mut bare = group.clone();
+        bare.handlers[0].policy.retries = 0;
+
+        let with_rungs = failed(&group, 0, 0, HandlerError::retry_after(s(9), "e"));
+        let without = failed(&bare, 0, 0, HandlerError::retry_after(s(9), "e"));
+
+        assert!(matches!(with_rungs.decision, Decision::Retry(_)));
+        assert!(matches!(without.decision, Decision::DeadLetter));
+    }
+}

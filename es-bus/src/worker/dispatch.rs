@@ -88,3 +88,97 @@ fn fits(handler: &HandlerDef, origin: &Origin, aggregate_type: Option<&str>) -> 
             })
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::EventKind,
+        topology::fixtures::{PLACED, SHIPPED, group, group_with, handler},
+    };
+
+    fn origin(event_type: Option<&str>, routing_key: &str) -> Origin {
+        Origin {
+            exchange: "events".to_owned(),
+            routing_key: routing_key.to_owned(),
+            event_type: event_type.map(str::to_owned),
+            replayed: false,
+        }
+    }
+
+    fn entry(handler: &str, attempt: u32, due_ms: Option<u64>) -> HandlerAttempt {
+        HandlerAttempt { handler: handler.to_owned(), attempt, due_ms }
+    }
+
+    fn runs(plan: &Plan) -> Vec<(usize, u32)> {
+        match plan {
+            Plan::Handlers(concerned) => concerned.run.clone(),
+            Plan::Skip | Plan::Unknown(_) => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_event_is_told_by_its_type_and_then_by_its_key() {
+        let group = group(vec![
+            handler("placed", &["Order.*"], Some(&[PLACED])),
+            handler("shipped", &["Order.*"], Some(&[SHIPPED])),
+            handler("raw", &["#"], None),
+        ]);
+        for (event_type, key, expected) in [
+            (Some("OrderPlaced"), "Order.OrderPlaced", vec![(0, 0), (2, 0)]),
+            (Some("OrderShipped"), "Order.OrderShipped", vec![(1, 0), (2, 0)]),
+            (None, "Order.OrderPlaced", vec![(0, 0), (2, 0)]),
+            // What it claims beats where it was sent.
+            (Some("OrderShipped"), "Order.OrderPlaced", vec![(1, 0), (2, 0)]),
+            (Some("OrderLost"), "Order.OrderPlaced", vec![(2, 0)]),
+            (Some("OrderPlaced"), "Elsewhere.OrderPlaced", vec![(2, 0)]),
+        ] {
+            let plan = plan(&group, &origin(event_type, key), None, Vec::new(), 0);
+            assert_eq!(runs(&plan), expected, "{event_type:?} {key}");
+        }
+    }
+
+    #[test]
+    fn the_aggregate_tells_events_of_one_name_apart() {
+        const CANCELLED: EventKind = EventKind::new("Cancelled", "Order", "Order.Cancelled");
+        const OTHER: EventKind = EventKind::new("Cancelled", "Invoice", "Invoice.Cancelled");
+        let group = group(vec![
+            handler("order", &["#"], Some(&[CANCELLED])),
+            handler("invoice", &["#"], Some(&[OTHER])),
+        ]);
+
+        let plan = plan(&group, &origin(Some("Cancelled"), "x"), Some("Invoice"), Vec::new(), 0);
+
+        assert_eq!(runs(&plan), [(1, 0)]);
+    }
+
+    #[test]
+    fn an_unknown_event_is_skipped_under_a_wide_binding_and_waits_under_exact_ones() {
+        let unknown = origin(Some("OrderLost"), "Order.OrderLost");
+        let exact = || vec![handler("placed", &["Order.OrderPlaced"], Some(&[PLACED]))];
+        let wide = vec![handler("placed", &["Order.*"], Some(&[PLACED]))];
+
+        assert_eq!(plan(&group(wide), &unknown, None, Vec::new(), 0), Plan::Skip);
+        assert_eq!(plan(&group(exact()), &unknown, None, Vec::new(), 0), Plan::Unknown(OnUnknown::Wait));
+        let refusing = group_with(exact(), |settings| settings.on_unknown = Some(OnUnknown::DeadLetter));
+        assert_eq!(plan(&refusing, &unknown, None, Vec::new(), 0), Plan::Unknown(OnUnknown::DeadLetter));
+        let retired = group_with(exact(), |settings| settings.retired = vec!["Order.OrderLost".to_owned()]);
+        assert_eq!(plan(&retired, &unknown, None, Vec::new(), 0), Plan::Skip);
+    }
+
+    #[test]
+    fn a_copy_is_for_the_handlers_that_it_names() {
+        let group = group(vec![
+            handler("one", &["Order.*"], Some(&[PLACED])),
+            handler("two", &["Order.*"], Some(&[PLACED])),
+        ]);
+        let pending = vec![entry("two", 2, None), entry("one", 1, Some(2_000)), entry("three", 1, None)];
+
+        let plan = plan(&group, &origin(Some("OrderPlaced"), "Order.OrderPlaced"), None, pending, 1_000);
+
+        let Plan::Handlers(concerned) = plan else { panic!("{plan:?}") };
+        assert_eq!(concerned.run, [(1, 2)]);
+        assert_eq!(concerned.later, [entry("one", 1, Some(2_000))]);
+        assert_eq!(concerned.gone, [entry("three", 1, None)]);
+    }
+}

@@ -1,0 +1,37 @@
+//! Writes the definition beside the struct.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+
+use super::model::Model;
+use crate::private::here;
+
+/// The struct, and what makes it a group.
+pub(crate) fn expand(model: &Model) -> TokenStream {
+    let Model { private: p, item, cfgs, ident, bus, name, settings, sound } = model;
+    let keys = settings.iter().map(|(key, _)| key);
+    let values = settings.iter().map(|(_, value)| value);
+    let submission = sound.then(|| quote!(#p::submit! { #p::Submission::Group(<#ident as #p::Group>::DEF) }));
+    let at = here(ident.span());
+    let p_at = p.at(at);
+    let definition = quote_spanned! {at=>
+        impl #p_at::Group for #ident {
+            const DEF: &'static #p_at::GroupDef = &#p_at::GroupDef {
+                bus: #bus,
+                name: #name,
+                settings: &[#((#keys, #values)),*],
+                location: #p_at::location!(),
+            };
+        }
+    };
+    quote! {
+        #[allow(dead_code)]
+        #item
+        #(#cfgs)*
+        #[allow(deprecated)]
+        const _: () = {
+            #definition
+            #submission
+        };
+    }
+}

@@ -1,0 +1,26 @@
+//! What `#[group]` means.
+
+use proc_macro2::TokenStream;
+use syn::{Attribute, Ident};
+
+use crate::{private::Private, settings::Settings};
+
+/// One annotated type.
+pub(crate) struct Model {
+    /// The path to es-bus.
+    pub(crate) private: Private,
+    /// The item, as it was written.
+    pub(crate) item: TokenStream,
+    /// Its `#[cfg]`s.
+    pub(crate) cfgs: Vec<Attribute>,
+    /// The name of the type.
+    pub(crate) ident: Ident,
+    /// The bus.
+    pub(crate) bus: String,
+    /// The name of the group.
+    pub(crate) name: String,
+    /// Its settings.
+    pub(crate) settings: Settings,
+    /// Whether everything is right, so that the group may be registered.
+    pub(crate) sound: bool,
+}

@@ -1,0 +1,90 @@
+//! Reads `#[group]` and the struct under it.
+
+use proc_macro2::{Span, TokenStream};
+use syn::{Data, DeriveInput, Fields, ext::IdentExt as _};
+
+use super::model::Model;
+use crate::{args::Args, errors::Errors, pattern, private::Private, settings};
+
+const KEYS: &[&str] = &[
+    "name",
+    "exchange",
+    "kind",
+    "prefetch",
+    "concurrency",
+    "ordering",
+    "on_unknown",
+    "unknown_delay",
+    "unknown_retries",
+    "retired",
+    "retries",
+    "backoff",
+    "timeout",
+    "retry_ladder",
+    "max_length",
+    "max_length_bytes",
+    "overflow",
+    "message_ttl",
+    "dlq_ttl",
+    "dlq_max_length",
+    "bus",
+    "crate",
+];
+
+/// Reads the attribute and the item; `None` when there is nothing to write beside the item.
+pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) -> Option<Model> {
+    let belongs = "`#[group]` belongs on a unit struct: `#[group] struct Projections;`";
+    let input: DeriveInput = match syn::parse2(item.clone()) {
+        Ok(input) => input,
+        Err(error) => {
+            let is_type = item.clone().into_iter().any(|token| {
+                matches!(&token, proc_macro2::TokenTree::Ident(word) if word == "struct" || word == "enum" || word == "union")
+            });
+            if is_type {
+                errors.absorb(error);
+            } else {
+                errors.at(Span::call_site(), belongs);
+            }
+            return None;
+        }
+    };
+    if !matches!(&input.data, Data::Struct(data) if matches!(data.fields, Fields::Unit)) {
+        errors.at(input.ident.span(), belongs);
+    }
+    let mut args = Args::parse("#[group]", KEYS, args, errors);
+    let private = Private::new(args.path("crate", "my_es_bus", errors).as_ref());
+    let bus = args.name("bus", "bus", "default", errors);
+    let name = args.name("name", "group", "projections", errors);
+    let mut settings = Vec::new();
+    settings::take_group(&mut args, &mut settings, errors);
+    settings::take_policy(&mut args, &mut settings, errors);
+    args.finish(elsewhere, errors);
+    if !input.generics.params.is_empty() {
+        errors.over(&input.generics, "a group cannot be generic: it is one queue");
+        return None;
+    }
+    Some(Model {
+        private,
+        item: item.clone(),
+        cfgs: input.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect(),
+        bus: bus.map_or_else(|| "default".to_owned(), |bus| bus.value()),
+        name: name.map_or_else(|| pattern::kebab(&input.ident.unraw().to_string()), |name| name.value()),
+        ident: input.ident,
+        settings,
+        sound: errors.is_empty(),
+    })
+}
+
+fn elsewhere(key: &str) -> Option<String> {
+    match key {
+        "bind" | "partial" | "foreign" | "formerly" => {
+            Some(format!("`{key}` belongs on a `#[handler]`: the queue is bound to what its handlers take"))
+        }
+        "layer" | "compat" | "headers" | "exclusive" | "emit" | "batch" => {
+            Some(format!("`{key}` comes in a later version of es-bus"))
+        }
+        "retry" => Some("unknown key `retry`, did you mean `retries`?".to_owned()),
+        "unknown_wait" => Some("unknown key `unknown_wait`, did you mean `unknown_delay`?".to_owned()),
+        _ => None,
+    }
+}

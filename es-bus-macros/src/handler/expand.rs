@@ -1,0 +1,183 @@
+//! Writes the marker type and the definition beside the function.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::Ident;
+
+use super::model::{GroupName, Handler, Model};
+use crate::private::{Private, Range, here};
+
+/// The function, its marker type, and what registers it.
+pub(crate) fn expand(model: &Model) -> TokenStream {
+    let Model { private: p, item, cfgs, vis, ident, handler } = model;
+    let marker = Ident::new(&ident.to_string(), here(ident.span()));
+    let marker_type = quote! {
+        #(#cfgs)*
+        #[doc(hidden)]
+        #[allow(
+            non_camel_case_types,
+            dead_code,
+            unreachable_pub,
+            missing_debug_implementations,
+            missing_copy_implementations
+        )]
+        #vis struct #marker {}
+    };
+    let body = match handler {
+        Some(handler) => definition(p, &marker, ident, handler),
+        None => quote! {
+            impl #p::Handler for #marker {
+                const DEF: &'static #p::HandlerDef = #p::BROKEN_HANDLER;
+            }
+        },
+    };
+    // A function whose attribute is wrong is not called by anybody.
+    let allow = handler.is_none().then(|| quote!(#[allow(dead_code)]));
+    quote! {
+        #allow
+        #item
+        #marker_type
+        #(#cfgs)*
+        #[allow(dead_code, deprecated, clippy::pedantic)]
+        const _: () = { #body };
+    }
+}
+
+fn definition(p: &Private, marker: &Ident, ident: &Ident, handler: &Handler) -> TokenStream {
+    let Handler { bus, name, formerly, foreign, settings, args, .. } = handler;
+    let has_bind = handler.bind.is_some();
+    let binds = match &handler.bind {
+        Some((binds, _)) => quote!(&[#(#binds),*]),
+        None => quote!(&#p::own_keys::<{ #p::own_key_count(__INPUTS) }>(__INPUTS)),
+    };
+    let group = match &handler.group {
+        GroupName::Text(name) => quote!(#p::group_named(#name)),
+        GroupName::Type(path) => {
+            let at = here(Range::of(path).first);
+            let p = p.at(at);
+            quote_spanned!(at=> #p::group_of::<#path>())
+        }
+    };
+    let checks = checks(p, ident, handler);
+    let call = call(p, ident, handler);
+    let needs = args.iter().map(|ty| {
+        let at = Range::of(ty).first;
+        let p = p.at(at);
+        quote_spanned!(at=> <#ty as #p::FromDelivery>::needs(__needs);)
+    });
+    let inputs = args.iter().map(|ty| {
+        let at = Range::of(ty).first;
+        let p = p.at(at);
+        quote_spanned!(at=> <#ty as #p::FromDelivery>::INPUT)
+    });
+    let keys = settings.iter().map(|(key, _)| key);
+    let values = settings.iter().map(|(_, value)| value);
+    quote! {
+        const __INPUTS: #p::Inputs = &[#(#inputs),*];
+        #checks
+        const __BINDS: #p::Keys = #binds;
+        fn __needs(__needs: &mut #p::Needs) { #(#needs)* }
+        #call
+        impl #p::Handler for #marker {
+            const DEF: &'static #p::HandlerDef = &#p::HandlerDef {
+                bus: #bus,
+                group: #group,
+                name: #name,
+                formerly: &[#(#formerly),*],
+                binds: __BINDS,
+                has_bind: #has_bind,
+                foreign: #foreign,
+                inputs: __INPUTS,
+                needs: __needs,
+                settings: &[#((#keys, #values)),*],
+                call: #p::Call::One(__call),
+                location: #p::location!(),
+            };
+        }
+        #p::submit! { #p::Submission::Handler(<#marker as #p::Handler>::DEF) }
+    }
+}
+
+/// Extracts each argument where its type stands, calls the function, reads what it returned.
+fn call(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
+    let at = here(ident.span());
+    let p_at = p.at(at);
+    let names: Vec<Ident> = (0..handler.args.len()).map(|i| format_ident!("__arg{}", i, span = at)).collect();
+    let extract = handler.args.iter().zip(&names).map(|(ty, name)| {
+        let at = Range::of(ty).first;
+        let p = p.at(at);
+        quote_spanned! {at=>
+            let #name = <#ty as #p::FromDelivery>::from_delivery(&__invocation).await?;
+        }
+    });
+    let called = if handler.is_async {
+        quote_spanned!(at=> #ident(#(#names),*).await)
+    } else {
+        quote_spanned!(at=> #ident(#(#names),*))
+    };
+    let outcome = match &handler.output {
+        Some(ty) => {
+            let at = Range::of(ty).first;
+            let p = p.at(at);
+            quote_spanned!(at=> <#ty as #p::IntoOutcome>::into_outcome(#called))
+        }
+        None => quote_spanned!(at=> #p_at::IntoOutcome::into_outcome(#called)),
+    };
+    let outcome = if handler.is_async {
+        outcome
+    } else {
+        quote_spanned!(at=> #p_at::call_blocking(move || #outcome).await)
+    };
+    quote_spanned! {at=>
+        fn __call(__invocation: #p_at::Invocation) -> #p_at::BoxFuture<'static, #p_at::Outcome> {
+            #p_at::run(async move {
+                #(#extract)*
+                #p_at::Ok(#outcome)
+            })
+        }
+    }
+}
+
+/// What needs the types of the arguments: one constant per question, each where its answer stands.
+fn checks(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
+    let at_name = Range::one(ident.span());
+    let mut checks =
+        check(at_name, "EVENT_ARGUMENT", &at_name.call(p, "check_event_argument", None, &quote!(__INPUTS)));
+    for (i, ty) in handler.args.iter().enumerate().skip(1) {
+        let range = Range::of(ty);
+        checks.extend(check(
+            range,
+            "ONE_EVENT",
+            &range.call(p, "check_one_event", None, &quote!(__INPUTS, #i)),
+        ));
+    }
+    match &handler.bind {
+        None => {
+            checks.extend(check(
+                at_name,
+                "NEEDS_BIND",
+                &at_name.call(p, "check_raw_has_bind", None, &quote!(__INPUTS)),
+            ));
+        }
+        Some((binds, all)) => {
+            for bind in binds {
+                let range = Range::of(bind);
+                checks.extend(check(
+                    range,
+                    "BIND",
+                    &range.call(p, "check_bind", None, &quote!(#bind, __INPUTS)),
+                ));
+            }
+            if !handler.partial {
+                let call = all.call(p, "check_covers", None, &quote!(__BINDS, __INPUTS));
+                checks.extend(check(*all, "BIND", &call));
+            }
+        }
+    }
+    checks
+}
+
+fn check(range: Range, name: &str, call: &TokenStream) -> TokenStream {
+    let name = Ident::new(name, range.first);
+    quote_spanned!(range.first=> const _: () = { const #name: () = #call; };)
+}

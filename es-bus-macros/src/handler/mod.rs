@@ -1,0 +1,7 @@
+//! `#[handler]`: a function that handles events.
+
+mod expand;
+mod model;
+mod parse;
+
+pub(crate) use self::{expand::expand, parse::parse};

@@ -1,0 +1,90 @@
+//! The path to `es_bus::__private`, and the span that generated tokens carry.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote};
+
+/// How the user's crate calls es-bus: `::es_bus`, or what `crate = path` says.
+#[derive(Clone, Debug)]
+pub(crate) struct Private(TokenStream);
+
+impl Private {
+    /// The path to the private module, from the value of `crate`.
+    pub(crate) fn new(krate: Option<&syn::Path>) -> Self {
+        Self(match krate {
+            Some(path) => quote!(#path::__private),
+            None => quote!(::es_bus::__private),
+        })
+    }
+
+    /// The path, each token of it standing where the user's token stands.
+    pub(crate) fn at(&self, span: Span) -> TokenStream {
+        respan(self.0.clone(), span)
+    }
+}
+
+impl ToTokens for Private {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        respan(self.0.clone(), Span::call_site()).to_tokens(tokens);
+    }
+}
+
+/// A place in the user's source, with the names resolved where the attribute stands.
+///
+/// `located_at` keeps rustc and clippy aware that a macro wrote the token.
+pub(crate) fn here(span: Span) -> Span {
+    Span::call_site().located_at(span)
+}
+
+/// Where something of the user's begins and ends; a stable macro cannot join the two.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range {
+    /// Its first token.
+    pub(crate) first: Span,
+    /// Its last token.
+    pub(crate) last: Span,
+}
+
+impl Range {
+    /// Of some tokens.
+    pub(crate) fn of(tokens: &impl ToTokens) -> Self {
+        let mut trees = tokens.to_token_stream().into_iter();
+        let first = trees.next().map_or_else(Span::call_site, |tree| tree.span());
+        let last = trees.last().map_or(first, |tree| tree.span());
+        Self { first: here(first), last: here(last) }
+    }
+
+    /// Of one token.
+    pub(crate) fn one(span: Span) -> Self {
+        Self { first: here(span), last: here(span) }
+    }
+}
+
+fn respan(tokens: TokenStream, span: Span) -> TokenStream {
+    tokens
+        .into_iter()
+        .map(|mut tree| {
+            tree.set_span(tree.span().located_at(span));
+            tree
+        })
+        .collect()
+}
+
+impl Range {
+    /// A call of one of es-bus's functions that underlines the whole range when it fails.
+    ///
+    /// rustc underlines a call from its first token to its last, if they come from the same place.
+    pub(crate) fn call(
+        self,
+        private: &Private,
+        function: &str,
+        generic: Option<&syn::Type>,
+        args: &TokenStream,
+    ) -> TokenStream {
+        let path = private.at(self.first);
+        let function = proc_macro2::Ident::new(function, self.first);
+        let generic = generic.map(|ty| quote::quote_spanned!(self.first=> ::<#ty>));
+        let mut args = proc_macro2::Group::new(proc_macro2::Delimiter::Parenthesis, args.clone());
+        args.set_span(self.last);
+        quote::quote_spanned!(self.first=> #path::#function #generic #args)
+    }
+}

@@ -1,0 +1,39 @@
+//! `es_bus::check!`: the checks of start-up, as a unit test.
+
+/// Makes a unit test of the checks that otherwise run at start-up.
+///
+/// It belongs in the crate that holds `main`: it sees what that crate links. `es_bus::check!()`
+/// finds two events with one key, two handlers with one name, a group configured twice, a binding
+/// that no known event matches; given the program's own builder, also a `State<T>` that nobody
+/// provides.
+///
+/// # Examples
+///
+/// ```
+/// es_bus::check!();
+/// ```
+///
+/// ```ignore
+/// fn bus() -> es_bus::BusBuilder {
+///     es_bus::Bus::builder().state(Ledger::default())
+/// }
+///
+/// es_bus::check!(bus());
+/// ```
+#[macro_export]
+macro_rules! check {
+    () => {
+        #[cfg(test)]
+        #[test]
+        fn es_bus_check() {
+            $crate::__private::check_registry();
+        }
+    };
+    ($builder:expr $(,)?) => {
+        #[cfg(test)]
+        #[test]
+        fn es_bus_check() {
+            $crate::__private::check_builder($builder);
+        }
+    };
+}

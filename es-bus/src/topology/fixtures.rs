@@ -1,0 +1,75 @@
+//! Groups made by hand, for the tests of the pure rooms.
+
+use std::time::Duration;
+
+use crate::{
+    event::EventKind,
+    extract::Input,
+    handler::Call,
+    model::{
+        Overflow, QueueKind,
+        policy::{OnUnknown, Ordering},
+    },
+    name::{ExchangeName, GroupName},
+    outcome::Outcome,
+    registry::{GroupRef, HandlerDef, Location},
+    retry::RetryPolicy,
+    topology::{GroupSettings, GroupSpec, HandlerSpec, UnknownWait},
+};
+
+pub(crate) const PLACED: EventKind = EventKind::new("OrderPlaced", "Order", "Order.OrderPlaced");
+pub(crate) const SHIPPED: EventKind = EventKind::new("OrderShipped", "Order", "Order.OrderShipped");
+
+pub(crate) fn handler(
+    name: &'static str,
+    binds: &'static [&'static str],
+    kinds: Option<&'static [EventKind]>,
+) -> HandlerSpec {
+    let input = kinds.map_or(Input::Raw, |kinds| Input::Event { name: "an event", kinds });
+    let def = HandlerDef {
+        bus: "default",
+        group: GroupRef { name: "projections", def: None },
+        name,
+        formerly: &[],
+        binds,
+        has_bind: true,
+        foreign: false,
+        inputs: Vec::leak(vec![input]),
+        needs: |_| {},
+        settings: &[],
+        call: Call::One(|_| Box::pin(async { Outcome::Done })),
+        location: Location { module: "tests", file: "tests.rs", line: 1 },
+    };
+    HandlerSpec {
+        def: Box::leak(Box::new(def)),
+        policy: RetryPolicy::default(),
+        timeout: Duration::from_secs(300),
+    }
+}
+
+pub(crate) fn group(handlers: Vec<HandlerSpec>) -> GroupSpec {
+    group_with(handlers, |_| {})
+}
+
+pub(crate) fn group_with(handlers: Vec<HandlerSpec>, change: impl FnOnce(&mut GroupSettings)) -> GroupSpec {
+    let mut settings = GroupSettings {
+        home: ExchangeName::new("events").unwrap(),
+        dlx_suffix: "_dlq".to_owned(),
+        kind: QueueKind::Quorum,
+        prefetch: 100,
+        concurrency: 16,
+        ordering: Ordering::Aggregate,
+        on_unknown: None::<OnUnknown>,
+        unknown_wait: UnknownWait { delay: Duration::from_secs(30), times: 40 },
+        retired: Vec::new(),
+        ladder: vec![Duration::from_secs(30), Duration::from_secs(300)],
+        max_length: None,
+        max_length_bytes: None,
+        overflow: Overflow::RejectPublish,
+        message_ttl: None,
+        dlq_ttl: None,
+        dlq_max_length: None,
+    };
+    change(&mut settings);
+    GroupSpec::new(GroupName::new("projections").unwrap(), settings, handlers).unwrap()
+}
