@@ -18,7 +18,7 @@ use crate::support::{
 /// The very fields of an `OrderShipped`.
 #[event(aggregate = "Order", aggregate_id = order_id)]
 #[derive(Debug, Serialize, Deserialize)]
-pub struct OrderCancelled {
+pub(crate) struct OrderCancelled {
     order_id: String,
 }
 
@@ -54,7 +54,7 @@ mod order {
 
     #[event(aggregate = "Order", name = "Settled")]
     #[derive(Debug, Serialize, Deserialize)]
-    pub struct Settled {
+    pub(crate) struct Settled {
         pub sum: u32,
     }
 }
@@ -64,7 +64,7 @@ mod invoice {
 
     #[event(aggregate = "Invoice", name = "Settled")]
     #[derive(Debug, Serialize, Deserialize)]
-    pub struct Settled {
+    pub(crate) struct Settled {
         pub sum: u32,
     }
 }
@@ -175,7 +175,7 @@ async fn a_bare_string_in_the_header_wins_over_what_the_body_says() {
 /// What happens to an order.
 #[event(aggregate = "Order")]
 #[derive(Debug, Serialize, Deserialize)]
-pub enum OrderLife {
+pub(crate) enum OrderLife {
     Placed(OrderPlaced),
     Shipped(OrderShipped),
     Returned { order_id: String, reason: String },

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 /// An order was placed.
 #[event(aggregate = "Order", aggregate_id = order_id)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OrderPlaced {
+pub(crate) struct OrderPlaced {
     pub order_id: String,
     pub total: u32,
 }
@@ -27,41 +27,41 @@ pub struct OrderPlaced {
 /// An order was shipped.
 #[event(aggregate = "Order", aggregate_id = order_id)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OrderShipped {
+pub(crate) struct OrderShipped {
     pub order_id: String,
 }
 
 /// An invoice was sent.
 #[event(aggregate = "Invoice")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct InvoiceSent {
+pub(crate) struct InvoiceSent {
     pub number: u32,
 }
 
-pub fn placed(order_id: &str) -> OrderPlaced {
+pub(crate) fn placed(order_id: &str) -> OrderPlaced {
     OrderPlaced { order_id: order_id.to_owned(), total: 100 }
 }
 
-pub fn shipped(order_id: &str) -> OrderShipped {
+pub(crate) fn shipped(order_id: &str) -> OrderShipped {
     OrderShipped { order_id: order_id.to_owned() }
 }
 
 /// What handlers wrote down, in order.
 #[derive(Clone, Default)]
-pub struct Journal(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Journal(Arc<Mutex<Vec<String>>>);
 
 impl Journal {
-    pub fn note(&self, line: impl Into<String>) {
+    pub(crate) fn note(&self, line: impl Into<String>) {
         self.0.lock().unwrap().push(line.into());
     }
 
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
 
 /// Everything that is ready in a queue, taken out of it.
-pub async fn take_all(bus: &TestBus, queue: &str) -> Vec<Received> {
+pub(crate) async fn take_all(bus: &TestBus, queue: &str) -> Vec<Received> {
     let queue = QueueName::new(queue).unwrap();
     let status = bus.broker().queue_status(&queue).await.unwrap();
     let count = status.unwrap_or_else(|| panic!("there is no queue {queue}")).messages;
@@ -78,13 +78,13 @@ pub async fn take_all(bus: &TestBus, queue: &str) -> Vec<Received> {
 }
 
 /// Publishes a message of another system's making.
-pub async fn publish_raw(bus: &TestBus, routing_key: &str, message: Message) {
+pub(crate) async fn publish_raw(bus: &TestBus, routing_key: &str, message: Message) {
     let exchange = ExchangeName::new("events").unwrap();
     bus.publisher().publish_message(exchange, routing_key, message).await.unwrap();
 }
 
 /// A message that says `application/json`, and nothing else.
-pub fn foreign(body: impl Into<Bytes>) -> Message {
+pub(crate) fn foreign(body: impl Into<Bytes>) -> Message {
     Message {
         properties: Properties {
             content_type: Some("application/json".into()),
@@ -97,7 +97,7 @@ pub fn foreign(body: impl Into<Bytes>) -> Message {
 }
 
 /// A message that claims to be an `OrderPlaced`, with this body.
-pub fn claiming_placed(body: impl Into<Bytes>) -> Message {
+pub(crate) fn claiming_placed(body: impl Into<Bytes>) -> Message {
     let mut message = foreign(body);
     message.headers.insert("event_type", "OrderPlaced");
     message.headers.insert("aggregate_type", "Order");
@@ -105,32 +105,32 @@ pub fn claiming_placed(body: impl Into<Bytes>) -> Message {
 }
 
 /// A good `OrderPlaced`, as another system would write it.
-pub fn placed_body(order_id: &str) -> String {
+pub(crate) fn placed_body(order_id: &str) -> String {
     serde_json::json!({ "order_id": order_id, "total": 100 }).to_string()
 }
 
 /// How full a queue is.
-pub async fn status(bus: &TestBus, queue: &str) -> Option<QueueStatus> {
+pub(crate) async fn status(bus: &TestBus, queue: &str) -> Option<QueueStatus> {
     bus.broker().queue_status(&QueueName::new(queue).unwrap()).await.unwrap()
 }
 
 /// How many messages are ready in a queue.
-pub async fn ready_in(bus: &TestBus, queue: &str) -> u64 {
+pub(crate) async fn ready_in(bus: &TestBus, queue: &str) -> u64 {
     status(bus, queue).await.unwrap_or_else(|| panic!("there is no queue {queue}")).messages
 }
 
 /// A bus with a connection of its own to a broker that outlives it.
-pub async fn bus_on(broker: &Memory, configure: impl FnOnce(BusBuilder) -> BusBuilder) -> TestBus {
+pub(crate) async fn bus_on(broker: &Memory, configure: impl FnOnce(BusBuilder) -> BusBuilder) -> TestBus {
     TestBus::on(Arc::new(broker.reconnect()), configure).await.unwrap()
 }
 
 /// What was observed of deliveries that no handler took.
-pub fn without_handler(bus: &TestBus) -> Vec<Observation> {
+pub(crate) fn without_handler(bus: &TestBus) -> Vec<Observation> {
     bus.outcomes().into_iter().filter(|seen| seen.handler.is_none()).collect()
 }
 
 /// Waits, for a minute of the paused clock at most.
-pub async fn within_a_minute<F: Future>(what: &str, future: F) -> F::Output {
+pub(crate) async fn within_a_minute<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(Duration::from_secs(60), future).await {
         Ok(output) => output,
         Err(_elapsed) => panic!("a minute passed, and still not: {what}"),
@@ -138,7 +138,7 @@ pub async fn within_a_minute<F: Future>(what: &str, future: F) -> F::Output {
 }
 
 /// Waits until a condition holds, letting time pass.
-pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     within_a_minute(what, async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -148,7 +148,7 @@ pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Lets everything run that can run without time passing.
-pub async fn at_rest() {
+pub(crate) async fn at_rest() {
     for _ in 0..500 {
         tokio::task::yield_now().await;
     }
@@ -156,7 +156,7 @@ pub async fn at_rest() {
 
 /// Holds handlers up until the test lets them go.
 #[derive(Clone)]
-pub struct Gate {
+pub(crate) struct Gate {
     entered: Arc<watch::Sender<usize>>,
     permits: Arc<Semaphore>,
 }
@@ -169,25 +169,25 @@ impl Default for Gate {
 
 impl Gate {
     /// Waits to be let through.
-    pub async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         self.entered.send_modify(|count| *count += 1);
         self.permits.acquire().await.unwrap().forget();
     }
 
     /// How many have come to the gate so far.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         *self.entered.borrow()
     }
 
     /// Waits until so many have come to the gate.
-    pub async fn entered(&self, count: usize) {
+    pub(crate) async fn entered(&self, count: usize) {
         let mut entered = self.entered.subscribe();
         let what = format!("{count} runs at the gate");
         within_a_minute(&what, entered.wait_for(|entered| *entered >= count)).await.unwrap();
     }
 
     /// Lets so many through.
-    pub fn open(&self, count: usize) {
+    pub(crate) fn open(&self, count: usize) {
         self.permits.add_permits(count);
     }
 }
