@@ -109,9 +109,23 @@ impl Args {
         self.broken
     }
 
+    /// Notes that the list could not be read.
+    pub(crate) fn mark_broken(&mut self) {
+        self.broken = true;
+    }
+
     /// Where the key stands, when it is there.
     pub(crate) fn key_span(&self, key: &str) -> Option<Span> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| entry.key.span())
+    }
+
+    /// Whether a key was meant to be this one, so that it is not missing beside that mistake.
+    pub(crate) fn is_meant(&self, key: &str) -> bool {
+        self.key_span(key).is_some()
+            || self.entries.iter().any(|entry| {
+                let name = entry.key.to_string();
+                !self.known.contains(&name.as_str()) && nearest(&name, self.known) == Some(key)
+            })
     }
 
     /// Complains about every key that nobody took. `elsewhere` explains a key that has its place
@@ -140,6 +154,9 @@ impl Args {
     }
 
     fn take(&mut self, key: &str) -> Option<(Ident, Value)> {
+        if !self.known.contains(&key) {
+            return None;
+        }
         let at = self.entries.iter().position(|entry| entry.key == key && entry.first)?;
         let entry = self.entries.remove(at);
         Some((entry.key, entry.value))
@@ -198,8 +215,10 @@ impl Args {
             errors.at(
                 text.span(),
                 match nearest(&word, words) {
-                    Some(near) => format!("`{word}` is no {key}, did you mean `{near}`? (known: {list})"),
-                    None => format!("`{word}` is no {key}, expected one of {list}"),
+                    Some(near) => {
+                        format!("`{key}` cannot be `{word}`, did you mean `{near}`? (known: {list})")
+                    }
+                    None => format!("`{key}` cannot be `{word}`, expected one of {list}"),
                 },
             );
         }

@@ -13,7 +13,7 @@ const MAX_BYTES: usize = 255;
 pub(crate) fn check_binding(key: &LitStr, errors: &mut Errors) {
     let text = key.value();
     if let Some(fault) = shape_fault(&text) {
-        errors.at(key.span(), format!("binding {} {fault}", quoted(&text)));
+        errors.at(key.span(), format!("binding {}{fault}", quoted(&text)));
         return;
     }
     for word in text.split('.') {
@@ -37,7 +37,7 @@ pub(crate) fn check_routing_key(key: &LitStr, errors: &mut Errors) -> bool {
     let text = key.value();
     let fault = shape_fault(&text).or_else(|| wildcard_fault(&text));
     if let Some(fault) = &fault {
-        errors.at(key.span(), format!("routing key {} {fault}", quoted(&text)));
+        errors.at(key.span(), format!("routing key {}{fault}", quoted(&text)));
     }
     fault.is_none()
 }
@@ -51,7 +51,7 @@ pub(crate) fn check_aggregate(aggregate: &LitStr, errors: &mut Errors) {
             "`aggregate` is one word of the routing key, without dots; use `key` to set the whole routing key",
         );
     } else if let Some(fault) = shape_fault(&text).or_else(|| wildcard_fault(&text)) {
-        errors.at(aggregate.span(), format!("aggregate {} {fault}", quoted(&text)));
+        errors.at(aggregate.span(), format!("aggregate {}{fault}", quoted(&text)));
     }
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn check_aggregate(aggregate: &LitStr, errors: &mut Errors) {
 pub(crate) fn check_event_name(name: &LitStr, errors: &mut Errors) {
     let text = name.value();
     if let Some(fault) = shape_fault(&text).or_else(|| wildcard_fault(&text)) {
-        errors.at(name.span(), format!("event name {} {fault}", quoted(&text)));
+        errors.at(name.span(), format!("event name {}{fault}", quoted(&text)));
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn check_name(what: &str, name: &LitStr, errors: &mut Errors) {
             .map(|c| format!("contains {c:?}; use letters, digits, `-`, `_` and dots"))
     };
     if let Some(fault) = fault {
-        errors.at(name.span(), format!("{what} name {} {fault}", quoted(&text)));
+        errors.at(name.span(), format!("{what} name {}{fault}", quoted(&text)));
     }
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn kebab(ident: &str) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("`{text}`") }
+    if text.is_empty() { String::new() } else { format!("`{text}` ") }
 }
 
 fn shape_fault(text: &str) -> Option<String> {

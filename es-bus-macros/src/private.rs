@@ -73,18 +73,32 @@ impl Range {
     /// A call of one of es-bus's functions that underlines the whole range when it fails.
     ///
     /// rustc underlines a call from its first token to its last, if they come from the same place.
-    pub(crate) fn call(
-        self,
-        private: &Private,
-        function: &str,
-        generic: Option<&syn::Type>,
-        args: &TokenStream,
-    ) -> TokenStream {
+    pub(crate) fn call(self, private: &Private, function: &str, args: &TokenStream) -> TokenStream {
         let path = private.at(self.first);
         let function = proc_macro2::Ident::new(function, self.first);
-        let generic = generic.map(|ty| quote::quote_spanned!(self.first=> ::<#ty>));
         let mut args = proc_macro2::Group::new(proc_macro2::Delimiter::Parenthesis, args.clone());
         args.set_span(self.last);
-        quote::quote_spanned!(self.first=> #path::#function #generic #args)
+        quote::quote_spanned!(self.first=> #path::#function #args)
     }
+}
+
+/// Whether some tokens are a type, readable or not.
+pub(crate) fn is_type(item: &TokenStream) -> bool {
+    item.clone().into_iter().any(|tree| {
+        matches!(&tree, proc_macro2::TokenTree::Ident(word) if word == "struct" || word == "enum" || word == "union")
+    })
+}
+
+/// `<ty as trait>::item`, in the place of the type to the last character.
+///
+/// rustc has several questions about one type (is it an event? can it be read?); asked in the same
+/// place, the same answer is shown once. So these tokens look as if the user had written them.
+pub(crate) fn of_type(ty: &syn::Type, private: &Private, trait_name: &str, item: &str) -> TokenStream {
+    let mut trees = ty.to_token_stream().into_iter();
+    let first = trees.next().map_or_else(Span::call_site, |tree| tree.span());
+    let last = trees.last().map_or(first, |tree| tree.span());
+    let path = private.at(first);
+    let trait_name = proc_macro2::Ident::new(trait_name, first);
+    let item = proc_macro2::Ident::new(item, last);
+    quote::quote_spanned!(first=> <#ty as #path::#trait_name>::#item)
 }

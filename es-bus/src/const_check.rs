@@ -4,11 +4,7 @@
 //! token stands, and panics with what is wrong; `track_caller` keeps the library out of the
 //! message. A message is built in a buffer, since nothing can be formatted at compile time.
 
-use crate::{
-    event::{Event, EventKind},
-    extract::Input,
-    topic,
-};
+use crate::{event::EventKind, extract::Input, topic};
 
 /// The keys that a message lists at most.
 const LISTED: usize = 8;
@@ -144,7 +140,8 @@ pub const fn check_bind(binding: &str, inputs: &[Input]) {
         Text::new().put("binding ").quote(binding).put(" ").put(fault.describe()).panic()
     }
     let Some((name, kinds)) = event(inputs) else { return };
-    if takes_raw(inputs) {
+    // An event without kinds is one whose attribute is wrong, which has an error of its own.
+    if takes_raw(inputs) || kinds.is_empty() {
         return;
     }
     if !delivers(binding, kinds) {
@@ -242,13 +239,13 @@ pub const fn own_keys<const N: usize>(inputs: &[Input]) -> [&'static str; N] {
 
 /// A variant of an event set wraps one event, and not a set.
 #[track_caller]
-pub const fn check_wrapped<E: Event>(name: &str) {
-    if E::KINDS.len() != 1 {
+pub const fn check_wrapped(name: &str, kinds: &[EventKind]) {
+    if kinds.len() > 1 {
         Text::new()
             .put("a variant wraps one event, and ")
             .quote(name)
             .put(" is a set of them: ")
-            .keys(E::KINDS)
+            .keys(kinds)
             .put("; wrap the events themselves")
             .panic()
     }
@@ -256,15 +253,15 @@ pub const fn check_wrapped<E: Event>(name: &str) {
 
 /// The event that a variant of a set wraps.
 #[must_use]
-pub const fn wrapped_kind<E: Event>() -> EventKind {
-    if E::KINDS.is_empty() { EventKind::new("", "", "") } else { E::KINDS[0] }
+pub const fn wrapped_kind(kinds: &[EventKind]) -> EventKind {
+    if kinds.is_empty() { EventKind::new("", "", "") } else { kinds[0] }
 }
 
 /// A wrapped event happens to the aggregate that its set names.
 #[track_caller]
-pub const fn check_aggregate<E: Event>(set: &str, aggregate: &str) {
-    let kind = wrapped_kind::<E>();
-    if !same(kind.aggregate, aggregate) {
+pub const fn check_aggregate(set: &str, aggregate: &str, kinds: &[EventKind]) {
+    let kind = wrapped_kind(kinds);
+    if !kinds.is_empty() && !same(kind.aggregate, aggregate) {
         Text::new()
             .quote(kind.name)
             .put(" happens to ")

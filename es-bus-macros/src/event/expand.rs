@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::{Ident, Type};
 
 use super::model::{Content, Kind, Model, Shape, Unroutable, Variant};
-use crate::private::{Private, Range, here};
+use crate::private::{Private, Range, here, of_type};
 
 /// The item, and what makes it an event.
 pub(crate) fn expand(model: &Model) -> TokenStream {
@@ -153,12 +153,15 @@ fn of_struct(p: &Private, ident: &Ident, kind: &Kind) -> TokenStream {
     }
 }
 
-fn of_set(p: &Private, ident: &Ident, variants: &[Variant]) -> TokenStream {
+fn of_set(private: &Private, ident: &Ident, variants: &[Variant]) -> TokenStream {
     let at = here(ident.span());
-    let p = &p.at(at);
+    let p = &private.at(at);
     let kinds = variants.iter().map(|variant| match &variant.content {
         Content::Inline { kind, .. } => kind_value(p, kind),
-        Content::Wraps(ty) => quote_spanned!(at=> #p::wrapped_kind::<#ty>()),
+        Content::Wraps(ty) => {
+            let kinds = of_type(ty, private, "Event", "KINDS");
+            quote_spanned!(at=> #p::wrapped_kind(#kinds))
+        }
     });
     let kind_arms = variants.iter().enumerate().map(|(i, Variant { ident, .. })| {
         quote_spanned!(at=> Self::#ident { .. } => &<Self as #p::Event>::KINDS[#i])
@@ -169,7 +172,8 @@ fn of_set(p: &Private, ident: &Ident, variants: &[Variant]) -> TokenStream {
             quote_spanned!(at=> Self::#ident { .. } => #p::Cow::Borrowed(#key))
         }
         Content::Wraps(ty) => {
-            quote_spanned!(at=> Self::#ident(event) => <#ty as #p::Event>::routing_key(event))
+            let routing_key = of_type(ty, private, "Event", "routing_key");
+            quote_spanned!(at=> Self::#ident(event) => #routing_key(event))
         }
     });
     let id_arms = variants.iter().map(|Variant { ident, content, .. }| match content {
@@ -180,27 +184,32 @@ fn of_set(p: &Private, ident: &Ident, variants: &[Variant]) -> TokenStream {
             None => quote_spanned!(at=> Self::#ident { .. } => #p::None),
         },
         Content::Wraps(ty) => {
-            quote_spanned!(at=> Self::#ident(event) => <#ty as #p::Event>::aggregate_id(event))
+            let aggregate_id = of_type(ty, private, "Event", "aggregate_id");
+            quote_spanned!(at=> Self::#ident(event) => #aggregate_id(event))
         }
     });
     let write_arms = variants.iter().map(|Variant { ident, content, .. }| match content {
         Content::Inline { .. } => quote_spanned! {at=>
             Self::#ident { .. } => <Self as #p::Payload>::write_variant(self, serializer)
         },
-        Content::Wraps(ty) => quote_spanned! {at=>
-            Self::#ident(event) => <#ty as #p::Event>::serialize_payload(event, serializer)
-        },
+        Content::Wraps(ty) => {
+            let serialize = of_type(ty, private, "Event", "serialize_payload");
+            quote_spanned!(at=> Self::#ident(event) => #serialize(event, serializer))
+        }
     });
     let read_arms = variants.iter().enumerate().map(|(i, Variant { ident, content, .. })| match content {
         Content::Inline { index, .. } => quote_spanned! {at=>
             #p::Some(#i) => <Self as #p::Payload>::read_variant(#index, deserializer)
         },
-        Content::Wraps(ty) => quote_spanned! {at=>
-            #p::Some(#i) => match <#ty as #p::Event>::deserialize_payload(name, deserializer) {
-                #p::Ok(event) => #p::Ok(Self::#ident(event)),
-                #p::Err(error) => #p::Err(error),
+        Content::Wraps(ty) => {
+            let deserialize = of_type(ty, private, "Event", "deserialize_payload");
+            quote_spanned! {at=>
+                #p::Some(#i) => match #deserialize(name, deserializer) {
+                    #p::Ok(event) => #p::Ok(Self::#ident(event)),
+                    #p::Err(error) => #p::Err(error),
+                }
             }
-        },
+        }
     });
     quote_spanned! {at=>
         impl #p::Event for #ident {
@@ -261,10 +270,11 @@ fn checks(
 fn wrapped_checks(p: &Private, set: &str, aggregate: Option<&syn::LitStr>, ty: &Type) -> TokenStream {
     let range = Range::of(ty);
     let text = quote!(#ty).to_string().replace(' ', "");
-    let wrapped = range.call(p, "check_wrapped", Some(ty), &quote!(#text));
+    let kinds = of_type(ty, p, "Event", "KINDS");
+    let wrapped = range.call(p, "check_wrapped", &quote!(#text, #kinds));
     let aggregate = aggregate.map(|aggregate| {
         let aggregate = aggregate.value();
-        let call = range.call(p, "check_aggregate", Some(ty), &quote!(#set, #aggregate));
+        let call = range.call(p, "check_aggregate", &quote!(#set, #aggregate, #kinds));
         quote_spanned!(range.first=> const _: () = { const AGGREGATE: () = #call; };)
     });
     quote_spanned!(range.first=> const _: () = { const ONE_EVENT: () = #wrapped; }; #aggregate)

@@ -15,7 +15,7 @@ use crate::{
     args::{Args, nearest},
     errors::Errors,
     pattern,
-    private::Private,
+    private::{Private, is_type},
 };
 
 const STRUCT_KEYS: &[&str] = &[
@@ -88,8 +88,8 @@ const RESERVED: &[&str] = &[
 pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) -> Option<Model> {
     let mut input: DeriveInput = match syn::parse2(item.clone()) {
         Ok(input) => input,
-        Err(error) => {
-            not_a_type(item, error, errors);
+        Err(_) => {
+            not_a_type(item, errors);
             return None;
         }
     };
@@ -98,11 +98,11 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
 
     let is_set = matches!(input.data, Data::Enum(_));
     let mut args = Args::parse("#[event]", if is_set { SET_KEYS } else { STRUCT_KEYS }, args, errors);
+    let says_aggregate = args.is_meant("aggregate") || args.is_meant("key") || args.is_broken();
     let private = Private::new(args.path("crate", "my_es_bus", errors).as_ref());
     let bus = args.name("bus", "bus", "default", errors);
     let view = args.flag("view", errors);
     let said = Said::take(&mut args, errors);
-    let broken_args = args.is_broken();
     args.finish(if is_set { elsewhere_of_set } else { elsewhere }, errors);
 
     if !input.generics.params.is_empty() {
@@ -111,14 +111,14 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
     }
     let shape = match &input.data {
         Data::Struct(data) => {
-            Some(Shape::Struct(parse_struct(&input, &data.fields, said, broken_args, errors)))
+            Some(Shape::Struct(parse_struct(&input, &data.fields, said, says_aggregate, errors)))
         }
         Data::Enum(data) if data.variants.is_empty() => {
             errors
                 .at(input.ident.span(), "an event set needs at least one variant, each an event of its own");
             None
         }
-        Data::Enum(data) => Some(parse_set(&input, data, said, stripped.of_variants, broken_args, errors)),
+        Data::Enum(data) => Some(parse_set(&input, data, said, stripped.of_variants, says_aggregate, errors)),
         Data::Union(data) => {
             errors.at(data.union_token.span, "an event is a struct, or an enum of events, never a union");
             return None;
@@ -135,14 +135,10 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
     })
 }
 
-/// Says that the attribute stands on the wrong item, unless the item is a type that is half typed.
-fn not_a_type(item: &TokenStream, error: syn::Error, errors: &mut Errors) {
-    let is_type = item.clone().into_iter().any(|token| {
-        matches!(&token, proc_macro2::TokenTree::Ident(word) if word == "struct" || word == "enum" || word == "union")
-    });
-    if is_type {
-        errors.absorb(error);
-    } else {
+/// Says that the attribute stands on the wrong item; a type that cannot be read has its syntax
+/// error from rustc already.
+fn not_a_type(item: &TokenStream, errors: &mut Errors) {
+    if !is_type(item) {
         errors
             .at(Span::call_site(), "`#[event]` belongs on a struct, or on an enum whose variants are events");
     }
@@ -437,11 +433,11 @@ fn parse_struct(
     input: &DeriveInput,
     fields: &Fields,
     said: Said,
-    broken_args: bool,
+    says_aggregate: bool,
     errors: &mut Errors,
 ) -> Kind {
     let missing = "missing `aggregate` (or `key`): `#[event(aggregate = \"Order\")]`";
-    let kind = said.kind(&input.ident, fields, (!broken_args).then_some(missing), errors);
+    let kind = said.kind(&input.ident, fields, (!says_aggregate).then_some(missing), errors);
     if !kind.nested {
         let serde = SerdeAttrs::read(&input.attrs);
         if serde.find(&["transparent", "into", "remote"]).is_none() {
@@ -505,7 +501,7 @@ fn parse_set(
     data: &syn::DataEnum,
     said: Said,
     attrs: Vec<Vec<Attribute>>,
-    broken_args: bool,
+    says_aggregate: bool,
     errors: &mut Errors,
 ) -> Shape {
     let serde = SerdeAttrs::read(&input.attrs);
@@ -517,14 +513,16 @@ fn parse_set(
         }
         let of_serde = SerdeAttrs::read(&variant.attrs);
         if let Some(content) =
-            parse_variant(variant, &attrs, &of_serde, &said, &serde, index, broken_args, errors)
+            parse_variant(variant, &attrs, &of_serde, &said, &serde, index, says_aggregate, errors)
         {
-            let at = key_span(&attrs).unwrap_or_else(|| match &content {
+            let place = match &content {
                 Content::Wraps(ty) => ty.span(),
                 Content::Inline { .. } => variant.ident.span(),
-            });
+            };
+            let at = text_span(&attrs, "key").unwrap_or(place);
             if let Content::Inline { kind, .. } = &content {
-                check_unique(&input.ident, &variants, kind, at, errors);
+                let name_at = text_span(&attrs, "name").unwrap_or(place);
+                check_unique(&input.ident, &variants, kind, (at, name_at), errors);
             }
             variants.push(Variant { ident: variant.ident.clone(), at, content });
         }
@@ -561,7 +559,7 @@ fn parse_variant(
     set: &Said,
     set_serde: &SerdeAttrs,
     index: u32,
-    broken_args: bool,
+    says_aggregate: bool,
     errors: &mut Errors,
 ) -> Option<Content> {
     if let Fields::Unnamed(fields) = &variant.fields {
@@ -597,12 +595,13 @@ fn parse_variant(
         }
     }
     let mut args = Args::parse("#[event]", VARIANT_KEYS, tokens, errors);
+    let says_aggregate =
+        says_aggregate || args.is_meant("aggregate") || args.is_meant("key") || args.is_broken();
     let said = Said::take(&mut args, errors).or(set);
-    let broken = broken_args || args.is_broken();
     args.finish(elsewhere_of_variant, errors);
 
     let name = format_ident!("{}", variant.ident, span = variant.ident.span());
-    if said.aggregate.is_none() && said.key.is_none() && !broken {
+    if said.aggregate.is_none() && said.key.is_none() && !says_aggregate {
         errors.at(
             name.span(),
             format!("`{name}` is missing an aggregate: `#[event(aggregate = \"Order\")]` on the enum, or on the variant"),
@@ -624,26 +623,35 @@ fn parse_variant(
     Some(Content::Inline { kind: Box::new(kind), index })
 }
 
-/// Where the attribute of a variant says the key or the name.
-fn key_span(attrs: &[Attribute]) -> Option<Span> {
+/// Where the attribute of a variant says a key.
+fn text_span(attrs: &[Attribute], key: &str) -> Option<Span> {
     let Meta::List(list) = &attrs.first()?.meta else { return None };
-    let mut args = Args::parse("#[event]", VARIANT_KEYS, list.tokens.clone(), &mut Errors::default());
     let mut ignored = Errors::default();
-    let key = args.text("key", "", &mut ignored);
-    key.or_else(|| args.text("name", "", &mut ignored)).map(|text| text.span())
+    let mut args = Args::parse("#[event]", VARIANT_KEYS, list.tokens.clone(), &mut ignored);
+    args.text(key, "", &mut ignored).map(|text| text.span())
 }
 
-fn check_unique(set: &Ident, before: &[Variant], kind: &Kind, at: Span, errors: &mut Errors) {
+fn check_unique(
+    set: &Ident,
+    before: &[Variant],
+    kind: &Kind,
+    (key_at, name_at): (Span, Span),
+    errors: &mut Errors,
+) {
     for other in before {
         let Content::Inline { kind: other, .. } = &other.content else { continue };
         if other.key == kind.key {
-            errors
-                .at(at, format!("routing key `{}` is already used by another variant of `{set}`", kind.key));
+            errors.at(
+                key_at,
+                format!("routing key `{}` is already used by another variant of `{set}`", kind.key),
+            );
             return;
         }
         if other.name == kind.name {
-            errors
-                .at(at, format!("event name `{}` is already used by another variant of `{set}`", kind.name));
+            errors.at(
+                name_at,
+                format!("event name `{}` is already used by another variant of `{set}`", kind.name),
+            );
             return;
         }
     }

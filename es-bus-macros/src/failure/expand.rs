@@ -52,12 +52,16 @@ fn arm(p: &TokenStream, Case { variant, verdict }: &Case) -> TokenStream {
         }
         Verdict::Reject => quote!(#path { .. } => #p::Verdict::Reject),
         Verdict::Drop => quote!(#path { .. } => #p::Verdict::Drop),
-        Verdict::Of(field) => quote! {
-            #path { #field: __source, .. } => {
-                use #p::AsDynError as _;
-                #p::verdict_of_source(__source.as_dyn_error())
+        Verdict::Of(field, place) => {
+            // Found through `Deref`, so that a box or an `anyhow::Error` serves as well.
+            let inner = quote_spanned!(here(*place)=> __source.as_dyn_error());
+            quote! {
+                #path { #field: __source, .. } => {
+                    use #p::AsDynError as _;
+                    #p::verdict_of_source(#inner)
+                }
             }
-        },
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What `#[failure(..)]` means.
 
+use proc_macro2::Span;
 use syn::{Ident, Member};
 
 use crate::private::Private;
@@ -29,6 +30,6 @@ pub(crate) enum Verdict {
     RetryAfter(u64),
     Reject,
     Drop,
-    /// What the error in this field asks for.
-    Of(Member),
+    /// What the error in this field asks for; the place is that of its type.
+    Of(Member, Span),
 }

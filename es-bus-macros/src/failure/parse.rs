@@ -1,7 +1,7 @@
 //! Reads `#[failure(..)]` on an error type.
 
 use proc_macro2::{Span, TokenStream};
-use syn::{Attribute, Data, DeriveInput, Fields, Ident, Member, Meta};
+use syn::{Attribute, Data, DeriveInput, Field, Fields, Ident, Member, Meta, spanned::Spanned as _};
 
 use super::model::{Case, Model, Verdict};
 use crate::{args::Args, errors::Errors, private::Private};
@@ -23,7 +23,7 @@ pub(crate) fn parse(item: TokenStream, errors: &mut Errors) -> Option<Model> {
     let mut cases = Vec::new();
     match &input.data {
         Data::Struct(data) => {
-            let mut args = Args::parse("#[failure]", STRUCT_KEYS, tokens_of(&input.attrs, errors), errors);
+            let mut args = args_of(&input.attrs, STRUCT_KEYS, errors);
             if let Some(path) = args.path("crate", "my_es_bus", errors) {
                 private = Private::new(Some(&path));
             }
@@ -31,7 +31,7 @@ pub(crate) fn parse(item: TokenStream, errors: &mut Errors) -> Option<Model> {
             cases.extend(verdict.map(|verdict| Case { variant: None, verdict }));
         }
         Data::Enum(data) => {
-            let mut args = Args::parse("#[failure]", ENUM_KEYS, tokens_of(&input.attrs, errors), errors);
+            let mut args = args_of(&input.attrs, ENUM_KEYS, errors);
             if let Some(path) = args.path("crate", "my_es_bus", errors) {
                 private = Private::new(Some(&path));
             }
@@ -44,7 +44,7 @@ pub(crate) fn parse(item: TokenStream, errors: &mut Errors) -> Option<Model> {
                 errors,
             );
             for variant in &data.variants {
-                let args = Args::parse("#[failure]", KEYS, tokens_of(&variant.attrs, errors), errors);
+                let args = args_of(&variant.attrs, KEYS, errors);
                 let verdict =
                     take_verdict(args, Some(&variant.ident), &variant.ident, &variant.fields, errors);
                 cases.extend(verdict.map(|verdict| Case { variant: Some(variant.ident.clone()), verdict }));
@@ -66,20 +66,25 @@ pub(crate) fn parse(item: TokenStream, errors: &mut Errors) -> Option<Model> {
     Some(Model { private, ident: input.ident, cases: errors.is_empty().then_some(cases) })
 }
 
-/// What stands in the parentheses of the type's or variant's one `#[failure(..)]`.
-fn tokens_of(attrs: &[Attribute], errors: &mut Errors) -> TokenStream {
+/// What the type's or variant's one `#[failure(..)]` says.
+fn args_of(attrs: &[Attribute], known: &'static [&'static str], errors: &mut Errors) -> Args {
     let mut tokens = TokenStream::new();
-    let failures = attrs.iter().filter(|attr| attr.path().is_ident("failure"));
-    for (i, attr) in failures.enumerate() {
+    let mut broken = false;
+    for (i, attr) in attrs.iter().filter(|attr| attr.path().is_ident("failure")).enumerate() {
         match &attr.meta {
             _ if i > 0 => errors.over(attr, "`#[failure]` is given twice: a failure asks for one thing"),
             Meta::List(list) => tokens = list.tokens.clone(),
             Meta::Path(_) | Meta::NameValue(_) => {
-                errors.over(attr, "write `#[failure(retry)]`, `#[failure(reject)]`, ...")
+                broken = true;
+                errors.over(attr, "write `#[failure(retry)]`, `#[failure(reject)]`, ...");
             }
         }
     }
-    tokens
+    let mut args = Args::parse("#[failure]", known, tokens, errors);
+    if broken {
+        args.mark_broken();
+    }
+    args
 }
 
 fn take_verdict(
@@ -110,7 +115,7 @@ fn take_verdict(
         found += 1;
         let span = transparent_at.unwrap_or_else(Span::call_site);
         match inner_of(fields) {
-            Some(member) => said.push((span, Verdict::Of(member))),
+            Some((member, place)) => said.push((span, Verdict::Of(member, place))),
             None => errors.at(
                 span,
                 format!("`transparent` asks the error inside `{ident}`: mark its field `#[source]`, or keep only that field"),
@@ -149,13 +154,18 @@ fn take_verdict(
     said.pop().map(|(_, verdict)| verdict)
 }
 
-/// The field that holds the error inside: marked `#[source]` or `#[from]`, named `source`, or the
-/// only one.
-fn inner_of(fields: &Fields) -> Option<Member> {
-    let marked = fields.iter().zip(fields.members()).find(|(field, _)| {
+/// The field that holds the error inside, and where its type stands: marked `#[source]` or
+/// `#[from]`, named `source`, or the only one.
+fn inner_of(fields: &Fields) -> Option<(Member, Span)> {
+    let mut all = fields.iter().zip(fields.members());
+    let is_marked = |field: &Field| {
         field.attrs.iter().any(|attr| attr.path().is_ident("source") || attr.path().is_ident("from"))
-    });
-    let named = || fields.members().find(|member| matches!(member, Member::Named(name) if name == "source"));
-    let only = || if fields.len() == 1 { fields.members().next() } else { None };
-    marked.map(|(_, member)| member).or_else(named).or_else(only)
+    };
+    let is_source = |member: &Member| matches!(member, Member::Named(name) if name == "source");
+    let (field, member) = all
+        .clone()
+        .find(|(field, _)| is_marked(field))
+        .or_else(|| all.clone().find(|(_, member)| is_source(member)))
+        .or_else(|| if fields.len() == 1 { all.next() } else { None })?;
+    Some((member, field.ty.span()))
 }

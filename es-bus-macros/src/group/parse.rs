@@ -4,7 +4,13 @@ use proc_macro2::{Span, TokenStream};
 use syn::{Data, DeriveInput, Fields, ext::IdentExt as _};
 
 use super::model::Model;
-use crate::{args::Args, errors::Errors, pattern, private::Private, settings};
+use crate::{
+    args::Args,
+    errors::Errors,
+    pattern,
+    private::{Private, is_type},
+    settings,
+};
 
 const KEYS: &[&str] = &[
     "name",
@@ -36,13 +42,9 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
     let belongs = "`#[group]` belongs on a unit struct: `#[group] struct Projections;`";
     let input: DeriveInput = match syn::parse2(item.clone()) {
         Ok(input) => input,
-        Err(error) => {
-            let is_type = item.clone().into_iter().any(|token| {
-                matches!(&token, proc_macro2::TokenTree::Ident(word) if word == "struct" || word == "enum" || word == "union")
-            });
-            if is_type {
-                errors.absorb(error);
-            } else {
+        Err(_) => {
+            // A type that cannot be read has its syntax error from rustc already.
+            if !is_type(item) {
                 errors.at(Span::call_site(), belongs);
             }
             return None;

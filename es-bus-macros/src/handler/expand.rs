@@ -5,12 +5,13 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 
 use super::model::{GroupName, Handler, Model};
-use crate::private::{Private, Range, here};
+use crate::private::{Private, Range, here, of_type};
 
 /// The function, its marker type, and what registers it.
 pub(crate) fn expand(model: &Model) -> TokenStream {
     let Model { private: p, item, cfgs, vis, ident, handler } = model;
-    let marker = Ident::new(&ident.to_string(), here(ident.span()));
+    let mut marker = ident.clone();
+    marker.set_span(here(ident.span()));
     let marker_type = quote! {
         #(#cfgs)*
         #[doc(hidden)]
@@ -47,7 +48,10 @@ fn definition(p: &Private, marker: &Ident, ident: &Ident, handler: &Handler) -> 
     let Handler { bus, name, formerly, foreign, settings, args, .. } = handler;
     let has_bind = handler.bind.is_some();
     let binds = match &handler.bind {
-        Some((binds, _)) => quote!(&[#(#binds),*]),
+        Some((binds, _)) => {
+            let binds = (0..binds.len()).map(bind_const);
+            quote!(&[#(#binds),*])
+        }
         None => quote!(&#p::own_keys::<{ #p::own_key_count(__INPUTS) }>(__INPUTS)),
     };
     let group = match &handler.group {
@@ -60,23 +64,15 @@ fn definition(p: &Private, marker: &Ident, ident: &Ident, handler: &Handler) -> 
     };
     let checks = checks(p, ident, handler);
     let call = call(p, ident, handler);
-    let needs = args.iter().map(|ty| {
-        let at = Range::of(ty).first;
-        let p = p.at(at);
-        quote_spanned!(at=> <#ty as #p::FromDelivery>::needs(__needs);)
-    });
-    let inputs = args.iter().map(|ty| {
-        let at = Range::of(ty).first;
-        let p = p.at(at);
-        quote_spanned!(at=> <#ty as #p::FromDelivery>::INPUT)
-    });
+    let needs = args.iter().map(|ty| of_type(ty, p, "FromDelivery", "needs"));
+    let inputs = args.iter().map(|ty| of_type(ty, p, "FromDelivery", "INPUT"));
     let keys = settings.iter().map(|(key, _)| key);
     let values = settings.iter().map(|(_, value)| value);
     quote! {
         const __INPUTS: #p::Inputs = &[#(#inputs),*];
         #checks
         const __BINDS: #p::Keys = #binds;
-        fn __needs(__needs: &mut #p::Needs) { #(#needs)* }
+        fn __needs(__needs: &mut #p::Needs) { #(#needs(__needs);)* }
         #call
         impl #p::Handler for #marker {
             const DEF: &'static #p::HandlerDef = &#p::HandlerDef {
@@ -104,11 +100,9 @@ fn call(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
     let p_at = p.at(at);
     let names: Vec<Ident> = (0..handler.args.len()).map(|i| format_ident!("__arg{}", i, span = at)).collect();
     let extract = handler.args.iter().zip(&names).map(|(ty, name)| {
+        let from_delivery = of_type(ty, p, "FromDelivery", "from_delivery");
         let at = Range::of(ty).first;
-        let p = p.at(at);
-        quote_spanned! {at=>
-            let #name = <#ty as #p::FromDelivery>::from_delivery(&__invocation).await?;
-        }
+        quote_spanned!(at=> let #name = #from_delivery(&__invocation).await?;)
     });
     let called = if handler.is_async {
         quote_spanned!(at=> #ident(#(#names),*).await)
@@ -117,9 +111,8 @@ fn call(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
     };
     let outcome = match &handler.output {
         Some(ty) => {
-            let at = Range::of(ty).first;
-            let p = p.at(at);
-            quote_spanned!(at=> <#ty as #p::IntoOutcome>::into_outcome(#called))
+            let into_outcome = of_type(ty, p, "IntoOutcome", "into_outcome");
+            quote!(#into_outcome(#called))
         }
         None => quote_spanned!(at=> #p_at::IntoOutcome::into_outcome(#called)),
     };
@@ -142,39 +135,40 @@ fn call(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
 fn checks(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
     let at_name = Range::one(ident.span());
     let mut checks =
-        check(at_name, "EVENT_ARGUMENT", &at_name.call(p, "check_event_argument", None, &quote!(__INPUTS)));
+        check(at_name, "EVENT_ARGUMENT", &at_name.call(p, "check_event_argument", &quote!(__INPUTS)));
     for (i, ty) in handler.args.iter().enumerate().skip(1) {
         let range = Range::of(ty);
-        checks.extend(check(
-            range,
-            "ONE_EVENT",
-            &range.call(p, "check_one_event", None, &quote!(__INPUTS, #i)),
-        ));
+        checks.extend(check(range, "ONE_EVENT", &range.call(p, "check_one_event", &quote!(__INPUTS, #i))));
     }
     match &handler.bind {
         None => {
             checks.extend(check(
                 at_name,
                 "NEEDS_BIND",
-                &at_name.call(p, "check_raw_has_bind", None, &quote!(__INPUTS)),
+                &at_name.call(p, "check_raw_has_bind", &quote!(__INPUTS)),
             ));
         }
         Some((binds, all)) => {
-            for bind in binds {
+            for (i, bind) in binds.iter().enumerate() {
                 let range = Range::of(bind);
-                checks.extend(check(
-                    range,
-                    "BIND",
-                    &range.call(p, "check_bind", None, &quote!(#bind, __INPUTS)),
-                ));
+                let name = bind_const(i);
+                // Once, so that a constant that is wrong is wrong in one place.
+                checks.extend(quote!(const #name: &#p::Str = #bind;));
+                let call = range.call(p, "check_bind", &quote!(#name, __INPUTS));
+                checks.extend(check(range, "BIND", &call));
             }
             if !handler.partial {
-                let call = all.call(p, "check_covers", None, &quote!(__BINDS, __INPUTS));
+                let call = all.call(p, "check_covers", &quote!(__BINDS, __INPUTS));
                 checks.extend(check(*all, "BIND", &call));
             }
         }
     }
     checks
+}
+
+/// The constant that holds a binding key.
+fn bind_const(index: usize) -> Ident {
+    format_ident!("__BIND_{}", index)
 }
 
 fn check(range: Range, name: &str, call: &TokenStream) -> TokenStream {

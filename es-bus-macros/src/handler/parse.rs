@@ -46,12 +46,11 @@ impl Parse for Function {
 pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) -> Option<Model> {
     let Function { attrs, vis, signature } = match syn::parse2(item.clone()) {
         Ok(function) => function,
-        Err(error) => {
+        Err(_) => {
+            // A function that cannot be read has its syntax error from rustc already.
             let is_fn =
                 item.clone().into_iter().any(|tree| matches!(&tree, TokenTree::Ident(word) if word == "fn"));
-            if is_fn {
-                errors.absorb(error);
-            } else {
+            if !is_fn {
                 errors.at(Span::call_site(), "`#[handler]` belongs on a function");
             }
             return None;
@@ -76,7 +75,7 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
 }
 
 fn parse_handler(mut args: Args, signature: &Signature, errors: &mut Errors) -> Option<Handler> {
-    let group_missing = args.key_span("group").is_none() && !args.is_broken();
+    let group_missing = !args.is_meant("group") && !args.is_broken();
     let group = take_group(&mut args, errors);
     let bind = take_bind(&mut args, errors);
     let name = args.name("name", "handler", "project", errors);

@@ -69,8 +69,9 @@ pub struct AmqpOptions {
     pub reconnect_min: Duration,
     /// The longest wait before another attempt.
     pub reconnect_max: Duration,
-    /// The largest frame, in bytes. The headers of a message have to fit into one; 4096 is the
-    /// least, the broker may ask for less. lapin keeps 64 times as much memory per connection.
+    /// The largest frame of the publishing connection, in bytes. The headers of a message have to
+    /// fit into one; 4096 is the least, the broker may ask for less. lapin keeps 64 times as much
+    /// memory. The consuming connection takes what the broker has.
     pub frame_max: u32,
     /// How many messages may be on their way to the broker at once, each on a channel of its own.
     pub channels: usize,

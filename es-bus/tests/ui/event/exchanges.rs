@@ -1,0 +1,19 @@
+#![allow(dead_code, unused_imports)]
+use es_bus::event;
+use serde::{Deserialize, Serialize};
+
+#[event(aggregate = "Order", exchange = Erp)]
+//~^ error 41 «Erp» exchanges as types come in a later version of es-bus; here `exchange = "name"` is a durable topic exchange
+#[derive(Serialize, Deserialize)]
+struct Typed {
+    id: u64,
+}
+
+#[event(aggregate = "Order", exchange = "amq.topic")]
+//~^ error 41 «"amq.topic"» exchange name `amq.topic` starts with `amq.`, which RabbitMQ keeps for itself
+#[derive(Serialize, Deserialize)]
+struct Reserved {
+    id: u64,
+}
+
+fn main() {}

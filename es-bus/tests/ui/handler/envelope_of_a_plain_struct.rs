@@ -1,0 +1,38 @@
+#![allow(dead_code, unused_imports)]
+use es_bus::{State, event, handler};
+use serde::{Deserialize, Serialize};
+
+#[event(aggregate = "Order")]
+#[derive(Serialize, Deserialize)]
+struct OrderPlaced {
+    id: u64,
+}
+
+#[event(aggregate = "Order")]
+#[derive(Serialize, Deserialize)]
+struct OrderShipped {
+    id: u64,
+}
+
+#[event]
+enum OrderEvent {
+    Placed(OrderPlaced),
+    Shipped(OrderShipped),
+}
+
+struct Plain {
+    id: u64,
+}
+
+#[handler(group = "g")]
+async fn project(event: es_bus::Envelope<Plain>) {
+//~^ error[E0277] 25 «es_bus» `Plain` cannot be an argument of a handler
+//~^^ error[E0277] 25 «es_bus» `Plain` cannot be an argument of a handler
+//~^^^ error[E0277] 25 «es_bus» `Plain` is not an event
+//~^^^^ error[E0277] 25 «es_bus» `Plain` is not an event
+//~^^^^^ error[E0277] 25 «es_bus::Envelope<Plain>» `Plain` cannot be an argument of a handler
+//~^^^^^^ error[E0277] 25 «es_bus::Envelope<Plain>» `Plain` is not an event
+    let _ = event.metadata;
+}
+
+fn main() {}

@@ -1,0 +1,29 @@
+#![allow(dead_code, unused_imports)]
+use es_bus::{State, event, handler};
+use serde::{Deserialize, Serialize};
+
+#[event(aggregate = "Order")]
+#[derive(Serialize, Deserialize)]
+struct OrderPlaced {
+    id: u64,
+}
+
+#[event(aggregate = "Order")]
+#[derive(Serialize, Deserialize)]
+struct OrderShipped {
+    id: u64,
+}
+
+#[event]
+enum OrderEvent {
+    Placed(OrderPlaced),
+    Shipped(OrderShipped),
+}
+
+#[handler(group = "g")]
+async fn project(event: OrderEvent) {
+    let _ = event. ;
+//~^ error 20 «;» unexpected token: `;`
+}
+
+fn main() {}

@@ -1,0 +1,31 @@
+#![allow(dead_code, unused_imports)]
+use es_bus::{State, event, handler};
+use serde::{Deserialize, Serialize};
+
+#[event(aggregate = "Order")]
+#[derive(Serialize, Deserialize)]
+struct OrderPlaced {
+    id: u64,
+}
+
+#[event(aggregate = "Order")]
+#[derive(Serialize, Deserialize)]
+struct OrderShipped {
+    id: u64,
+}
+
+#[event]
+enum OrderEvent {
+    Placed(OrderPlaced),
+    Shipped(OrderShipped),
+}
+
+#[handler(group = "g", queue = "q", pattern = "Order.*", retry = 3)]
+//~^ error 24 «queue» unknown key `queue`, did you mean `group`? A group has one queue, named after it
+//~^^ error 37 «pattern» unknown key `pattern`, did you mean `bind`?
+//~^^^ error 58 «retry» unknown key `retry`, did you mean `retries`?
+async fn project(event: OrderEvent) {
+    let _ = event;
+}
+
+fn main() {}

@@ -1,0 +1,33 @@
+#![allow(dead_code, unused_imports)]
+use es_bus::{State, event, handler};
+use serde::{Deserialize, Serialize};
+
+#[event(aggregate = "Order")]
+#[derive(Serialize, Deserialize)]
+struct OrderPlaced {
+    id: u64,
+}
+
+#[event(aggregate = "Order")]
+#[derive(Serialize, Deserialize)]
+struct OrderShipped {
+    id: u64,
+}
+
+#[event]
+enum OrderEvent {
+    Placed(OrderPlaced),
+    Shipped(OrderShipped),
+}
+
+#[handler(group = "g", layer = Timeout, compat = "eventsource", headers(a = "b"), exclusive, emit)]
+//~^ error 24 «layer» `layer` comes in a later version of es-bus
+//~^^ error 41 «compat» `compat` comes in a later version of es-bus
+//~^^^ error 65 «headers» `headers` comes in a later version of es-bus
+//~^^^^ error 83 «exclusive» `exclusive` comes in a later version of es-bus
+//~^^^^^ error 94 «emit» `emit` comes in a later version of es-bus
+async fn project(event: OrderEvent) {
+    let _ = event;
+}
+
+fn main() {}
