@@ -224,7 +224,12 @@ async fn an_event_is_the_same_bytes_from_struct_and_from_variant() {
 
     let at = time::OffsetDateTime::UNIX_EPOCH;
     bus.publish(&placed("o-1")).id("e-1").occurred_at(at).await.unwrap();
-    bus.publish(&OrderLife::Placed(placed("o-1"))).id("e-1").occurred_at(at).aggregate_id("o-1").await.unwrap();
+    bus.publish(&OrderLife::Placed(placed("o-1")))
+        .id("e-1")
+        .occurred_at(at)
+        .aggregate_id("o-1")
+        .await
+        .unwrap();
     bus.run_until_idle().await;
 
     let lines = journal.lines();
@@ -322,8 +327,7 @@ fn refused_order() -> Message {
 #[tokio::test(start_paused = true)]
 async fn an_unknown_event_waits_in_a_group_of_exact_bindings_and_is_then_dead_lettered() {
     let registry = Registry::new().handler::<on_placed_exactly>();
-    let bus =
-        TestBus::start(|builder| builder.registry(registry).state(Journal::default())).await.unwrap();
+    let bus = TestBus::start(|builder| builder.registry(registry).state(Journal::default())).await.unwrap();
     let started = tokio::time::Instant::now();
 
     publish_raw(&bus, "Order.OrderPlaced", refused_order()).await;
@@ -430,10 +434,11 @@ async fn what_happens_to_unknown_events_can_be_set_in_any_group() {
             _ => Registry::new().handler::<on_placed>(),
         };
         let bus = TestBus::start(|builder| {
-            builder
-                .registry(registry)
-                .state(Journal::default())
-                .set_for_group(group, "on_unknown", on_unknown)
+            builder.registry(registry).state(Journal::default()).set_for_group(
+                group,
+                "on_unknown",
+                on_unknown,
+            )
         })
         .await
         .unwrap();
@@ -455,10 +460,9 @@ async fn a_retired_event_is_unbound_and_what_is_left_of_it_is_skipped() {
     let before = Registry::new().handler::<fleet_placed>().handler::<fleet_shipped>();
     let after = Registry::new().handler::<fleet_placed>().event::<OrderShipped>();
     let old = bus_on(&broker, |builder| builder.registry(before).state(journal.clone())).await;
-    let publisher = bus_on(&broker, |builder| {
-        builder.registry(Registry::new().event::<OrderShipped>()).publish_only()
-    })
-    .await;
+    let publisher =
+        bus_on(&broker, |builder| builder.registry(Registry::new().event::<OrderShipped>()).publish_only())
+            .await;
     old.stop().await.unwrap();
     publisher.publish(&shipped("left over")).await.unwrap();
 
@@ -571,7 +575,11 @@ async fn a_handler_that_comes_back_gets_the_retry_that_waited_for_it() {
 }
 
 #[handler(group = "north", name = "shaky")]
-async fn north_shaky(_placed: OrderPlaced, attempt: Attempt, State(journal): State<Journal>) -> Result<(), String> {
+async fn north_shaky(
+    _placed: OrderPlaced,
+    attempt: Attempt,
+    State(journal): State<Journal>,
+) -> Result<(), String> {
     journal.note(format!("north shaky {}", attempt.number));
     Err("closed".to_owned())
 }
@@ -592,7 +600,11 @@ async fn south_sound(_placed: OrderPlaced, attempt: Attempt, State(journal): Sta
 }
 
 /// A bus of the group that fails, and the copy that waits for its retry, taken out of the broker.
-async fn with_a_copy_from_the_north(broker: &Memory, registry: Registry, journal: &Journal) -> (TestBus, Message) {
+async fn with_a_copy_from_the_north(
+    broker: &Memory,
+    registry: Registry,
+    journal: &Journal,
+) -> (TestBus, Message) {
     let bus = bus_on(broker, |builder| builder.registry(registry).state(journal.clone())).await;
     bus.publish(&placed("o-1")).await.unwrap();
     bus.run_until_idle().await;
@@ -625,10 +637,9 @@ async fn the_attempts_of_another_queue_are_not_obeyed() {
 
 #[tokio::test(start_paused = true)]
 async fn the_attempts_of_its_own_queue_are_obeyed_until_python_replays_the_event() {
-    for (replayed, expected) in [
-        (false, &["north shaky 1"][..]),
-        (true, &["north shaky 0", "north sound 0"][..]),
-    ] {
+    for (replayed, expected) in
+        [(false, &["north shaky 1"][..]), (true, &["north shaky 0", "north sound 0"][..])]
+    {
         let broker = Memory::new();
         let journal = Journal::default();
         let north = Registry::new().handler::<north_shaky>().handler::<north_sound>();
@@ -663,8 +674,7 @@ async fn an_event_that_python_replayed_still_has_all_its_retries() {
 
     let mut lines = journal.lines().split_off(before);
     lines.sort();
-    let expected =
-        ["north shaky 0", "north shaky 1", "north shaky 2", "north shaky 3", "north sound 0"];
+    let expected = ["north shaky 0", "north shaky 1", "north shaky 2", "north shaky 3", "north sound 0"];
     assert_eq!(lines, expected, "its own copies carry the mark on and are obeyed");
     assert_eq!(bus.counts().dead_lettered, 1);
     bus.stop().await.unwrap();
@@ -704,7 +714,8 @@ async fn a_process_consumes_only_the_groups_that_it_selects() {
     all.stop().await.unwrap();
 
     let bus =
-        bus_on(&broker, |builder| builder.registry(registry).state(journal.clone()).groups(["billing"])).await;
+        bus_on(&broker, |builder| builder.registry(registry).state(journal.clone()).groups(["billing"]))
+            .await;
     bus.publish(&placed("o-1")).await.unwrap();
     bus.publish(&InvoiceSent { number: 1 }).await.unwrap();
     within_a_minute("the selected group is done", bus.run_until_idle()).await;

@@ -25,7 +25,10 @@ async fn take_everything(
     assert_eq!(order.metadata, metadata);
     journal.note(format!("{prefix} {} {} {}", order.order_id, order.event.total, metadata.event_id));
     journal.note(format!("{} {:?}", metadata.event_type, metadata.aggregate_id));
-    journal.note(format!("{} {} {} {}", delivered.queue, delivered.group, delivered.handler, delivered.exchange));
+    journal.note(format!(
+        "{} {} {} {}",
+        delivered.queue, delivered.group, delivered.handler, delivered.exchange
+    ));
     journal.note(format!("{} {} {}", delivered.routing_key, delivered.redelivered, delivered.replayed));
     journal.note(format!("{} of {}, last: {}", attempt.number, attempt.retries, attempt.is_last()));
     if attempt.is_last() { Ok(()) } else { Err("again".to_owned()) }
@@ -349,7 +352,8 @@ async fn a_failing_extractor_is_a_failed_attempt_with_its_own_verdict() {
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_fails_makes_the_run_fail_and_it_is_tried_again() {
     // What the commit does, and what the log then says.
-    for (what, line) in [("fails", "commit failed"), ("hangs", "commit hung"), ("panics", "commit panicked")] {
+    for (what, line) in [("fails", "commit failed"), ("hangs", "commit hung"), ("panics", "commit panicked")]
+    {
         let (database, journal) = (Database::default(), Journal::default());
         match what {
             "fails" => database.0.lock().unwrap().failing_commits = 1,
@@ -366,10 +370,7 @@ async fn a_commit_that_fails_makes_the_run_fail_and_it_is_tried_again() {
         assert_eq!(journal.lines(), ["o-1 0", "o-1 1"], "{what}");
         let fates = bus.fates("book");
         assert!(
-            matches!(
-                &fates[..],
-                [Fate::Retried { kind: FailureKind::Completion, .. }, Fate::Handled]
-            ),
+            matches!(&fates[..], [Fate::Retried { kind: FailureKind::Completion, .. }, Fate::Handled]),
             "{what}: {fates:?}"
         );
         bus.stop().await.unwrap();

@@ -16,7 +16,12 @@ use crate::support::{
 };
 
 #[handler(group = "gated")]
-async fn gated(order: OrderPlaced, attempt: Attempt, State(journal): State<Journal>, State(gate): State<Gate>) -> Result<(), String> {
+async fn gated(
+    order: OrderPlaced,
+    attempt: Attempt,
+    State(journal): State<Journal>,
+    State(gate): State<Gate>,
+) -> Result<(), String> {
     gate.pass().await;
     journal.note(format!("{} {}", order.order_id, attempt.number));
     if order.order_id == "fails at first" && attempt.number == 0 { Err("later".to_owned()) } else { Ok(()) }
@@ -238,19 +243,31 @@ async fn all_that_is_declared_otherwise_is_told_at_the_start() {
     let broker = Memory::new();
     let exchange = Exchange::durable(ExchangeName::new("events").unwrap(), ExchangeKind::Fanout);
     broker.declare_exchange(&exchange).await.unwrap();
-    let work = Queue { message_ttl: Some(Duration::from_secs(7)), ..Queue::durable(queue("events.doomed"), QueueKind::Quorum) };
+    let work = Queue {
+        message_ttl: Some(Duration::from_secs(7)),
+        ..Queue::durable(queue("events.doomed"), QueueKind::Quorum)
+    };
     broker.declare_queue(&work).await.unwrap();
     broker.declare_queue(&Queue::durable(queue("events.doomed.dlq"), QueueKind::Classic)).await.unwrap();
 
     let registry = Registry::new().handler::<doomed>();
-    let Err(error) =
-        TestBus::on(Arc::new(broker.reconnect()), |builder| builder.registry(registry).state(Journal::default())).await
+    let Err(error) = TestBus::on(Arc::new(broker.reconnect()), |builder| {
+        builder.registry(registry).state(Journal::default())
+    })
+    .await
     else {
         panic!("it started on a topology that is not its own")
     };
 
     let report = format!("{error:?}");
-    for text in ["exchange \"events\"", "\"events.doomed\"", "\"events.doomed.dlq\"", "fanout", "topic", "x-queue-type"] {
+    for text in [
+        "exchange \"events\"",
+        "\"events.doomed\"",
+        "\"events.doomed.dlq\"",
+        "fanout",
+        "topic",
+        "x-queue-type",
+    ] {
         assert!(report.contains(text), "{text} is missing in:\n{report}");
     }
     assert_eq!(broker.queue_status(&queue("events.doomed")).await.unwrap().unwrap().consumers, 0);

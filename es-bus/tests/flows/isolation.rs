@@ -91,7 +91,9 @@ async fn panics_and_hangs_are_failures_and_the_next_event_is_handled() {
             matches!(&fates[..], [Fate::DeadLettered { kind: Some(found), .. }, Fate::Handled] if *found == kind),
             "{order_id}: {fates:?}"
         );
-        let [dead] = &take_all(&bus, "events.wild.dlq").await[..] else { panic!("{order_id}: one dead letter") };
+        let [dead] = &take_all(&bus, "events.wild.dlq").await[..] else {
+            panic!("{order_id}: one dead letter")
+        };
         let headers = &dead.message.headers;
         assert_eq!(headers.get_str("x-es-reason"), Some(kind.as_str()), "{order_id}");
         assert_eq!(headers.get_str("x-dlq-error-type"), Some(error_type), "{order_id}");
@@ -155,7 +157,11 @@ async fn a_panic_is_retried_like_any_failure() {
 }
 
 #[handler(group = "threads")]
-fn on_a_thread(order: OrderPlaced, State(thread): State<Thread>, State(journal): State<Journal>) -> Result<(), String> {
+fn on_a_thread(
+    order: OrderPlaced,
+    State(thread): State<Thread>,
+    State(journal): State<Journal>,
+) -> Result<(), String> {
     journal.note(&*order.order_id);
     match order.order_id.as_str() {
         "blocks" => thread.block(),
@@ -277,14 +283,8 @@ fn odd_bodies() -> Vec<(&'static str, Message)> {
                 it.body = Bytes::from_static(b"\x1f\x8b\x08\x00\x00\x00");
             }),
         ),
-        (
-            "a version that is none",
-            claiming_placed(r#"{"order_id":"o-1","total":1,"aggregate_version":0}"#),
-        ),
-        (
-            "a time that is none",
-            claiming_placed(r#"{"order_id":"o-1","total":1,"occurred_at":"yesterday"}"#),
-        ),
+        ("a version that is none", claiming_placed(r#"{"order_id":"o-1","total":1,"aggregate_version":0}"#)),
+        ("a time that is none", claiming_placed(r#"{"order_id":"o-1","total":1,"occurred_at":"yesterday"}"#)),
     ]
 }
 

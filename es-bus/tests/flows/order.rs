@@ -8,10 +8,7 @@ use std::{
     time::Duration,
 };
 
-use es_bus::{
-    Attempt, Event, Registry, State, event, handler,
-    testing::TestBus,
-};
+use es_bus::{Attempt, Event, Registry, State, event, handler, testing::TestBus};
 use serde::{Deserialize, Serialize};
 
 use crate::support::{Gate, Journal, OrderPlaced, at_rest, placed};
@@ -127,8 +124,11 @@ async fn many_aggregates_keep_their_order_each() {
 
     for of in 0..20 {
         let prefix = format!("id-{of} ");
-        let lines: Vec<_> =
-            journal.lines().into_iter().filter(|line| line.starts_with(&prefix) && line.ends_with("begins")).collect();
+        let lines: Vec<_> = journal
+            .lines()
+            .into_iter()
+            .filter(|line| line.starts_with(&prefix) && line.ends_with("begins"))
+            .collect();
         let expected: Vec<_> = (0..20).map(|number| format!("{prefix}{number} begins")).collect();
         assert_eq!(lines, expected);
     }
@@ -261,7 +261,11 @@ async fn events_without_an_aggregate_wait_for_nothing() {
 }
 
 #[handler(group = "overtaken", backoff(base = "10s", max = "10s", jitter = 0.0))]
-async fn fails_at_first(order: OrderPlaced, attempt: Attempt, State(journal): State<Journal>) -> Result<(), String> {
+async fn fails_at_first(
+    order: OrderPlaced,
+    attempt: Attempt,
+    State(journal): State<Journal>,
+) -> Result<(), String> {
     journal.note(format!("{} {}", order.total, attempt.number));
     if order.total == 1 && attempt.number == 0 { Err("later".to_owned()) } else { Ok(()) }
 }

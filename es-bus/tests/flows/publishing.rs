@@ -9,16 +9,14 @@ use std::{
 
 use es_bus::{
     Bus, Delivered, Envelope, Metadata, PublishError, RawEvent, Registry, State, event, handler,
-    message::Value,
-    name::QueueName,
-    testing::TestBus,
-    transport::memory::Memory,
+    message::Value, name::QueueName, testing::TestBus, transport::memory::Memory,
 };
 use serde::{Deserialize, Serialize};
 use time::macros::datetime;
 
 use crate::support::{
-    Gate, InvoiceSent, Journal, OrderPlaced, OrderShipped, at_rest, bus_on, placed, ready_in, shipped, take_all,
+    Gate, InvoiceSent, Journal, OrderPlaced, OrderShipped, at_rest, bus_on, placed, ready_in, shipped,
+    take_all,
 };
 
 /// What a handler was handed.
@@ -48,7 +46,12 @@ impl es_bus::FromDelivery for Bytes {
 }
 
 #[handler(group = "inbox", bind = "Order.#")]
-async fn receive(order: Envelope<OrderPlaced>, delivered: Delivered, Bytes(raw): Bytes, State(inbox): State<Inbox>) {
+async fn receive(
+    order: Envelope<OrderPlaced>,
+    delivered: Delivered,
+    Bytes(raw): Bytes,
+    State(inbox): State<Inbox>,
+) {
     inbox.0.lock().unwrap().push(Seen { order, delivered, raw });
 }
 
@@ -165,25 +168,25 @@ async fn ids_that_are_no_uuids_come_back_as_they_were_and_travel_as_uuids() {
         let text = body[field].as_str().unwrap_or_default();
         assert!(uuid::Uuid::try_parse(text).is_ok(), "Python loses {field} {text:?}");
     }
-    assert!(uuid::Uuid::try_parse(seen.raw.received.message.properties.message_id.as_deref().unwrap()).is_ok());
+    assert!(
+        uuid::Uuid::try_parse(seen.raw.received.message.properties.message_id.as_deref().unwrap()).is_ok()
+    );
     bus.stop().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_header_of_the_bus_itself_cannot_be_written_over() {
+async fn a_header_of_the_bus_itself_cannot_be_written() {
     let (bus, inbox) = inbox_bus().await;
 
-    bus.publish(&placed("o-1"))
-        .header("event_type", "OrderShipped")
-        .header("aggregate_type", "Invoice")
-        .header("x-es-attempts", Value::Void)
-        .await
-        .unwrap();
+    for name in ["event_type", "aggregate_type", "x-es-attempts", "x-retry-count", "es-delay"] {
+        let error = bus.publish(&placed("o-1")).header(name, Value::Void).await.unwrap_err();
+
+        let PublishError::Encode(source) = error else { panic!("{name}: {error:?}") };
+        assert!(source.to_string().contains(name), "{source}");
+    }
     bus.run_until_idle().await;
 
-    let [seen] = &inbox.all()[..] else { panic!("one event") };
-    assert_eq!(seen.delivered.headers.get_str("event_type"), Some("OrderPlaced"));
-    assert_eq!(seen.delivered.headers.get_str("aggregate_type"), Some("Order"));
+    assert!(inbox.all().is_empty());
     bus.stop().await.unwrap();
 }
 
@@ -436,7 +439,9 @@ async fn a_full_queue_refuses_and_the_publisher_is_told() {
     gate.entered(1).await;
     bus.publish(&placed("in the queue")).await.unwrap();
     let error = bus.publish(&placed("too much")).await.unwrap_err();
-    assert!(matches!(&error, PublishError::Refused { routing_key, .. } if routing_key == "Order.OrderPlaced"));
+    assert!(
+        matches!(&error, PublishError::Refused { routing_key, .. } if routing_key == "Order.OrderPlaced")
+    );
     gate.open(10);
     bus.run_until_idle().await;
     bus.publish(&placed("there is room again")).await.unwrap();
@@ -459,7 +464,10 @@ async fn a_publish_that_is_never_confirmed_times_out() {
     bus.broker().faults().block("memory");
     let error = bus.publish(&placed("o-1")).await.unwrap_err();
 
-    assert!(matches!(error, PublishError::TimedOut { after } if after == Duration::from_secs(5)), "{error:?}");
+    assert!(
+        matches!(error, PublishError::TimedOut { after } if after == Duration::from_secs(5)),
+        "{error:?}"
+    );
     assert_eq!(started.elapsed().as_secs(), 5);
     bus.broker().faults().unblock();
     bus.publish(&placed("o-2")).await.unwrap();
@@ -676,7 +684,8 @@ async fn publishing_alone_needs_no_handler_and_declares_no_queue() {
 async fn a_message_with_a_time_to_live_ends_in_the_dead_letter_queue_of_its_group() {
     let broker = Memory::new();
     let registry = Registry::new().handler::<collect_placed>();
-    let declares = bus_on(&broker, |builder| builder.registry(registry.clone()).state(Journal::default())).await;
+    let declares =
+        bus_on(&broker, |builder| builder.registry(registry.clone()).state(Journal::default())).await;
     declares.stop().await.unwrap();
     let publisher = bus_on(&broker, |builder| {
         builder.registry(Registry::new().event::<OrderPlaced>().event::<OrderShipped>()).publish_only()

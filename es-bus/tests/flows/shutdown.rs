@@ -12,8 +12,8 @@ use es_bus::{
 use tokio::time::Instant;
 
 use crate::support::{
-    Gate, InvoiceSent, Journal, OrderPlaced, OrderShipped, at_rest, bus_on, eventually, placed, ready_in, shipped,
-    take_all, within_a_minute,
+    Gate, InvoiceSent, Journal, OrderPlaced, OrderShipped, at_rest, bus_on, eventually, placed, ready_in,
+    shipped, take_all, within_a_minute,
 };
 
 /// Writes down when it is dropped: at the end of a run, however it ends.
@@ -71,11 +71,11 @@ async fn a_stop_finishes_what_is_in_hand_and_gives_back_the_rest_in_order() {
     let next = Journal::default();
     gate.open(100);
     let bus = bus_on(&broker, |builder| {
-        builder
-            .registry(registry)
-            .state(next.clone())
-            .state(gate.clone())
-            .set_for_group("work", "concurrency", "1")
+        builder.registry(registry).state(next.clone()).state(gate.clone()).set_for_group(
+            "work",
+            "concurrency",
+            "1",
+        )
     })
     .await;
     bus.run_until_idle().await;
@@ -99,17 +99,23 @@ async fn events_that_wait_in_a_lane_go_back_in_order() {
     let broker = Memory::new();
     let (journal, gate) = (Journal::default(), Gate::default());
     let registry = Registry::new().handler::<work>();
-    let bus =
-        bus_on(&broker, |builder| builder.registry(registry.clone()).state(journal.clone()).state(gate.clone()))
-            .await;
+    let bus = bus_on(&broker, |builder| {
+        builder.registry(registry.clone()).state(journal.clone()).state(gate.clone())
+    })
+    .await;
     for total in 1..=5 {
-        bus.publish(&OrderPlaced { order_id: format!("o-{total}"), total }).aggregate_id("one").await.unwrap();
+        bus.publish(&OrderPlaced { order_id: format!("o-{total}"), total })
+            .aggregate_id("one")
+            .await
+            .unwrap();
     }
     gate.entered(1).await;
     gate.open(1);
     gate.entered(2).await;
+    let stopping = tokio::spawn(bus.stop());
+    tokio::time::sleep(Duration::from_secs(1)).await;
     gate.open(1);
-    bus.stop().await.unwrap();
+    stopping.await.unwrap().unwrap();
     assert_eq!(gate.count(), 2, "the third never began");
 
     let next = Journal::default();
@@ -159,9 +165,10 @@ async fn a_bus_that_is_dropped_ends_at_once_and_loses_nothing() {
     let broker = Memory::new();
     let (journal, gate) = (Journal::default(), Gate::default());
     let registry = Registry::new().handler::<work>();
-    let bus =
-        bus_on(&broker, |builder| builder.registry(registry.clone()).state(journal.clone()).state(gate.clone()))
-            .await;
+    let bus = bus_on(&broker, |builder| {
+        builder.registry(registry.clone()).state(journal.clone()).state(gate.clone())
+    })
+    .await;
     for n in 1..=3 {
         bus.publish(&placed(&format!("o-{n}"))).await.unwrap();
     }
@@ -198,7 +205,11 @@ async fn a_stop_with_nothing_in_hand_is_immediate() {
 }
 
 #[handler(group = "pipeline", name = "ship")]
-async fn ship(order: OrderPlaced, publisher: Publisher, State(gate): State<Gate>) -> Result<(), HandlerError> {
+async fn ship(
+    order: OrderPlaced,
+    publisher: Publisher,
+    State(gate): State<Gate>,
+) -> Result<(), HandlerError> {
     gate.pass().await;
     publisher.publish(&shipped(&order.order_id)).await?;
     Ok(())
@@ -214,9 +225,10 @@ async fn a_handler_in_hand_may_still_publish_while_the_bus_stops() {
     let broker = Memory::new();
     let (journal, gate) = (Journal::default(), Gate::default());
     let registry = Registry::new().handler::<ship>().handler::<note>();
-    let bus =
-        bus_on(&broker, |builder| builder.registry(registry.clone()).state(journal.clone()).state(gate.clone()))
-            .await;
+    let bus = bus_on(&broker, |builder| {
+        builder.registry(registry.clone()).state(journal.clone()).state(gate.clone())
+    })
+    .await;
     let publisher = bus.publisher().clone();
     bus.publish(&placed("o-1")).await.unwrap();
     gate.entered(1).await;
@@ -228,7 +240,8 @@ async fn a_handler_in_hand_may_still_publish_while_the_bus_stops() {
 
     assert!(matches!(publisher.publish(&placed("o-2")).await, Err(PublishError::Closed)));
     let bus =
-        bus_on(&broker, |builder| builder.registry(registry).state(journal.clone()).state(gate.clone())).await;
+        bus_on(&broker, |builder| builder.registry(registry).state(journal.clone()).state(gate.clone()))
+            .await;
     bus.run_until_idle().await;
     assert_eq!(journal.lines(), ["shipped o-1"]);
     bus.stop().await.unwrap();
@@ -339,7 +352,8 @@ async fn all_groups_finish_before_the_bus_ends() {
     let (journal, gate) = (Journal::default(), Gate::default());
     let registry = Registry::new().handler::<work>().handler::<second>();
     let bus =
-        bus_on(&broker, |builder| builder.registry(registry).state(journal.clone()).state(gate.clone())).await;
+        bus_on(&broker, |builder| builder.registry(registry).state(journal.clone()).state(gate.clone()))
+            .await;
     bus.publish(&placed("o-1")).await.unwrap();
     bus.publish(&InvoiceSent { number: 1 }).await.unwrap();
     gate.entered(2).await;
