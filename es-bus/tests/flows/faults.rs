@@ -37,7 +37,7 @@ async fn gated_bus() -> (TestBus, Journal, Gate) {
 }
 
 fn queue(name: &str) -> QueueName {
-    QueueName::new(name.to_owned()).unwrap()
+    QueueName::new(name).unwrap()
 }
 
 async fn consuming_again(bus: &TestBus, name: &str) {

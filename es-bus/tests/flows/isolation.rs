@@ -481,7 +481,7 @@ async fn a_type_that_is_no_text_is_as_good_as_none() {
 }
 
 /// The copies that a failing event leaves: in the retry queue, then in the dead-letter queue.
-async fn copies_of(message: Message) -> (TestBus, Received, Received) {
+async fn copies_of(message: &Message) -> (TestBus, Received, Received) {
     let journal = Journal::default();
     let registry = Registry::new().handler::<go_wild>().handler::<sign_of_life>();
     let bus = TestBus::start(|builder| {
@@ -493,7 +493,7 @@ async fn copies_of(message: Message) -> (TestBus, Received, Received) {
     bus.run_until_idle().await;
     let [waiting] = &take_all(&bus, "events.wild.retry.1s").await[..] else { panic!("one copy waits") };
     let waiting = waiting.clone();
-    publish_raw(&bus, "Order.OrderPlaced", message).await;
+    publish_raw(&bus, "Order.OrderPlaced", message.clone()).await;
     bus.run_to_the_end().await;
     let [dead] = &take_all(&bus, "events.wild.dlq").await[..] else { panic!("one dead letter") };
     let dead = dead.clone();
@@ -514,7 +514,7 @@ async fn copies_carry_nothing_that_would_break_or_misroute_them() {
     message.headers.insert("CC", Value::Array(vec![Value::from("Invoice.InvoiceSent")]));
     message.headers.insert("region", "eu");
 
-    let (bus, waiting, dead) = copies_of(message.clone()).await;
+    let (bus, waiting, dead) = copies_of(&message).await;
 
     for (what, copy) in [("waiting", &waiting.message), ("dead", &dead.message)] {
         assert_eq!(copy.body, message.body, "{what}");
@@ -549,7 +549,7 @@ async fn an_event_with_headers_that_fill_a_frame_still_reaches_retry_and_dead_le
         let mut message = claiming_placed(placed_body("fails"));
         message.headers.insert("hostile", "h".repeat(size));
 
-        let (bus, waiting, dead) = copies_of(message.clone()).await;
+        let (bus, waiting, dead) = copies_of(&message).await;
 
         for (what, copy) in [("waiting", &waiting.message), ("dead", &dead.message)] {
             let length = copy.headers.wire_len();
@@ -571,7 +571,7 @@ async fn an_event_with_thousands_of_headers_still_reaches_retry_and_dead_letters
         message.headers.insert(format!("header-{n:06}"), "0123456789");
     }
 
-    let (bus, waiting, dead) = copies_of(message).await;
+    let (bus, waiting, dead) = copies_of(&message).await;
 
     for copy in [&waiting.message, &dead.message] {
         assert!(copy.headers.wire_len() < FRAME - 1024, "{}", copy.headers.wire_len());

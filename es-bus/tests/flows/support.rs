@@ -112,7 +112,7 @@ pub(crate) fn placed_body(order_id: &str) -> String {
 /// How full a queue is.
 pub(crate) async fn status(bus: &TestBus, queue: &str) -> Option<QueueStatus> {
     // Over a connection of its own, so that it can look while the link of the bus is down.
-    bus.broker().reconnect().queue_status(&QueueName::new(queue.to_owned()).unwrap()).await.unwrap()
+    bus.broker().reconnect().queue_status(&QueueName::new(queue).unwrap()).await.unwrap()
 }
 
 /// How many messages are ready in a queue.
