@@ -5,6 +5,7 @@
 
 mod apply;
 mod build;
+mod differences;
 mod group;
 mod provision;
 
