@@ -48,11 +48,16 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Takes out everything that has not started.
+    /// Takes out everything that has not started; the lanes of what has stay taken.
     pub(super) fn drain(&mut self) -> Vec<T> {
-        let ready = self.ready.drain(..).map(|(_, delivery)| delivery);
-        let behind = self.waiting.drain().flat_map(|(_, waiting)| waiting);
-        ready.chain(behind).collect()
+        let mut drained = Vec::new();
+        for (lane, delivery) in self.ready.drain(..) {
+            drained.push(delivery);
+            // Nothing of this lane runs.
+            drained.extend(lane.and_then(|lane| self.waiting.remove(&lane)).into_iter().flatten());
+        }
+        drained.extend(self.waiting.values_mut().flat_map(|behind| behind.drain(..)));
+        drained
     }
 }
 
@@ -104,5 +109,23 @@ mod tests {
 
         assert_eq!(started, Some((Some(1), 1)));
         assert_eq!(rest, [2, 3]);
+    }
+
+    #[test]
+    fn a_lane_stays_taken_by_what_runs_when_the_rest_is_given_back() {
+        let mut lanes = Lanes::new();
+        lanes.push(Some(1), "runs");
+        lanes.push(Some(1), "waits");
+        let (lane, _) = lanes.next().expect("it may start");
+        lanes.push(Some(2), "ready");
+        drop(lanes.drain());
+
+        lanes.push(Some(1), "comes again");
+        lanes.push(Some(2), "comes again too");
+        assert_eq!(lanes.next(), Some((Some(2), "comes again too")));
+        assert_eq!(lanes.next(), None, "the first run of the lane goes on");
+
+        lanes.done(lane);
+        assert_eq!(lanes.next(), Some((Some(1), "comes again")));
     }
 }
