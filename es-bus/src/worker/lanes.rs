@@ -48,11 +48,15 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Takes out everything that has not started.
+    /// Takes out everything that has not started. Lanes with a delivery that runs stay taken.
     pub(super) fn drain(&mut self) -> Vec<T> {
-        let ready = self.ready.drain(..).map(|(_, delivery)| delivery);
-        let behind = self.waiting.drain().flat_map(|(_, waiting)| waiting);
-        ready.chain(behind).collect()
+        let mut all = Vec::new();
+        for (lane, delivery) in self.ready.drain(..) {
+            all.push(delivery);
+            all.extend(lane.and_then(|lane| self.waiting.remove(&lane)).into_iter().flatten());
+        }
+        all.extend(self.waiting.values_mut().flat_map(|behind| behind.drain(..)));
+        all
     }
 }
 
@@ -104,5 +108,23 @@ mod tests {
 
         assert_eq!(started, Some((Some(1), 1)));
         assert_eq!(rest, [2, 3]);
+    }
+
+    #[test]
+    fn a_lane_stays_taken_by_what_runs_when_the_rest_is_given_back() {
+        let mut lanes = Lanes::new();
+        lanes.push(Some(1), "a1");
+        lanes.push(Some(1), "a2");
+        lanes.push(Some(2), "b1");
+        assert_eq!(lanes.next(), Some((Some(1), "a1")));
+
+        lanes.drain();
+        lanes.push(Some(1), "a1 again");
+        lanes.push(Some(2), "b1 again");
+
+        assert_eq!(lanes.next(), Some((Some(2), "b1 again")));
+        assert_eq!(lanes.next(), None, "a1 still runs");
+        lanes.done(Some(1));
+        assert_eq!(lanes.next(), Some((Some(1), "a1 again")));
     }
 }
