@@ -417,9 +417,10 @@ mv "$1" "$1.gone" || exit 1
 for group in "$1.gone"/*.group; do
     if [ -f "$group" ]; then kill -s KILL -- "-$(cat "$group")"; fi
 done
-# A process that is being killed may still write.
+# A process that is being killed may still write, and the server makes its directory again when
+# it misses it.
 for _ in 1 2 3 4 5 6 7 8 9 10; do
-    rm -rf "$1.gone" && exit 0
+    rm -rf "$1.gone" "$1" && exit 0
     sleep 0.2
 done
 "#;

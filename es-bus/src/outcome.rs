@@ -423,7 +423,7 @@ mod tests {
 
     #[test]
     fn names_the_type_of_the_error() {
-        assert_eq!(HandlerError::from(std::fmt::Error).type_name(), "Error");
+        assert_eq!(HandlerError::from(fmt::Error).type_name(), "Error");
         assert_eq!(HandlerError::from("text").type_name(), "&str");
         assert_eq!(HandlerError::of_kind(FailureKind::Timeout, "late").type_name(), "Timeout");
     }

@@ -6,9 +6,9 @@ use tokio::sync::mpsc;
 
 use super::{Bus, assemble};
 use crate::{
-    Result,
     clock::Clock,
     config::{ConfigBuilder, Scope, Text},
+    error::Result,
     handler::TypeMap,
     registry::Registry,
     transport::Transport,

@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BusBuilder, Handle, summary};
 use crate::{
-    Result,
     clock::Clock,
     config::Config,
+    error::Result,
     handler::TypeMap,
     model::Topology,
     publish::{Publisher, PublisherSettings},
@@ -81,7 +81,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error`] when the broker refuses the login or the topology, at the start or later.
+    /// [`Error`](crate::Error) when the broker refuses the login or the topology, at the start or later.
     pub async fn run(self) -> Result<()> {
         let starting = self.start();
         let mut handle = tokio::select! {
@@ -117,7 +117,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error`] when the broker refuses the login or the topology.
+    /// [`Error`](crate::Error) when the broker refuses the login or the topology.
     ///
     /// # Cancel safety
     ///

@@ -62,7 +62,7 @@ fn topology(errors: &[DeclareError], f: &mut fmt::Formatter<'_>) -> fmt::Result 
     match things.len() {
         1 => writeln!(f, "the broker did not accept a declaration; what it has was left as it is:")?,
         count => {
-            write!(f, "the broker did not accept {count} declarations; what it has was left as it is:\n")?
+            writeln!(f, "the broker did not accept {count} declarations; what it has was left as it is:")?
         }
     }
     for (i, (headline, errors)) in things.iter().enumerate() {

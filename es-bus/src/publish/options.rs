@@ -91,15 +91,24 @@ impl<'a, E: Event> Publish<'a, E> {
         self
     }
 
-    /// With a limit to how long it may wait in a queue, in whole milliseconds.
+    /// With a limit to how long it may wait in a queue, in whole milliseconds; at least one, and at
+    /// most the 49 days that AMQP can say.
     pub fn ttl(mut self, ttl: Duration) -> Self {
+        if ttl.as_millis() == 0 || ttl.as_millis() > u128::from(u32::MAX) {
+            self.options.invalid =
+                Some(format!("a ttl of {ttl:?} cannot be said in AMQP; use 1 ms to 49 days"));
+        }
         self.options.ttl = Some(ttl);
         self
     }
 
-    /// With a header. Those that es-bus writes itself win.
+    /// With a header. Names that es-bus writes itself are refused when the event is published.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.options.headers.push((name.into(), value.into()));
+        let name = name.into();
+        if wire::names::is_own(&name) {
+            self.options.invalid = Some(format!("header {name:?} is written by es-bus; choose another name"));
+        }
+        self.options.headers.push((name, value.into()));
         self
     }
 

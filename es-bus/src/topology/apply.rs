@@ -2,9 +2,10 @@
 
 use futures_util::{StreamExt, stream};
 
+use super::differences;
 use crate::{
     handler::BoxFuture,
-    model::Topology,
+    model::{Exchange, Queue, Topology},
     transport::{Admin, DeclareError},
 };
 
@@ -40,9 +41,9 @@ impl ApplyError {
 ///
 /// Dropped half-way it leaves a part of the topology; applied again it goes on.
 pub async fn apply(admin: &dyn Admin, topology: &Topology) -> Result<(), ApplyError> {
-    let exchanges = topology.exchanges().map(|exchange| admin.declare_exchange(exchange)).collect();
+    let exchanges = topology.exchanges().map(|exchange| declare_exchange(admin, exchange)).collect();
     let mut errors = refusals(exchanges).await;
-    let queues = topology.queues().map(|queue| admin.declare_queue(queue)).collect();
+    let queues = topology.queues().map(|queue| declare_queue(admin, queue)).collect();
     errors.extend(refusals(queues).await);
     if !errors.is_empty() {
         return Err(ApplyError { errors });
@@ -56,7 +57,118 @@ pub async fn apply(admin: &dyn Admin, topology: &Topology) -> Result<(), ApplyEr
     if errors.is_empty() { Ok(()) } else { Err(ApplyError { errors }) }
 }
 
+fn declare_exchange<'a>(admin: &'a dyn Admin, exchange: &'a Exchange) -> BoxFuture<'a, Vec<DeclareError>> {
+    Box::pin(async move {
+        match admin.declare_exchange(exchange).await {
+            Ok(()) => Vec::new(),
+            Err(error @ DeclareError::Mismatch { .. }) => {
+                differences::of_exchange(admin, exchange, error).await
+            }
+            Err(error) => vec![error],
+        }
+    })
+}
+
+fn declare_queue<'a>(admin: &'a dyn Admin, queue: &'a Queue) -> BoxFuture<'a, Vec<DeclareError>> {
+    Box::pin(async move {
+        match admin.declare_queue(queue).await {
+            Ok(()) => Vec::new(),
+            Err(error @ DeclareError::Mismatch { .. }) => differences::of_queue(admin, queue, error).await,
+            Err(error) => vec![error],
+        }
+    })
+}
+
 /// Runs declarations side by side, and gives what was refused in their order.
-async fn refusals(declarations: Vec<BoxFuture<'_, Result<(), DeclareError>>>) -> Vec<DeclareError> {
-    stream::iter(declarations).buffered(PARALLEL).filter_map(async |result| result.err()).collect().await
+async fn refusals(declarations: Vec<BoxFuture<'_, Vec<DeclareError>>>) -> Vec<DeclareError> {
+    stream::iter(declarations).buffered(PARALLEL).concat().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        model::{ExchangeKind, QueueKind},
+        name::{ExchangeName, QueueName},
+        topology::{
+            build,
+            fixtures::{PLACED, group, handler},
+        },
+        transport::memory::Memory,
+    };
+
+    fn wanted() -> Topology {
+        let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
+        build(&[group(handlers)], &[], &ExchangeName::new("events").unwrap()).unwrap()
+    }
+
+    fn fields(error: &ApplyError) -> Vec<(String, String)> {
+        error
+            .errors
+            .iter()
+            .map(|error| match error {
+                DeclareError::Mismatch { name, field, .. } => {
+                    (name.clone(), field.clone().unwrap_or_default())
+                }
+                other => panic!("{other}"),
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn applies_twice_and_changes_nothing_the_second_time() {
+        let broker = Memory::new();
+
+        apply(&broker, &wanted()).await.unwrap();
+        apply(&broker, &wanted()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn tells_every_difference_of_everything_that_differs_and_binds_nothing() {
+        let broker = Memory::new();
+        let name = |name: &str| QueueName::new(name).unwrap();
+        let exchange = Exchange {
+            durable: false,
+            ..Exchange::durable(ExchangeName::new("events").unwrap(), ExchangeKind::Direct)
+        };
+        broker.declare_exchange(&exchange).await.unwrap();
+        let queue = Queue {
+            message_ttl: Some(Duration::from_secs(9)),
+            ..Queue::durable(name("events.projections"), QueueKind::Classic)
+        };
+        broker.declare_queue(&queue).await.unwrap();
+        broker
+            .declare_queue(&Queue::durable(name("events.projections.dlq"), QueueKind::Classic))
+            .await
+            .unwrap();
+
+        let error = apply(&broker, &wanted()).await.unwrap_err();
+
+        let fields = fields(&error);
+        let of = |thing: &str| -> Vec<&str> {
+            let mut of: Vec<_> =
+                fields.iter().filter(|(name, _)| name == thing).map(|(_, field)| field.as_str()).collect();
+            of.sort_unstable();
+            of
+        };
+        assert_eq!(of("events"), ["durable", "type"]);
+        assert_eq!(
+            of("events.projections"),
+            [
+                "x-dead-letter-exchange",
+                "x-dead-letter-routing-key",
+                "x-dead-letter-strategy",
+                "x-delivery-limit",
+                "x-message-ttl",
+                "x-overflow",
+                "x-queue-type"
+            ]
+        );
+        assert_eq!(of("events.projections.dlq"), ["x-delivery-limit", "x-queue-type"]);
+        // What is there was left as it was.
+        broker.declare_queue(&queue).await.unwrap();
+        broker.declare_exchange(&exchange).await.unwrap();
+    }
 }

@@ -174,7 +174,7 @@ impl GroupSpec {
     pub fn on_unknown(&self) -> OnUnknown {
         self.settings.on_unknown.unwrap_or_else(|| {
             let wide = |key: &&str| key.split('.').any(|word| word == "*" || word == "#");
-            if self.handlers.iter().flat_map(|handler| handler.def.binds).any(|bind| wide(&bind)) {
+            if self.handlers.iter().flat_map(|handler| handler.def.binds).any(wide) {
                 OnUnknown::Skip
             } else {
                 OnUnknown::Wait
@@ -215,5 +215,5 @@ fn takes(handler: &HandlerDef, kind: &EventKind) -> bool {
 #[must_use]
 pub fn delay_name(delay: Duration) -> String {
     let ms = delay.as_millis();
-    if ms % 1000 == 0 { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
+    if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
 }

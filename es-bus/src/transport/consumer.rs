@@ -104,7 +104,6 @@ impl Delivery {
     }
 
     /// Parts the message from the right to settle it.
-    #[must_use]
     pub fn split(self) -> (Received, impl FnOnce(Settlement) -> bool + Send + 'static) {
         let Self { received, tag, settle } = self;
         (received, move |settlement| settle.settle(tag, settlement))

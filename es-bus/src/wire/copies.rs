@@ -29,7 +29,7 @@ pub(super) const MAX_ERROR_LEN: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureInfo<'a> {
     /// What kind of failure: `FailureKind::as_str`, or one of the `REASON_` words in
-    /// [`names`](super::names).
+    /// [`names`].
     pub reason: &'a str,
     /// The name of the error's type.
     pub error_type: &'a str,
@@ -80,7 +80,7 @@ impl Source<'_> {
 
     /// A copy for a retry queue, of an event that nobody here knows (yet): `waits` counts this time
     /// in. `handlers` are those that it was for and that are gone, or none; `reason` is one of the
-    /// `REASON_` words in [`names`](super::names).
+    /// `REASON_` words in [`names`].
     #[must_use]
     pub fn wait(
         &self,

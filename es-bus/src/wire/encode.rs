@@ -22,8 +22,8 @@ use crate::{
 ///
 /// Name, aggregate type and version are the event's own ([`EventKind`]), whatever the metadata says
 /// of them. The aggregate id is the metadata's, else the one that the event names. Versions below 1
-/// are written as 1. Times are written in microseconds, what is finer is cut off. Whatever may
-/// differ from one publish to the next (key, exchange, headers and priority of its own) is the
+/// are written as 1. Times are written in microseconds, what is finer is cut off; a float that is
+/// infinite or no number is written as null, as serde_json has it. Whatever may differ from one publish to the next (key, exchange, headers and priority of its own) is the
 /// caller's to put on the message.
 ///
 /// # Errors

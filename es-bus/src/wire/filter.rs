@@ -92,9 +92,8 @@ impl<'de, A: MapAccess<'de>> Deserializer<'de> for &mut Filter<'_, 'de, A> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// An event without fields; a newer publisher's fields are passed over.
+    /// An event without fields; what a newer publisher added is drained with the rest.
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
-        self.drain()?;
         visitor.visit_unit()
     }
 

@@ -1,11 +1,11 @@
 //! Events as messages: eventsource-py's flat JSON format, both ways, and what is written on a
 //! message when it is retried or dead-lettered.
 //!
-//! * [`encode`] makes a message of an event and its [`Metadata`](crate::Metadata); [`decode`] and
+//! * [`encode()`] makes a message of an event and its [`Metadata`](crate::Metadata); [`decode()`] and
 //!   [`decode_metadata`] read them back.
-//! * [`origin`] tells what a delivery claims to be and where it came from; [`attempts`], [`waits`],
+//! * [`origin`] tells what a delivery claims to be and where it came from; [`attempts()`], [`waits`],
 //!   [`retry_count`] and [`lane`] read the other headers that a worker asks for.
-//! * [`Source`] makes the copies that go to a retry queue or to the dead-letter queue; [`fit`],
+//! * [`Source`] makes the copies that go to a retry queue or to the dead-letter queue; [`fit()`],
 //!   [`drop_foreign`] and [`check_sizes`] see to it that the broker can take them.
 //!
 //! Everything here is a function of its arguments: the clock and fresh ids come in. Nothing that a

@@ -99,7 +99,12 @@ impl Loop {
             self.start_ready();
             tokio::select! {
                 () = stop.cancelled() => return None,
-                Some(finished) = self.running.join_next(), if !self.running.is_empty() => self.finished(finished),
+                Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
+                    // Only a task that was aborted gives no lane, and then the loop ends.
+                    if let Ok(lane) = finished {
+                        self.lanes.done(lane);
+                    }
+                }
                 delivery = consumer.next() => match delivery {
                     Some(Ok(delivery)) => {
                         let lane = self.lane_of(&delivery);
@@ -133,12 +138,6 @@ impl Loop {
                 }
                 lane
             });
-        }
-    }
-
-    fn finished(&mut self, finished: Result<Option<u64>, tokio::task::JoinError>) {
-        if let Ok(lane) = finished {
-            self.lanes.done(lane);
         }
     }
 

@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        HandlerError,
+        outcome::HandlerError,
         topology::fixtures::{PLACED, group, group_with, handler},
     };
 
@@ -225,7 +225,10 @@ mod tests {
         copies(group, ran, &Concerned::default(), 0, NOW, 0.5)
     }
 
-    fn retry(copy: &Copy) -> (Vec<(&str, u32, Option<u64>)>, &str, Duration) {
+    /// Handler, attempt, due time.
+    type Entry<'a> = (&'a str, u32, Option<u64>);
+
+    fn retry(copy: &Copy) -> (Vec<Entry<'_>>, &str, Duration) {
         let Copy::Retry { handlers, stay, .. } = copy else { panic!("{copy:?} is no retry") };
         let handlers = handlers.iter().map(|it| (it.handler.as_str(), it.attempt, it.due_ms)).collect();
         (handlers, &stay.delay, stay.time)

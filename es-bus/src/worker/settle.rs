@@ -277,7 +277,10 @@ impl Handling {
         };
         // Headers that do not fit a frame would end the connection for every group.
         if let Err(error) = wire::drop_foreign(&mut message, self.context.header_limit) {
-            tracing::error!(%error, "the headers of a copy cannot be made to fit");
+            // Hundreds of handlers with very long names, or a tiny frame: the list of attempts goes,
+            // and every handler runs again.
+            tracing::error!(%error, "the headers of a copy do not fit a frame; it goes without its attempts");
+            message.headers.remove(names::ES_ATTEMPTS);
         }
         let (exchange, routing_key) = match copy {
             Copy::Retry { .. } | Copy::Wait { .. } => (&group.retry, info.origin().routing_key.clone()),

@@ -1,5 +1,7 @@
 //! What a service meets, on the in-process broker and a paused clock: one module per story.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
+
 mod dispatch;
 mod extractors;
 mod faults;

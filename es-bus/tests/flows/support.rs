@@ -14,49 +14,49 @@ use serde::{Deserialize, Serialize};
 /// An order was placed.
 #[event(aggregate = "Order", aggregate_id = order_id)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OrderPlaced {
-    pub order_id: String,
-    pub total: u32,
+pub(crate) struct OrderPlaced {
+    pub(crate) order_id: String,
+    pub(crate) total: u32,
 }
 
 /// An order was shipped.
 #[event(aggregate = "Order", aggregate_id = order_id)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OrderShipped {
-    pub order_id: String,
+pub(crate) struct OrderShipped {
+    pub(crate) order_id: String,
 }
 
 /// An invoice was sent.
 #[event(aggregate = "Invoice")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct InvoiceSent {
-    pub number: u32,
+pub(crate) struct InvoiceSent {
+    pub(crate) number: u32,
 }
 
-pub fn placed(order_id: &str) -> OrderPlaced {
+pub(crate) fn placed(order_id: &str) -> OrderPlaced {
     OrderPlaced { order_id: order_id.to_owned(), total: 100 }
 }
 
-pub fn shipped(order_id: &str) -> OrderShipped {
+pub(crate) fn shipped(order_id: &str) -> OrderShipped {
     OrderShipped { order_id: order_id.to_owned() }
 }
 
 /// What handlers wrote down, in order.
 #[derive(Clone, Default)]
-pub struct Journal(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Journal(Arc<Mutex<Vec<String>>>);
 
 impl Journal {
-    pub fn note(&self, line: impl Into<String>) {
+    pub(crate) fn note(&self, line: impl Into<String>) {
         self.0.lock().unwrap().push(line.into());
     }
 
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
 
 /// Everything that is ready in a queue, taken out of it.
-pub async fn take_all(bus: &TestBus, queue: &str) -> Vec<Received> {
+pub(crate) async fn take_all(bus: &TestBus, queue: &str) -> Vec<Received> {
     let queue = QueueName::new(queue).unwrap();
     let status = es_bus::transport::Admin::queue_status(&**bus.broker(), &queue).await.unwrap();
     let count = status.unwrap_or_else(|| panic!("there is no queue {queue}")).messages;
@@ -73,7 +73,7 @@ pub async fn take_all(bus: &TestBus, queue: &str) -> Vec<Received> {
 }
 
 /// Publishes a message of another system's making.
-pub async fn publish_raw(bus: &TestBus, routing_key: &str, message: Message) {
+pub(crate) async fn publish_raw(bus: &TestBus, routing_key: &str, message: Message) {
     let exchange = ExchangeName::new("events").unwrap();
     bus.publisher().publish_message(exchange, routing_key, message).await.unwrap();
 }

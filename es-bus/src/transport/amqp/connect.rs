@@ -27,10 +27,6 @@ use crate::transport::{Link, LinkState, TransportError};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a connection is looked at, beside the events it sends; lapin's are best effort.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// What the consuming connection asks for at most: it sends little, and lapin keeps 64 frames of
-/// memory. Larger headers still arrive, since neither RabbitMQ nor lapin holds them to it.
-const CONSUMING_FRAME_MAX: u32 = 32 * 1024;
-
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -297,8 +293,11 @@ fn uri(side: Side, options: &AmqpOptions, host: &Host, address: &str) -> Result<
         }));
     }
     let frame_max = match side {
-        Side::Publishing => options.frame_max,
-        Side::Consuming => options.frame_max.min(CONSUMING_FRAME_MAX),
+        Side::Publishing => options.frame_max.max(4096),
+        // As large as the broker has it: RabbitMQ sends a header that somebody else published
+        // whatever was agreed on here, and lapin answers one that is too large by ending the
+        // connection, again at each redelivery (measured).
+        Side::Consuming => 0,
     };
     Ok(AMQPUri {
         scheme: if options.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
@@ -309,7 +308,7 @@ fn uri(side: Side, options: &AmqpOptions, host: &Host, address: &str) -> Result<
         },
         vhost: options.vhost.clone(),
         query: AMQPQueryString {
-            frame_max: Some(frame_max.max(4096)),
+            frame_max: Some(frame_max),
             channel_max: None,
             heartbeat: Some(u16::try_from(options.heartbeat.as_secs().max(1)).unwrap_or(u16::MAX)),
             connection_timeout: Some(u64::try_from(options.connect_timeout.as_millis()).unwrap_or(u64::MAX)),

@@ -2,8 +2,8 @@
 //!
 //! What comes in are the words of [`message`](crate::message) and [`model`](crate::model); what
 //! goes out are AMQP methods, and the verdicts of the broker as typed errors. Two connections are
-//! kept by a supervisor each ([`connect`]), one that publishes ([`publish`]) and one that consumes
-//! ([`consume`]) and declares ([`declare`]): a blocked connection writes nothing at all, and must
+//! kept by a supervisor each (`connect`), one that publishes (`publish`) and one that consumes
+//! (`consume`) and declares (`declare`): a blocked connection writes nothing at all, and must
 //! not hold back acknowledgements. lapin's own recovery stays off: it would bring back topology
 //! that somebody removed, and hides a reconnect from its consumers.
 //!
@@ -69,8 +69,9 @@ pub struct AmqpOptions {
     pub reconnect_min: Duration,
     /// The longest wait before another attempt.
     pub reconnect_max: Duration,
-    /// The largest frame, in bytes. The headers of a message have to fit into one; 4096 is the
-    /// least, the broker may ask for less. lapin keeps 64 times as much memory per connection.
+    /// The largest frame of the publishing connection, in bytes. The headers of a message have to
+    /// fit into one; 4096 is the least, the broker may ask for less. lapin keeps 64 times as much
+    /// memory. The consuming connection takes what the broker has.
     pub frame_max: u32,
     /// How many messages may be on their way to the broker at once, each on a channel of its own.
     pub channels: usize,

@@ -100,6 +100,12 @@ impl Settings {
             return Err(refused("x-dead-letter-routing-key", "there is no x-dead-letter-exchange"));
         }
         let expires = number(&table, "x-expires")?;
+        let message_ttl = number(&table, "x-message-ttl")?;
+        for (name, ms) in [("x-message-ttl", message_ttl), ("x-expires", expires)] {
+            if ms.is_some_and(|ms| ms > MAX_EXPIRY_MS) {
+                return Err(refused(name, "is too large"));
+            }
+        }
         if expires == Some(0) {
             return Err(refused("x-expires", "has to be greater than 0"));
         }
@@ -110,7 +116,7 @@ impl Settings {
                 && overflow == OverflowMode::RejectPublish,
             dead_letter_exchange,
             dead_letter_routing_key,
-            message_ttl: number(&table, "x-message-ttl")?.map(Duration::from_millis),
+            message_ttl: message_ttl.map(Duration::from_millis),
             expires: expires.map(Duration::from_millis),
             max_length: number(&table, "x-max-length")?,
             max_length_bytes: number(&table, "x-max-length-bytes")?,
@@ -216,6 +222,9 @@ fn refused(name: &str, why: &str) -> String {
     format!("PRECONDITION_FAILED - invalid arg '{name}': {why}")
 }
 
+/// The longest time that RabbitMQ takes as a TTL, in milliseconds: ten years.
+pub(super) const MAX_EXPIRY_MS: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
+
 /// The arguments that RabbitMQ compares when a queue is declared again; others it ignores.
 const COMPARED_ARGUMENTS: &[&str] = &[
     "x-queue-type",
@@ -297,6 +306,7 @@ mod tests {
             with(QueueKind::Classic, "x-expires", 0_i64),
             with(QueueKind::Classic, "x-message-ttl", -1_i64),
             with(QueueKind::Classic, "x-message-ttl", "1000"),
+            with(QueueKind::Classic, "x-message-ttl", Value::I64(i64::MAX)),
             with(QueueKind::Classic, "x-overflow", "drop-tail"),
             with(QueueKind::Classic, "x-dead-letter-routing-key", "order"),
             Queue { exclusive: true, ..queue(QueueKind::Quorum) },

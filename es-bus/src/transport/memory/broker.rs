@@ -4,6 +4,7 @@
 //! never wait. Every operation changes something, marks the queues that this concerns as dirty, and
 //! [`Broker::run`] then looks at them until nothing moves any more: expired messages leave at the
 //! head, ready ones go to consumers in turn, what is beyond the length goes, dead letters go on.
+#![expect(clippy::result_large_err, reason = "an error of a declaration names both sides, and is rare")]
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -17,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    arguments::{Difference, OverflowMode, Settings, exchange_difference, queue_difference},
+    arguments::{Difference, MAX_EXPIRY_MS, OverflowMode, Settings, exchange_difference, queue_difference},
     death::{Death, Reason, is_cycle},
     queue::{Entry, Letter, QueueState, Routed},
     routing::{Bindings, headers_binding_fault},
@@ -826,7 +827,7 @@ fn into_routed(exchange: &str, routing_key: &str, mut message: Message) -> Resul
     if let Some(expiration) = message.properties.expiration.as_deref() {
         let is_legal = !expiration.is_empty()
             && expiration.bytes().all(|byte| byte.is_ascii_digit())
-            && expiration.parse::<u32>().is_ok();
+            && expiration.parse().is_ok_and(|ms: u64| ms <= MAX_EXPIRY_MS);
         if !is_legal {
             return Err(format!("PRECONDITION_FAILED - invalid expiration '{expiration}'"));
         }

@@ -204,8 +204,12 @@ impl QueueState {
             || self.settings.max_length_bytes.is_some_and(|most| bytes > most)
     }
 
+    /// What is ready, in order, after a check that the counts kept beside it are right.
     #[cfg(test)]
     pub(super) fn ready(&self) -> impl Iterator<Item = &Entry> {
+        assert_eq!(self.ready_bytes, self.ready.values().map(Entry::size).sum::<u64>());
+        let with_expiry = self.ready.values().filter(|entry| entry.expires_at.is_some()).count();
+        assert_eq!(self.ready_with_expiry, with_expiry);
         self.ready.values()
     }
 }

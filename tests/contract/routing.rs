@@ -1,0 +1,210 @@
+//! Which queues a message goes to.
+
+use std::collections::BTreeMap;
+
+use es_bus::{
+    message::{Headers, Value},
+    model::{Binding, ExchangeKind},
+    name::{ExchangeName, QueueName},
+    topic,
+    transport::{Publication, PublishError},
+};
+
+use super::{Fixture, publication, text};
+
+pub(crate) async fn direct_compares_the_key(fixture: &Fixture) {
+    let events = fixture.exchange("events", ExchangeKind::Direct).await;
+    let queues = bound(fixture, &events, &["Order.Placed", "Order.*", "#"]).await;
+
+    for key in ["Order.Placed", "Order.*"] {
+        fixture.publish_to(&events, key, key).await.expect("one queue is bound to it");
+    }
+
+    assert_eq!(fixture.contents(&queues["Order.Placed"]).await, ["Order.Placed"]);
+    assert_eq!(fixture.contents(&queues["Order.*"]).await, ["Order.*"], "wildcards mean nothing here");
+    assert!(fixture.contents(&queues["#"]).await.is_empty());
+}
+
+pub(crate) async fn fanout_ignores_the_key(fixture: &Fixture) {
+    let events = fixture.exchange("events", ExchangeKind::Fanout).await;
+    let queues = bound(fixture, &events, &["", "Order.Placed"]).await;
+
+    fixture.publish_to(&events, "Invoice.Sent", "invoice").await.expect("queues are bound");
+
+    for queue in queues.values() {
+        assert_eq!(fixture.contents(queue).await, ["invoice"]);
+    }
+}
+
+pub(crate) async fn the_default_exchange_names_the_queue(fixture: &Fixture) {
+    let queue = fixture.plain("orders").await;
+    let default = ExchangeName::default_exchange();
+
+    fixture.publish_to(&default, queue.as_str(), "order").await.expect("the queue is there");
+    let error = fixture.publish_to(&default, "nobody", "lost").await;
+
+    assert!(matches!(error, Err(PublishError::Unroutable { .. })), "{error:?}");
+    assert_eq!(fixture.contents(&queue).await, ["order"]);
+}
+
+pub(crate) async fn headers_match_all_or_any(fixture: &Fixture) {
+    let events = fixture.exchange("events", ExchangeKind::Headers).await;
+    let wanted = |mode: &str| {
+        [("x-match", Value::from(mode)), ("region", "eu".into()), ("level", Value::I32(3))]
+            .into_iter()
+            .collect::<Headers>()
+    };
+    let all = bound_by(fixture, &events, "all", wanted("all")).await;
+    let any = bound_by(fixture, &events, "any", wanted("any")).await;
+    for (body, headers) in [
+        ("both", vec![("region", Value::from("eu")), ("level", Value::I64(3)), ("more", Value::Bool(true))]),
+        ("one", vec![("region", "eu".into()), ("level", Value::I32(4))]),
+        ("none", vec![("region", "us".into())]),
+        ("text is no number", vec![("level", "3".into())]),
+    ] {
+        publish_with(fixture, &events, body, headers).await;
+    }
+
+    assert_eq!(fixture.contents(&all).await, ["both"]);
+    assert_eq!(fixture.contents(&any).await, ["both", "one"]);
+}
+
+pub(crate) async fn headers_match_by_presence_and_ignore_own_names(fixture: &Fixture) {
+    let events = fixture.exchange("events", ExchangeKind::Headers).await;
+    let present =
+        bound_by(fixture, &events, "present", [("tenant", Value::Void)].into_iter().collect()).await;
+    let own = [("x-es-delay", Value::from("4s")), ("region", "eu".into())].into_iter().collect();
+    let own = bound_by(fixture, &events, "own", own).await;
+    for (body, headers) in [
+        ("tenant", vec![("tenant", Value::from("acme"))]),
+        ("region", vec![("region", "eu".into()), ("x-es-delay", "1s".into())]),
+    ] {
+        publish_with(fixture, &events, body, headers).await;
+    }
+
+    assert_eq!(fixture.contents(&present).await, ["tenant"]);
+    assert_eq!(fixture.contents(&own).await, ["region"], "names that begin with x- are not looked at");
+}
+
+/// The matcher that the macros use at compile time and the in-process broker at run time, held to
+/// the routing of the broker itself.
+pub(crate) async fn topic_agrees_with_the_matcher(fixture: &Fixture) {
+    let events = fixture.exchange("events", ExchangeKind::Topic).await;
+    let queues = bound(fixture, &events, PATTERNS).await;
+
+    for key in KEYS {
+        let publication = publication(&events, key, text(key));
+        fixture.publish(Publication { mandatory: false, ..publication }).await.expect("it is confirmed");
+    }
+
+    for (pattern, queue) in queues {
+        let expected: Vec<&str> = KEYS.iter().copied().filter(|key| topic::matches(pattern, key)).collect();
+        assert_eq!(fixture.contents(&queue).await, expected, "binding key {pattern:?}");
+    }
+}
+
+pub(crate) async fn several_matching_bindings_deliver_one_copy(fixture: &Fixture) {
+    let events = fixture.exchange("events", ExchangeKind::Topic).await;
+    let queue = fixture.plain("orders").await;
+    for pattern in ["#", "Order.*", "Order.Placed", "*.Placed"] {
+        fixture.bind(&events, &queue, pattern).await;
+    }
+
+    fixture.publish_to(&events, "Order.Placed", "order").await.expect("it is routed");
+
+    assert_eq!(fixture.contents(&queue).await, ["order"]);
+}
+
+/// A queue for each binding key.
+async fn bound<'a>(
+    fixture: &Fixture,
+    exchange: &ExchangeName,
+    keys: &[&'a str],
+) -> BTreeMap<&'a str, QueueName> {
+    let mut queues = BTreeMap::new();
+    for (number, key) in keys.iter().copied().enumerate() {
+        let queue = fixture.plain(&format!("bound{number}")).await;
+        fixture.bind(exchange, &queue, key).await;
+        queues.insert(key, queue);
+    }
+    queues
+}
+
+async fn bound_by(fixture: &Fixture, exchange: &ExchangeName, name: &str, arguments: Headers) -> QueueName {
+    let queue = fixture.plain(name).await;
+    let binding = Binding { arguments, ..Binding::by_key(exchange.clone(), queue.clone(), "") };
+    fixture.transport.bind(&binding).await.expect("the queue is bound");
+    queue
+}
+
+async fn publish_with(
+    fixture: &Fixture,
+    exchange: &ExchangeName,
+    body: &str,
+    headers: Vec<(&'static str, Value)>,
+) {
+    let mut message = text(body);
+    message.headers = headers.into_iter().collect();
+    let publication = publication(exchange, "", message);
+    fixture.publish(Publication { mandatory: false, ..publication }).await.expect("it is confirmed");
+}
+
+const PATTERNS: &[&str] = &[
+    "",
+    "#",
+    "*",
+    "a",
+    "a.b",
+    "a.*",
+    "*.b",
+    "a.#",
+    "#.b",
+    "#.b.#",
+    "a.*.c",
+    "a.#.c",
+    "*.*",
+    "*.#",
+    "#.*",
+    "#.#",
+    "*.#.*",
+    "a.#.b.#",
+    "#.a.*.b.#",
+    "a*",
+    "a#",
+    "*.a*",
+    "a..b",
+    "a.",
+    ".a",
+    "Order.OrderPlaced",
+    "Order.*.v1",
+    "a.#.#.c",
+];
+
+const KEYS: &[&str] = &[
+    "",
+    "a",
+    "b",
+    "a.b",
+    "a.c",
+    "b.a",
+    "a.b.c",
+    "a.b.b.c",
+    "a.a.b.b",
+    "b.a.b",
+    "a.c.b.c",
+    "b.a.c.b.a",
+    "a..b",
+    "a.",
+    ".a",
+    ".",
+    "..",
+    "a*",
+    "a#",
+    "*",
+    "#",
+    "a.*",
+    "a.#.c",
+    "Order.OrderPlaced",
+    "Order.OrderPlaced.v1",
+    "order.orderplaced",
+];
