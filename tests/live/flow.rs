@@ -265,7 +265,7 @@ async fn an_event_that_nobody_ever_knows_is_dead_lettered_after_its_waits() {
 #[handler(group = "ordered")]
 async fn in_order(order: OrderPlaced, State(journal): State<Journal>) {
     // The first of each aggregate is slow, and must not be overtaken.
-    sleep(Duration::from_millis(if order.total % 5 == 0 { 30 } else { 1 })).await;
+    sleep(Duration::from_millis(if order.total.is_multiple_of(5) { 30 } else { 1 })).await;
     journal.note(format!("{} {}", order.order_id, order.total));
 }
 

@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
 async fn project(event: OrderPlaced, State(db): State<Db>) -> Result<(), LedgerError> {
     db.save(event).await
 }

@@ -32,8 +32,12 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
             }
         },
     };
-    // A function whose attribute is wrong is not called by anybody.
-    let allow = handler.is_none().then(|| quote!(#[allow(dead_code)]));
+    let allow = match handler {
+        // A handler owns its arguments, and may be async without waiting for anything.
+        Some(_) => quote!(#[allow(clippy::needless_pass_by_value, clippy::unused_async)]),
+        // A function whose attribute is wrong is not called by anybody.
+        None => quote!(#[allow(dead_code)]),
+    };
     quote! {
         #allow
         #item
