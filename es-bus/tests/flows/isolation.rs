@@ -158,12 +158,12 @@ async fn a_panic_is_retried_like_any_failure() {
 
 #[handler(group = "threads")]
 fn on_a_thread(
-    order: OrderPlaced,
+    OrderPlaced { order_id, .. }: OrderPlaced,
     State(thread): State<Thread>,
     State(journal): State<Journal>,
 ) -> Result<(), String> {
-    journal.note(&*order.order_id);
-    match order.order_id.as_str() {
+    journal.note(&*order_id);
+    match order_id.as_str() {
         "blocks" => thread.block(),
         "panics" => panic!("boom"),
         "fails" => return Err("no".to_owned()),
