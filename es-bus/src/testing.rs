@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 use crate::{
-    Result,
     bus::{Bus, BusBuilder, Handle},
     clock::Clock,
+    error::Result,
     event::Event,
     publish::{Publish, Publisher},
     registry::Registry,

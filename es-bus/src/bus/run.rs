@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BusBuilder, Handle, summary};
 use crate::{
-    Result,
     clock::Clock,
     config::Config,
+    error::{Error, Result},
     handler::TypeMap,
     model::Topology,
     publish::{Publisher, PublisherSettings},
     registry::Registry,
-    shutdown,
+    shutdown::Signals,
     telemetry::Counters,
     topology::{GroupSpec, Provision, ProvisionError},
     transport::Transport,
@@ -81,13 +81,15 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error`] when the broker refuses the login or the topology, at the start or later.
+    /// [`Error`](crate::Error) when the broker refuses the login or the topology, at the start or later.
     pub async fn run(self) -> Result<()> {
-        let starting = self.start();
+        let mut signals = Signals::listen()
+            .await
+            .map_err(|error| Error::Internal(format!("signals cannot be listened for: {error}")))?;
         let mut handle = tokio::select! {
-            handle = starting => handle?,
-            signal = shutdown::signal() => {
-                tracing::info!(signal = signal.unwrap_or("unknown"), "stopped before the broker was there");
+            handle = self.start() => handle?,
+            signal = signals.first() => {
+                tracing::info!(signal, "stopped before the broker was there");
                 return Ok(());
             }
         };
@@ -96,19 +98,12 @@ impl Bus {
         tokio::pin!(ended);
         tokio::select! {
             ended = &mut ended => return ended,
-            signal = shutdown::signal() => match signal {
-                Ok(signal) => tracing::info!(signal, "stopping; a second signal ends at once"),
-                Err(error) => tracing::error!(%error, "signals cannot be listened for; stopping"),
-            },
-        }
-        stop.cancel();
-        tokio::select! {
-            ended = &mut ended => ended,
-            _ = shutdown::signal() => {
-                tracing::warn!("second signal: ending now; what is in hand goes back to the queues");
-                shutdown::exit_now()
+            signal = signals.first() => {
+                tracing::info!(signal, "stopping; a second signal ends at once");
             }
         }
+        stop.cancel();
+        ended.await
     }
 
     /// Connects, brings the broker to the topology, and consumes in the background.
@@ -117,7 +112,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error`] when the broker refuses the login or the topology.
+    /// [`Error`](crate::Error) when the broker refuses the login or the topology.
     ///
     /// # Cancel safety
     ///

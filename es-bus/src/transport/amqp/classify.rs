@@ -112,7 +112,8 @@ pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
 /// What an error says: the broker's own words when it has any.
 pub(super) fn text(error: &lapin::Error) -> String {
     match error.kind() {
-        ErrorKind::ProtocolError(error) => error.get_message().to_string(),
+        // Some end with a full stop, and what follows here is not a new sentence.
+        ErrorKind::ProtocolError(error) => error.get_message().as_str().trim_end_matches('.').to_owned(),
         ErrorKind::IOError(error) => error.to_string(),
         ErrorKind::MissingHeartbeatError => "the broker has fallen silent".to_owned(),
         ErrorKind::ParsingError(_) => "what it sent is not AMQP 0-9-1".to_owned(),

@@ -1,0 +1,82 @@
+//! A service for tests that kill, stop and misconfigure it: `es_bus::run()` over groups of which
+//! `ES_BUS_GROUPS` chooses.
+//!
+//! Handlers add lines to files in `SHOP_DIR`. With `publish` as its argument it also publishes, as
+//! fast as the broker confirms, and writes down what was confirmed.
+
+use std::{
+    env,
+    fs::OpenOptions,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use es_bus::{Attempt, Bus, HandlerError, Metadata, event, handler};
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+
+/// An order was placed.
+#[event(aggregate = "Order", aggregate_id = order_id)]
+#[derive(Serialize, Deserialize)]
+struct OrderPlaced {
+    order_id: String,
+    total: u32,
+}
+
+/// An order was cancelled, for the group whose handlers fail.
+#[event(aggregate = "Order", aggregate_id = order_id)]
+#[derive(Serialize, Deserialize)]
+struct OrderCancelled {
+    order_id: String,
+}
+
+/// Waits until the file `gate` is there.
+#[handler(group = "gated")]
+async fn wait_at_the_gate(order: OrderPlaced) {
+    note("handled", &format!("start {}", order.order_id));
+    while !dir().join("gate").exists() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    note("handled", &format!("end {}", order.order_id));
+}
+
+/// Keeps its thread for longer than any test waits.
+#[handler(group = "stuck")]
+async fn block(order: OrderPlaced) {
+    note("handled", &format!("start {}", order.order_id));
+    std::thread::sleep(Duration::from_secs(120));
+}
+
+/// Fails at first.
+#[handler(group = "ledger", retries = 20, backoff(base = "200ms", max = "200ms"))]
+async fn enter(_order: OrderCancelled, attempt: Attempt, metadata: Metadata) -> Result<(), HandlerError> {
+    note("handled", &format!("{} {}", attempt.number, metadata.event_id));
+    if attempt.number == 0 { Err("not yet".into()) } else { Ok(()) }
+}
+
+fn dir() -> PathBuf {
+    env::var_os("SHOP_DIR").map_or_else(|| Path::new(".").to_owned(), PathBuf::from)
+}
+
+/// Adds a line to a file, in one write: a kill leaves it whole or out.
+fn note(file: &str, line: &str) {
+    let path = dir().join(file);
+    let mut file = OpenOptions::new().append(true).create(true).open(path).expect("the file opens");
+    file.write_all(format!("{line}\n").as_bytes()).expect("the file takes a line");
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> es_bus::Result<()> {
+    if env::args().nth(1).as_deref() != Some("publish") {
+        return es_bus::run().await;
+    }
+    let running = Bus::builder().build()?.start().await?;
+    for number in 0_u64.. {
+        let event = OrderCancelled { order_id: format!("o-{}", number % 7) };
+        if let Ok(id) = running.publisher().publish(&event).await {
+            note("confirmed", &id);
+        }
+    }
+    running.stop().await
+}

@@ -1,0 +1,15 @@
+//! es-bus as its users meet it, on a real RabbitMQ: annotated programs, from the first declaration to
+//! the last acknowledgement.
+//!
+//! One binary and so one node, on which every test has a virtual host of its own. Tests that hurt
+//! their broker start one for themselves.
+
+mod flow;
+mod python;
+mod quickstart;
+mod reconnect;
+mod shutdown;
+mod start;
+mod support;
+mod survivor;
+mod topology;

@@ -1,0 +1,225 @@
+//! Connections that are lost, and queues that are taken away, cost time and no event.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use es_bus::{Handle, HandlerError, Metadata, PublishError, Registry, State, handler};
+use es_bus_tests::Node;
+use tokio::{
+    task::{JoinSet, block_in_place},
+    time::{sleep, timeout},
+};
+
+use crate::support::{Journal, OrderPlaced, PATIENCE, builder, placed, publisher, run, start, stop};
+
+#[handler(group = "ledger")]
+async fn enter(_order: OrderPlaced, metadata: Metadata, State(journal): State<Journal>) {
+    // Long enough that a lost connection finds some in hand.
+    sleep(Duration::from_millis(5)).await;
+    journal.note(metadata.event_id);
+}
+
+/// Publishers that go on until told to stop, and what the broker confirmed to them.
+struct Publishers {
+    tasks: JoinSet<()>,
+    ledger: Arc<Ledger>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    confirmed: Mutex<BTreeSet<String>>,
+    count: AtomicUsize,
+    stop: AtomicBool,
+    slowest: Mutex<Duration>,
+    errors: Mutex<Vec<String>>,
+}
+
+impl Ledger {
+    fn took(&self, time: Duration) {
+        let mut slowest = self.slowest.lock().expect("no panic");
+        *slowest = (*slowest).max(time);
+    }
+}
+
+impl Publishers {
+    fn start(bus: &Handle, count: usize) -> Self {
+        let ledger = Arc::new(Ledger::default());
+        let mut tasks = JoinSet::new();
+        for task in 0..count {
+            let (publisher, ledger) = (bus.publisher().clone(), ledger.clone());
+            tasks.spawn(async move {
+                while !ledger.stop.load(Ordering::Relaxed) {
+                    let started = Instant::now();
+                    match publisher.publish(&placed(format!("o-{task}"), 1)).await {
+                        Ok(id) => {
+                            ledger.confirmed.lock().expect("no panic").insert(id);
+                            ledger.count.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(error) => {
+                            let typed = matches!(
+                                error,
+                                PublishError::Interrupted { .. } | PublishError::TimedOut { .. }
+                            );
+                            assert!(typed, "{error:?}");
+                            ledger.errors.lock().expect("no panic").push(error.to_string());
+                        }
+                    }
+                    ledger.took(started.elapsed());
+                    // What a handler keeps up with.
+                    sleep(Duration::from_millis(5)).await;
+                }
+            });
+        }
+        Self { tasks, ledger }
+    }
+
+    /// Waits until so many more are confirmed.
+    async fn confirm(&self, more: usize) {
+        let goal = self.ledger.count.load(Ordering::Relaxed) + more;
+        let reached = timeout(2 * PATIENCE, async {
+            while self.ledger.count.load(Ordering::Relaxed) < goal {
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        reached.await.unwrap_or_else(|_| panic!("{more} more publishes are confirmed"));
+    }
+
+    async fn stop(mut self) -> Arc<Ledger> {
+        self.ledger.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.expect("no publisher panicked");
+        }
+        self.ledger
+    }
+}
+
+/// A node of its own, since it is hurt: connections closed, the node killed, the node away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_confirmed_event_is_handled_although_the_broker_comes_and_goes() {
+    let mut node = block_in_place(Node::start);
+    let journal = Journal::default();
+    let registry = Registry::new().handler::<enter>();
+    let consuming = run(builder(node.url(), registry.clone()).state(journal.clone())).await;
+    let publishing = publisher(node.url(), registry.event::<OrderPlaced>()).await;
+    let publishers = Publishers::start(&publishing, 4);
+
+    publishers.confirm(50).await;
+    for round in 0..3 {
+        block_in_place(|| node.close_all_connections(&format!("round {round}")));
+        publishers.confirm(50).await;
+    }
+    block_in_place(|| {
+        node.kill9();
+        node.restart();
+    });
+    publishers.confirm(50).await;
+    block_in_place(|| node.restart());
+    publishers.confirm(50).await;
+    let ledger = publishers.stop().await;
+
+    let confirmed = ledger.confirmed.lock().expect("no panic").clone();
+    let handled = |lines: &[String]| -> BTreeSet<String> { lines.iter().cloned().collect() };
+    journal.until("every confirmed event", |lines| confirmed.is_subset(&handled(lines))).await;
+    assert!(confirmed.len() >= 300, "{}", confirmed.len());
+    // Publishes waited for the broker, instead of failing.
+    assert_eq!(*ledger.errors.lock().expect("no panic"), Vec::<String>::new());
+    let slowest = *ledger.slowest.lock().expect("no panic");
+    assert!(slowest > Duration::from_secs(1) && slowest < Duration::from_secs(30), "{slowest:?}");
+    stop(publishing).await;
+    stop(consuming).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_that_finds_no_broker_in_its_time_says_so() {
+    let mut node = block_in_place(Node::start);
+    let registry = Registry::new().event::<OrderPlaced>();
+    let bus = run(builder(node.url(), registry).publish_only().set("publish_timeout", "700ms")).await;
+
+    block_in_place(|| node.kill9());
+    let started = Instant::now();
+    let error = bus.publisher().publish(&placed("o-1", 1)).await.expect_err("there is no broker");
+    let took = started.elapsed();
+
+    assert!(matches!(error, PublishError::TimedOut { .. } | PublishError::Interrupted { .. }), "{error:?}");
+    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(2), "{took:?}");
+    stop(bus).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_deleted_is_declared_and_consumed_again() {
+    let vhost = Node::shared().vhost("deleted");
+    let journal = Journal::default();
+    let bus = start(&vhost, Registry::new().handler::<enter>(), &journal).await;
+    let before = bus.publisher().publish(&placed("o-1", 1)).await.expect("routed");
+    journal.until_len(1).await;
+
+    block_in_place(|| vhost.delete_queue("events.ledger"));
+    let published = timeout(PATIENCE, async {
+        loop {
+            match bus.publisher().publish(&placed("o-1", 2)).await {
+                Ok(id) => return id,
+                // Nobody takes it for a moment, and the publisher is told.
+                Err(PublishError::Unroutable { .. }) => sleep(Duration::from_millis(20)).await,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    });
+    let after = published.await.expect("the queue is there again");
+
+    assert_eq!(journal.until_len(2).await, [before, after]);
+    stop(bus).await;
+}
+
+#[handler(group = "slow", retries = 3, backoff(base = "200ms", max = "200ms"))]
+async fn hold(
+    order: OrderPlaced,
+    State(journal): State<Journal>,
+    State(gate): State<Arc<AtomicBool>>,
+) -> Result<(), HandlerError> {
+    journal.note(format!("start {}", order.total));
+    while !gate.load(Ordering::Relaxed) {
+        sleep(Duration::from_millis(5)).await;
+    }
+    journal.note(format!("end {}", order.total));
+    Ok(())
+}
+
+/// An event that is handed out again while the handler still runs it waits behind that run, and so
+/// does its aggregate.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregate_stays_in_order_over_a_lost_connection() {
+    let mut node = block_in_place(Node::start);
+    let journal = Journal::default();
+    let gate = Arc::new(AtomicBool::new(false));
+    let registry = Registry::new().handler::<hold>();
+    let bus = run(builder(node.url(), registry).state(journal.clone()).state(gate.clone())).await;
+    bus.publisher().publish(&placed("o-1", 1)).await.expect("routed");
+    bus.publisher().publish(&placed("o-1", 2)).await.expect("routed");
+    journal.until_len(1).await;
+
+    block_in_place(|| node.close_all_connections("a lost connection"));
+    // Both are in hand again once the consumer is.
+    crate::support::soon("both are handed out again", || {
+        let unacknowledged =
+            node.rabbitmqctl(&["list_queues", "--no-table-headers", "name", "messages_unacknowledged"]);
+        unacknowledged.lines().any(|line| line == "events.slow\t2").then_some(())
+    });
+    bus.publisher().publish(&placed("o-1", 3)).await.expect("routed");
+    crate::support::soon("the third is in hand", || {
+        let unacknowledged =
+            node.rabbitmqctl(&["list_queues", "--no-table-headers", "name", "messages_unacknowledged"]);
+        unacknowledged.lines().any(|line| line == "events.slow\t3").then_some(())
+    });
+    assert_eq!(journal.lines(), ["start 1"]);
+    gate.store(true, Ordering::Relaxed);
+
+    let lines = journal.until("the last", |lines| lines.iter().any(|line| line == "end 3")).await;
+    assert_eq!(lines, ["start 1", "end 1", "start 1", "end 1", "start 2", "end 2", "start 3", "end 3"]);
+    stop(bus).await;
+}

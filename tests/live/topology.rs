@@ -1,0 +1,158 @@
+//! A program brings the broker to exactly what it declares, or says what is in the way.
+
+use std::{fmt::Write, sync::Arc};
+
+use es_bus::{RawEvent, Registry, group, handler};
+use es_bus_tests::{Node, Vhost};
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::support::{
+    InvoiceSent, Journal, Launch, OrderPlaced, OrderShipped, TempDir, publisher, start, stop,
+};
+
+#[handler(group = "projections", retries = 2, backoff(base = "1s", max = "60s"))]
+async fn project(_order: OrderPlaced) {}
+
+#[handler(group = "projections", bind = ["Order.OrderShipped", "*.OrderShipped"])]
+async fn project_shipment(_shipment: OrderShipped) {}
+
+#[handler(group = "accounting", bind = "Invoice.#")]
+async fn book(_invoice: InvoiceSent) {}
+
+#[handler(group = "accounting", name = "prepare")]
+async fn prepare(_order: OrderPlaced) {}
+
+#[handler(group = "audit", bind = "#", retries = 0)]
+async fn record(_event: RawEvent) {}
+
+/// A group with every limit there is.
+#[group(
+    exchange = "archive",
+    kind = "classic",
+    max_length = 1000,
+    overflow = "drop-head",
+    message_ttl = "1h",
+    dlq_ttl = "7d",
+    dlq_max_length = 50
+)]
+struct Archive;
+
+#[handler(group = Archive, bind = "Order.*", retries = 0)]
+async fn archive(_order: OrderPlaced) {}
+
+fn registry() -> Registry {
+    Registry::new()
+        .handler::<project>()
+        .handler::<project_shipment>()
+        .handler::<book>()
+        .handler::<prepare>()
+        .handler::<record>()
+        .handler::<archive>()
+}
+
+/// Everything on a virtual host, as text.
+fn render(vhost: &Vhost) -> String {
+    let mut text = String::new();
+    let flags = |flags: &[(&str, bool)]| -> String {
+        flags.iter().filter(|(_, set)| *set).map(|(name, _)| format!(" {name}")).collect()
+    };
+    for it in vhost.exchanges() {
+        let flags =
+            flags(&[("durable", it.durable), ("auto-delete", it.auto_delete), ("internal", it.internal)]);
+        let _ = writeln!(text, "exchange {} {}{flags}{}", it.name, it.kind, arguments(&it.arguments));
+    }
+    for it in vhost.queues() {
+        let flags =
+            flags(&[("durable", it.durable), ("auto-delete", it.auto_delete), ("exclusive", it.exclusive)]);
+        let _ = writeln!(text, "queue {} {}{flags}{}", it.name, it.kind, arguments(&it.arguments));
+    }
+    for it in vhost.bindings() {
+        let _ = writeln!(
+            text,
+            "{} -> {} {:?}{}",
+            it.source,
+            it.destination,
+            it.routing_key,
+            arguments(&it.arguments)
+        );
+    }
+    text
+}
+
+fn arguments(arguments: &serde_json::Map<String, serde_json::Value>) -> String {
+    let mut sorted: Vec<_> =
+        arguments.iter().map(|(name, value)| format!("\n    {name} = {value}")).collect();
+    sorted.sort();
+    sorted.concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn is_exactly_what_the_program_declares_also_when_started_again() {
+    let vhost = Node::shared().vhost("topology");
+    let journal = Journal::default();
+
+    let first = start(&vhost, registry(), &journal).await;
+    let declared = render(&vhost);
+    // Beside the running one, and after it.
+    let second = start(&vhost, registry(), &journal).await;
+    stop(first).await;
+    stop(second).await;
+    stop(start(&vhost, registry(), &journal).await).await;
+
+    assert_eq!(render(&vhost), declared);
+    assert_snapshot!(declared);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_program_that_only_publishes_is_its_exchanges() {
+    let vhost = Node::shared().vhost("publish-only");
+
+    stop(publisher(vhost.url(), registry()).await).await;
+
+    assert_snapshot!(render(&vhost), @r"
+    exchange billing topic durable
+    exchange events topic durable
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_differs_is_reported_as_a_whole_and_left_as_it_is() {
+    let vhost = Node::shared().vhost("conflicts");
+    let queue = |name: &str, arguments: serde_json::Value| json!({"name": name, "durable": true, "auto_delete": false, "arguments": arguments});
+    let exchange = |name: &str, kind: &str, durable: bool| json!({"name": name, "type": kind, "durable": durable, "auto_delete": false, "internal": false, "arguments": {}});
+    vhost.define(&json!({
+        "exchanges": [exchange("events", "fanout", true), exchange("events.ledger.in", "fanout", false)],
+        "queues": [
+            // As eventsource-py declares it.
+            queue("events.gated", json!({
+                "x-dead-letter-exchange": "events_dlq",
+                "x-dead-letter-routing-key": "events.gated",
+            })),
+            queue("events.gated.dlq", json!({"x-queue-type": "quorum", "x-delivery-limit": 1_000_000, "x-message-ttl": 86_400_000})),
+            queue("events.ledger", json!({
+                "x-queue-type": "quorum",
+                "x-dead-letter-exchange": "events_dlq",
+                "x-dead-letter-routing-key": "events.ledger",
+                "x-dead-letter-strategy": "at-least-once",
+                "x-overflow": "reject-publish",
+                "x-delivery-limit": 1_000_000,
+                "x-max-length": 500,
+            })),
+            queue("events.ledger.retry.200ms", json!({"x-queue-type": "classic"})),
+        ],
+        "bindings": [],
+    }));
+    let dir = Arc::new(TempDir::new());
+
+    let ended = Launch::new(env!("CARGO_BIN_EXE_shop"), &dir)
+        .env("ES_BUS_URL", vhost.url())
+        .env("ES_BUS_GROUPS", "gated,ledger")
+        .env("RUST_LOG", "off")
+        .run();
+
+    ended.assert_code(1);
+    assert_eq!(ended.stdout, "");
+    assert_snapshot!(ended.stderr);
+    assert_eq!(vhost.bindings(), [], "nothing is bound into half a topology");
+}
