@@ -4,7 +4,13 @@
 //! sees, [`decide`] turns it and the attempts so far into a [`Decision`], and the worker performs
 //! that. Nothing here waits or talks to a broker.
 
-use std::{any::Any, error::Error, fmt, time::Duration};
+use std::{
+    any::Any,
+    error::Error,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use crate::retry::RetryPolicy;
 
@@ -172,6 +178,12 @@ impl HandlerError {
         }
     }
 
+    /// What is written of it, whatever its type does when it is asked.
+    pub(crate) fn text(&self) -> String {
+        catch_unwind(AssertUnwindSafe(|| self.to_string()))
+            .unwrap_or_else(|_panic| format!("an error of type {} that cannot be written", self.type_name))
+    }
+
     /// The error itself.
     #[must_use]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
@@ -191,14 +203,16 @@ impl<E: Into<BoxError> + 'static> From<E> for HandlerError {
 /// The message, then each cause: `outer: inner: innermost`.
 impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.error)?;
-        let mut source = self.error.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
+        for (depth, error) in chain(&*self.error).enumerate() {
+            write!(f, "{}{error}", if depth == 0 { "" } else { ": " })?;
         }
         Ok(())
     }
+}
+
+/// An error and its causes. Bounded: one that gives itself as its source would go on for ever.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (**error).source()).take(64)
 }
 
 impl fmt::Debug for HandlerError {
@@ -237,14 +251,7 @@ pub(crate) type VerdictOf = fn(&(dyn Error + 'static)) -> Option<Verdict>;
 
 /// The verdict of the first error in the chain that derives `Failure`.
 fn verdict_in_chain(error: &(dyn Error + 'static)) -> Option<Verdict> {
-    let mut link = Some(error);
-    while let Some(error) = link {
-        if let Some(verdict) = crate::registry::failures().iter().find_map(|of| of(error)) {
-            return Some(verdict);
-        }
-        link = error.source();
-    }
-    None
+    chain(error).find_map(|error| crate::registry::failures().iter().find_map(|of| of(error)))
 }
 
 /// The verdict of an error that another wraps: that of the first in its chain that derives

@@ -2,7 +2,8 @@
 
 use std::{
     any::Any,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     task::{Context, Poll},
     time::Duration,
 };
@@ -57,28 +58,49 @@ async fn run(call: Call, invocation: Invocation, limit: Duration) -> Outcome {
 /// Runs the completions, last registered first; the first that fails makes a failure of a success.
 async fn complete(invocation: &Invocation, mut outcome: Outcome, limit: Duration) -> Outcome {
     while let Some(completion) = invocation.pop_completion() {
-        let done = guarded(completion(&outcome), limit)
+        let done = guarded(async { completion(&outcome).await }, limit)
             .await
             .and_then(|done| done.map_err(|error| HandlerError::of_kind(FailureKind::Completion, error)));
         if let Err(error) = done {
             if outcome.is_done() {
-                outcome = Outcome::Failed(HandlerError::of_kind(FailureKind::Completion, error.to_string()));
+                outcome = Outcome::Failed(HandlerError::of_kind(FailureKind::Completion, error.text()));
             } else {
-                tracing::warn!(handler = invocation.handler(), %error, "a completion failed after the handler had");
+                tracing::warn!(
+                    handler = invocation.handler(),
+                    error = error.text(),
+                    "a completion failed after the handler had"
+                );
             }
         }
     }
     outcome
 }
 
-/// Waits for a future of the program's own, for so long, whatever it does.
+/// Waits for a future of the program's own, for so long, whatever it does: also when it is dropped.
 async fn guarded<T>(future: impl Future<Output = T>, limit: Duration) -> Result<T, HandlerError> {
-    match timeout(limit, AssertUnwindSafe(future).catch_unwind()).await {
+    let mut slot = pin!(Some(AssertUnwindSafe(future).catch_unwind()));
+    let future = slot.as_mut().as_pin_mut().expect("it was put in a line above");
+    let done = timeout(limit, future).await;
+    contain(|| slot.set(None));
+    match done {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(panic)) => Err(HandlerError::of_kind(FailureKind::Panic, panic_text(&*panic))),
+        Ok(Err(panic)) => {
+            let text = panic_text(&*panic);
+            contain(|| drop(panic));
+            Err(HandlerError::of_kind(FailureKind::Panic, text))
+        }
         Err(_elapsed) => {
             Err(HandlerError::of_kind(FailureKind::Timeout, format!("did not finish within {limit:?}")))
         }
+    }
+}
+
+/// Runs destructors of the program's own, which may panic.
+fn contain(destructors: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(destructors)) {
+        tracing::error!("a destructor panicked: {}", panic_text(&*panic));
+        // Its own destructor may be the next to panic.
+        std::mem::forget(panic);
     }
 }
 

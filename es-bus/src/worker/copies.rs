@@ -93,7 +93,7 @@ pub(super) fn copies(
             attempt: run.attempt,
             reason: error.kind().as_str(),
             error_type: error.type_name(),
-            text: error.to_string(),
+            text: error.text(),
         };
         let (delay, stay, due_ms) = match run.decision {
             Decision::Done { .. } => continue,
@@ -128,20 +128,28 @@ pub(super) fn copies(
 /// The next rung for handlers whose time has not come.
 fn not_yet(rungs: &[Duration], later: &[HandlerAttempt], now: OffsetDateTime) -> Vec<Copy> {
     let mut by_rung: BTreeMap<Duration, Vec<HandlerAttempt>> = BTreeMap::new();
+    let mut copies = Vec::new();
     for entry in later {
         let left = entry.due_ms.map_or(0, |due| due.saturating_sub(unix_ms(now)));
-        let left = Duration::from_millis(left);
-        by_rung.entry(next_rung(rungs, left).unwrap_or(left)).or_default().push(entry.clone());
+        match next_rung(rungs, Duration::from_millis(left)) {
+            Some(rung) => by_rung.entry(rung).or_default().push(entry.clone()),
+            // The group had rungs when the event was sent to wait, and has none now.
+            None => copies.push(Copy::DeadLetter(Failed {
+                handler: Some(entry.handler.clone()),
+                attempt: entry.attempt,
+                reason: NOT_DUE,
+                error_type: "NowhereToWait",
+                text: "it was to be tried again later, and its group has no retry queue any more".to_owned(),
+            })),
+        }
     }
-    by_rung
-        .into_iter()
-        .map(|(rung, handlers)| Copy::Wait {
-            handlers,
-            stay: Stay { delay: delay_name(rung), time: rung },
-            waits: 0,
-            reason: NOT_DUE,
-        })
-        .collect()
+    copies.extend(by_rung.into_iter().map(|(rung, handlers)| Copy::Wait {
+        handlers,
+        stay: Stay { delay: delay_name(rung), time: rung },
+        waits: 0,
+        reason: NOT_DUE,
+    }));
+    copies
 }
 
 /// Why a copy of a *retry after* waits on.

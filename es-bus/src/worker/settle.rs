@@ -141,7 +141,7 @@ impl Handling {
             }
             (Outcome::Failed(error), decision) => {
                 Counters::add(&counters.failed);
-                let (kind, text) = (error.kind(), error.to_string());
+                let (kind, text) = (error.kind(), error.text());
                 match decision {
                     Decision::Retry(Wait::Policy(after) | Wait::AtLeast(after)) => {
                         tracing::warn!(error = text, kind = kind.as_str(), retry_in = ?after, "failed; comes again");
@@ -209,7 +209,8 @@ impl Handling {
             Copy::DeadLetter(failed) => {
                 Counters::add(&counters.dead_lettered);
                 // Where a handler ran, it was told when it did.
-                if matches!(failed.reason, names::REASON_UNKNOWN_EVENT | names::REASON_HANDLER_GONE) {
+                if matches!(failed.reason, names::REASON_UNKNOWN_EVENT | names::REASON_HANDLER_GONE | NOT_DUE)
+                {
                     tracing::error!(
                         routing_key = info.origin().routing_key,
                         event_type = info.origin().event_type,

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use es_bus::{
-    Attempt, RawEvent, Registry, State, event, handler,
-    message::Message,
+    Attempt, HandlerError, Metadata, RawEvent, Registry, State, event, handler,
+    message::{Message, Value},
     testing::{Fate, TestBus},
     transport::memory::Memory,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::support::{
-    InvoiceSent, Journal, OrderPlaced, OrderShipped, at_rest, bus_on, claiming_placed, foreign, placed,
-    placed_body, publish_raw, ready_in, shipped, take_all, within_a_minute, without_handler,
+    InvoiceSent, Journal, OrderPlaced, OrderShipped, at_rest, bus_on, claiming_placed, eventually, foreign,
+    placed, placed_body, publish_raw, ready_in, shipped, take_all, within_a_minute, without_handler,
 };
 
 /// The very fields of an `OrderShipped`.
@@ -744,4 +744,89 @@ async fn replicas_of_a_group_share_its_events() {
     assert!(one.counts().handled > 0 && two.counts().handled > 0);
     one.stop().await.unwrap();
     two.stop().await.unwrap();
+}
+
+/// An event as eventsource-py 0.8.1 publishes it (wire.md 2.5).
+fn from_python() -> Message {
+    let mut message = foreign(
+        r#"{"event_id":"11111111-1111-4111-8111-111111111111","event_type":"OrderPlaced","event_version":1,"occurred_at":"2026-01-02T03:04:05.678901Z","aggregate_id":"22222222-2222-4222-8222-222222222222","aggregate_type":"Order","aggregate_version":1,"tenant_id":null,"actor_id":null,"correlation_id":"33333333-3333-4333-8333-333333333333","causation_id":null,"metadata":{},"order_id":"o-1","total":99}"#,
+    );
+    message.properties.content_encoding = Some("utf-8".into());
+    message.properties.priority = Some(0);
+    message.properties.message_id = Some("11111111-1111-4111-8111-111111111111".into());
+    message.properties.timestamp = Some(1_767_323_045);
+    for (name, value) in [
+        ("aggregate_id", Value::from("22222222-2222-4222-8222-222222222222")),
+        ("aggregate_type", Value::from("Order")),
+        ("aggregate_version", Value::I8(1)),
+        ("correlation_id", Value::from("33333333-3333-4333-8333-333333333333")),
+        ("event_type", Value::from("OrderPlaced")),
+        ("x-retry-count", Value::I8(0)),
+    ] {
+        message.headers.insert(name, value);
+    }
+    message
+}
+
+#[handler(group = "neighbours")]
+async fn from_next_door(placed: OrderPlaced, metadata: Metadata, State(journal): State<Journal>) {
+    journal.note(format!("{} {} {:?}", placed.order_id, placed.total, metadata.aggregate_id));
+    journal.note(format!("{} {:?} {}", metadata.event_id, metadata.correlation_id, metadata.occurred_at));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_python_published_is_handled() {
+    let journal = Journal::default();
+    let registry = Registry::new().handler::<from_next_door>();
+    let bus = TestBus::start(|builder| builder.registry(registry).state(journal.clone())).await.unwrap();
+
+    publish_raw(&bus, "Order.OrderPlaced", from_python()).await;
+    bus.run_until_idle().await;
+
+    assert_eq!(
+        journal.lines(),
+        [
+            r#"o-1 99 Some("22222222-2222-4222-8222-222222222222")"#,
+            r#"11111111-1111-4111-8111-111111111111 Some("33333333-3333-4333-8333-333333333333") 2026-01-02 3:04:05.678901 +00:00:00"#,
+        ]
+    );
+    bus.stop().await.unwrap();
+}
+
+#[handler(group = "patient", name = "later")]
+async fn later(
+    _placed: OrderPlaced,
+    attempt: Attempt,
+    State(journal): State<Journal>,
+) -> Result<(), HandlerError> {
+    journal.note(format!("later {}", attempt.number));
+    Err(HandlerError::retry_after(Duration::from_secs(3600), "closed"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_that_finds_nowhere_left_to_wait_is_dead_lettered() {
+    let broker = Memory::new();
+    let journal = Journal::default();
+    let registry = Registry::new().handler::<later>();
+    let before = bus_on(&broker, |builder| builder.registry(registry.clone()).state(journal.clone())).await;
+    before.publish(&placed("o-1")).await.unwrap();
+    before.run_until_idle().await;
+    before.stop().await.unwrap();
+
+    // The next version of the program has no retries, no ladder and no waiting.
+    let after = bus_on(&broker, |builder| {
+        builder
+            .registry(registry)
+            .state(journal.clone())
+            .set_for_group("patient", "retries", "0")
+            .set_for_group("patient", "retry_ladder", "none")
+            .set_for_group("patient", "unknown_retries", "0")
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(301)).await;
+    eventually("it is dead-lettered", || after.counts().dead_lettered == 1).await;
+
+    assert_eq!(journal.lines(), ["later 0"], "never early");
+    assert_eq!(ready_in(&after, "events.patient.dlq").await, 1);
+    after.stop().await.unwrap();
 }

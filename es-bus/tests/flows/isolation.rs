@@ -4,7 +4,7 @@ use std::{panic::panic_any, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use es_bus::{
-    Attempt, FailureKind, Registry, State, handler,
+    Attempt, FailureKind, FromDelivery, HandlerError, Invocation, Registry, State, handler,
     message::{Headers, Message, Received, Value},
     testing::{Fate, TestBus},
 };
@@ -158,12 +158,12 @@ async fn a_panic_is_retried_like_any_failure() {
 
 #[handler(group = "threads")]
 fn on_a_thread(
-    order: OrderPlaced,
+    OrderPlaced { order_id, .. }: OrderPlaced,
     State(thread): State<Thread>,
     State(journal): State<Journal>,
 ) -> Result<(), String> {
-    journal.note(&*order.order_id);
-    match order.order_id.as_str() {
+    journal.note(&*order_id);
+    match order_id.as_str() {
         "blocks" => thread.block(),
         "panics" => panic!("boom"),
         "fails" => return Err("no".to_owned()),
@@ -598,6 +598,94 @@ async fn an_error_of_a_megabyte_is_cut() {
     assert!((1_000..=4_096).contains(&reason.len()), "{} bytes", reason.len());
     assert!(dead.message.headers.wire_len() < 16 * 1024);
     bus.stop().await.unwrap();
+}
+
+/// Panics wherever a type of one's own gets a chance to.
+#[derive(Debug)]
+struct Nasty(&'static str);
+
+impl std::fmt::Display for Nasty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            "display panics" => panic!("no text for you"),
+            "display fails" => Err(std::fmt::Error),
+            _ => f.write_str("nasty"),
+        }
+    }
+}
+
+impl std::error::Error for Nasty {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self.0 {
+            "is its own source" => Some(self),
+            "source panics" => panic!("no source for you"),
+            _ => None,
+        }
+    }
+}
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "dropped");
+    }
+}
+
+/// Registers a completion that panics before it gives a future.
+struct TornCompletion;
+
+impl FromDelivery for TornCompletion {
+    async fn from_delivery(invocation: &Invocation) -> Result<Self, HandlerError> {
+        if invocation.decode::<OrderPlaced>()?.order_id == "completion panics" {
+            invocation.on_outcome(|_| panic!("torn"));
+        }
+        Ok(Self)
+    }
+}
+
+#[handler(group = "nasty", retries = 0, timeout = "2s")]
+async fn nasty(order: OrderPlaced, _torn: TornCompletion) -> Result<(), HandlerError> {
+    match order.order_id.as_str() {
+        "display panics" => Err(Nasty("display panics").into()),
+        "display fails" => Err(Nasty("display fails").into()),
+        "is its own source" => Err(Nasty("is its own source").into()),
+        "source panics" => Err(Nasty("source panics").into()),
+        "panics when dropped" => {
+            let _held = PanicsWhenDropped;
+            std::future::pending().await
+        }
+        "payload panics when dropped" => panic_any(PanicsWhenDropped),
+        _ => Ok(()),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_and_values_of_ones_own_cannot_hurt_a_worker_either() {
+    for order_id in [
+        "completion panics",
+        "display panics",
+        "display fails",
+        "is its own source",
+        "source panics",
+        "panics when dropped",
+        "payload panics when dropped",
+    ] {
+        let registry = Registry::new().handler::<nasty>();
+        let bus = TestBus::start(|builder| builder.registry(registry)).await.unwrap();
+
+        bus.publish(&placed(order_id)).await.unwrap();
+        eventually(order_id, || bus.counts().dead_lettered == 1).await;
+        bus.publish(&placed("is good")).aggregate_id(order_id).await.unwrap();
+        eventually("its lane is free", || bus.counts().handled == 1).await;
+
+        let [dead] = &take_all(&bus, "events.nasty.dlq").await[..] else {
+            panic!("{order_id}: one dead letter")
+        };
+        assert!(dead.message.headers.get_str("x-dlq-reason").is_some(), "{order_id}");
+        bus.run_until_idle().await;
+        bus.stop().await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

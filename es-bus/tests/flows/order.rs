@@ -337,3 +337,43 @@ async fn one_slow_event_does_not_keep_finished_ones_from_being_acknowledged() {
     bus.run_until_idle().await;
     bus.stop().await.unwrap();
 }
+
+/// Fails now and then, at once or after a while.
+#[handler(group = "threads", retries = 20, backoff(base = "1ms", max = "1ms"))]
+async fn on_many_threads(
+    step: Step,
+    attempt: Attempt,
+    State(journal): State<Journal>,
+    State(meter): State<Meter>,
+) -> Result<(), String> {
+    meter.enter();
+    tokio::task::yield_now().await;
+    meter.leave();
+    if (step.number + attempt.number).is_multiple_of(5) && attempt.number < 3 {
+        return Err("not now".to_owned());
+    }
+    journal.note(format!("{} {}", step.of, step.number));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_many_threads_every_event_is_handled_once_and_the_bound_holds() {
+    let (journal, meter) = (Journal::default(), Meter::default());
+    let registry = Registry::new().handler::<on_many_threads>();
+    let bus =
+        TestBus::start(|builder| builder.registry(registry).state(journal.clone()).state(meter.clone()))
+            .await
+            .unwrap();
+
+    let steps: Vec<_> = (0..1_000).map(|n| step(&format!("id-{}", n % 50), n)).collect();
+    assert!(bus.publisher().publish_all(&steps).await.is_complete());
+    bus.run_to_the_end().await;
+
+    let mut lines = journal.lines();
+    lines.sort();
+    lines.dedup();
+    assert_eq!((lines.len(), journal.lines().len()), (1_000, 1_000));
+    assert!(meter.most() <= 16);
+    assert_eq!(bus.counts().dead_lettered, 0);
+    bus.stop().await.unwrap();
+}
