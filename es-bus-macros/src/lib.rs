@@ -1,13 +1,15 @@
 //! The attributes of es-bus; use them as `es_bus::event`, `es_bus::handler`, `es_bus::group` and
 //! `es_bus::Failure`.
 //!
-//! Each is read ([`parse`](event::parse)) into a model, with every mistake noted where it stands,
+//! Each is read (`parse`) into a model, with every mistake noted where it stands,
 //! and the model is written out (`expand`, which cannot fail). What the user wrote is always among
 //! what is written.
 
 mod args;
 mod errors;
 mod event;
+#[cfg(test)]
+mod expansions;
 mod failure;
 mod group;
 mod handler;

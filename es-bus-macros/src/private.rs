@@ -47,10 +47,16 @@ pub(crate) struct Range {
 impl Range {
     /// Of some tokens.
     pub(crate) fn of(tokens: &impl ToTokens) -> Self {
+        let Self { first, last } = Self::own(tokens);
+        Self { first: here(first), last: here(last) }
+    }
+
+    /// Of some tokens, looking as if the user had written what stands there.
+    pub(crate) fn own(tokens: &impl ToTokens) -> Self {
         let mut trees = tokens.to_token_stream().into_iter();
         let first = trees.next().map_or_else(Span::call_site, |tree| tree.span());
         let last = trees.last().map_or(first, |tree| tree.span());
-        Self { first: here(first), last: here(last) }
+        Self { first, last }
     }
 
     /// Of one token.
@@ -94,9 +100,7 @@ pub(crate) fn is_type(item: &TokenStream) -> bool {
 /// rustc has several questions about one type (is it an event? can it be read?); asked in the same
 /// place, the same answer is shown once. So these tokens look as if the user had written them.
 pub(crate) fn of_type(ty: &syn::Type, private: &Private, trait_name: &str, item: &str) -> TokenStream {
-    let mut trees = ty.to_token_stream().into_iter();
-    let first = trees.next().map_or_else(Span::call_site, |tree| tree.span());
-    let last = trees.last().map_or(first, |tree| tree.span());
+    let Range { first, last } = Range::own(ty);
     let path = private.at(first);
     let trait_name = proc_macro2::Ident::new(trait_name, first);
     let item = proc_macro2::Ident::new(item, last);

@@ -16,6 +16,9 @@ use serde::{Deserializer, Serializer};
     note = "a variant with one unnamed field wraps an `#[event]` type; give the field a name to declare the event in the set"
 )]
 pub trait Event: Sized + Send + Sync + 'static {
+    /// What messages of the compiler call the type.
+    const TYPE_NAME: &'static str = "the event";
+
     /// The events that a value of this type can be: one for a struct, one per variant for a set.
     const KINDS: &'static [EventKind];
 

@@ -152,7 +152,7 @@ pub const BROKEN_HANDLER: &HandlerDef = &HandlerDef {
 ///
 /// With the report, when something is found.
 #[track_caller]
-pub fn check_builder(builder: crate::BusBuilder) {
+pub fn check_builder(builder: crate::bus::BusBuilder) {
     if let Err(error) = builder.force_url("memory://").build() {
         panic!("{error:?}");
     }

@@ -34,6 +34,8 @@ counters! {
     unroutable,
     /// Publishes that were sent again after the connection was lost.
     republished,
+    /// Consumers that were started: one per group, and another after each loss of one.
+    consumers,
     /// Deliveries that a worker took in hand.
     delivered,
     /// Runs of handlers that succeeded.

@@ -5,15 +5,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 use crate::{
-    Result,
     bus::{Bus, BusBuilder, Handle},
     clock::Clock,
+    error::Result,
     event::Event,
-    name::QueueName,
     publish::{Publish, Publisher},
     registry::Registry,
     telemetry::Counts,
-    transport::{Admin, memory::Memory},
+    transport::memory::Memory,
 };
 
 pub use crate::worker::{Fate, Observation};
@@ -74,18 +73,11 @@ impl TestBus {
             .clock(Clock::of_runtime())
             .observer(observer)
             .build()?;
-        let queues: Vec<QueueName> = bus.queues().cloned().collect();
+        let groups = bus.queues().count() as u64;
         let handle = bus.start().await?;
-        let mut changes = broker.changes();
-        for queue in queues {
-            // An event that is published before its consumer is there would not count as due.
-            while broker
-                .queue_status(&queue)
-                .await
-                .is_ok_and(|status| status.is_some_and(|it| it.consumers == 0))
-            {
-                let _ = changes.changed().await;
-            }
+        // An event that is published before its consumer is there would not count as due.
+        while handle.counts().consumers < groups {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Ok(Self { handle, broker, outcomes: std::sync::Mutex::new(Outcomes { coming, seen: Vec::new() }) })
     }

@@ -74,6 +74,7 @@ async fn project(event: OrderEvent, State(total): State<u64>) -> Result<(), Hand
 }
 
 #[es_bus::handler(group = "audit", bind = ["Order.#", OrderShipped::ROUTING_KEY], foreign)]
+#[expect(clippy::needless_pass_by_value, reason = "a handler owns its arguments")]
 fn audit(event: RawEvent) {
     let _ = event;
 }
@@ -192,13 +193,14 @@ fn a_handler_is_named_by_the_type_beside_it() {
 #[tokio::test]
 async fn the_annotated_function_stays_what_it_was() {
     project(OrderEvent::Gone, State(1)).await.expect("handled");
-    let _ = audit;
+    let _: fn(RawEvent) = audit;
 }
 
 mod failures {
     use super::*;
 
     #[derive(Debug, Failure)]
+    #[expect(dead_code, reason = "the fields are printed")]
     enum LedgerError {
         #[failure(retry)]
         Busy,

@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::{Ident, Type};
+use syn::{Ident, Type, ext::IdentExt as _};
 
 use super::model::{Content, Kind, Model, Shape, Unroutable, Variant};
 use crate::private::{Private, Range, here, of_type};
@@ -10,8 +10,7 @@ use crate::private::{Private, Range, here, of_type};
 /// The item, and what makes it an event.
 pub(crate) fn expand(model: &Model) -> TokenStream {
     let Model { private: p, item, cfgs, ident, bus, view, shape } = model;
-    let name = ident.to_string();
-    let name = name.trim_start_matches("r#");
+    let name = &ident.unraw().to_string();
     let body = match shape {
         None => broken(p, ident),
         Some(Shape::Struct(kind)) => of_struct(p, ident, kind),
@@ -39,7 +38,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         }
         impl #p_at::FromDelivery for #ident {
             const INPUT: #p_at::Input =
-                #p_at::Input::Event { name: #name, kinds: <#ident as #p_at::Event>::KINDS };
+                #p_at::Input::Event { name: <#ident as #p_at::Event>::TYPE_NAME, kinds: <#ident as #p_at::Event>::KINDS };
             async fn from_delivery(
                 invocation: &#p_at::Invocation,
             ) -> #p_at::Result<Self, #p_at::HandlerError> {
@@ -113,6 +112,7 @@ fn declared_kinds(p: &Private, shape: Option<&Shape>) -> TokenStream {
 }
 
 fn of_struct(p: &Private, ident: &Ident, kind: &Kind) -> TokenStream {
+    let type_name = ident.unraw().to_string();
     let p = p.at(here(ident.span()));
     let value = kind_value(&p, kind);
     let key = &kind.key;
@@ -127,6 +127,7 @@ fn of_struct(p: &Private, ident: &Ident, kind: &Kind) -> TokenStream {
     let doc = format!("The routing key of this event: `{key}`.");
     quote_spanned! {here(ident.span())=>
         impl #p::Event for #ident {
+            const TYPE_NAME: &'static #p::Str = #type_name;
             const KINDS: #p::Kinds = &[#value];
             fn kind(&self) -> &'static #p::EventKind {
                 &<Self as #p::Event>::KINDS[0]
@@ -154,6 +155,7 @@ fn of_struct(p: &Private, ident: &Ident, kind: &Kind) -> TokenStream {
 }
 
 fn of_set(private: &Private, ident: &Ident, variants: &[Variant]) -> TokenStream {
+    let type_name = ident.unraw().to_string();
     let at = here(ident.span());
     let p = &private.at(at);
     let kinds = variants.iter().map(|variant| match &variant.content {
@@ -213,6 +215,7 @@ fn of_set(private: &Private, ident: &Ident, variants: &[Variant]) -> TokenStream
     });
     quote_spanned! {at=>
         impl #p::Event for #ident {
+            const TYPE_NAME: &'static #p::Str = #type_name;
             const KINDS: #p::Kinds = &[#(#kinds),*];
             fn kind(&self) -> &'static #p::EventKind {
                 match self { #(#kind_arms,)* }
@@ -282,8 +285,10 @@ fn wrapped_checks(p: &Private, set: &str, aggregate: Option<&syn::LitStr>, ty: &
 
 /// Stands for an event whose attribute is wrong, so that its handlers have no errors of their own.
 fn broken(p: &Private, ident: &Ident) -> TokenStream {
+    let type_name = ident.unraw().to_string();
     quote! {
         impl #p::Event for #ident {
+            const TYPE_NAME: &'static #p::Str = #type_name;
             const KINDS: #p::Kinds = &[];
             fn kind(&self) -> &'static #p::EventKind {
                 loop {}

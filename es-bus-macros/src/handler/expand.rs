@@ -1,6 +1,6 @@
 //! Writes the marker type and the definition beside the function.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, Group, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 
@@ -32,8 +32,12 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
             }
         },
     };
-    // A function whose attribute is wrong is not called by anybody.
-    let allow = handler.is_none().then(|| quote!(#[allow(dead_code)]));
+    let allow = match handler {
+        // A handler owns its arguments, and may be async without waiting for anything.
+        Some(_) => quote!(#[allow(clippy::needless_pass_by_value, clippy::unused_async)]),
+        // A function whose attribute is wrong is not called by anybody.
+        None => quote!(#[allow(dead_code)]),
+    };
     quote! {
         #allow
         #item
@@ -101,8 +105,10 @@ fn call(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
     let names: Vec<Ident> = (0..handler.args.len()).map(|i| format_ident!("__arg{}", i, span = at)).collect();
     let extract = handler.args.iter().zip(&names).map(|(ty, name)| {
         let from_delivery = of_type(ty, p, "FromDelivery", "from_delivery");
-        let at = Range::of(ty).first;
-        quote_spanned!(at=> let #name = #from_delivery(&__invocation).await?;)
+        let mut arguments = Group::new(Delimiter::Parenthesis, quote_spanned!(at=> &__invocation));
+        let last = Range::own(ty).last;
+        arguments.set_span(last);
+        quote_spanned!(last=> let #name = #from_delivery #arguments.await?;)
     });
     let called = if handler.is_async {
         quote_spanned!(at=> #ident(#(#names),*).await)

@@ -7,8 +7,8 @@ use super::{
     run::{Bus, TransportChoice},
 };
 use crate::{
-    Error, Result,
     config::{Attributes, Config, ConfigBuilder, GroupConfig, GroupSelection, Policy},
+    error::{Error, Result},
     event::EventKind,
     name::{ExchangeName, GroupName, InvalidName},
     publish::PublisherSettings,

@@ -6,9 +6,9 @@ use tokio::sync::mpsc;
 
 use super::{Bus, assemble};
 use crate::{
-    Result,
     clock::Clock,
     config::{ConfigBuilder, Scope, Text},
+    error::Result,
     handler::TypeMap,
     registry::Registry,
     transport::Transport,
@@ -22,7 +22,7 @@ use crate::{
 ///
 /// # Examples
 ///
-/// ```
+/// ```standalone_crate
 /// use es_bus::Bus;
 ///
 /// # fn main() -> es_bus::Result<()> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::run::TransportChoice;
 use crate::{
-    Result,
     config::{Broker, Config},
+    error::Result,
     transport::{Transport, memory::Memory},
 };
 
@@ -24,7 +24,7 @@ impl TransportChoice {
             #[cfg(not(feature = "amqp"))]
             Self::Configured(Broker::Amqp(url)) => {
                 let _ = config;
-                Err(crate::Error::NoAmqp(url.to_string()))
+                Err(crate::error::Error::NoAmqp(url.to_string()))
             }
         }
     }

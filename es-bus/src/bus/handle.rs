@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Result,
+    error::Result,
     publish::Publisher,
     telemetry::{Counters, Counts},
 };

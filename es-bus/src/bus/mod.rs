@@ -34,7 +34,7 @@ pub use self::{builder::BusBuilder, handle::Handle, run::Bus};
 ///     es_bus::run().await
 /// }
 /// ```
-pub async fn run() -> crate::Result<()> {
+pub async fn run() -> crate::error::Result<()> {
     crate::logging::install();
     Bus::builder().build()?.run().await
 }

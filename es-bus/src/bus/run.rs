@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BusBuilder, Handle, summary};
 use crate::{
-    Error, Result,
     clock::Clock,
     config::Config,
+    error::{Error, Result},
     handler::TypeMap,
     model::Topology,
     publish::{Publisher, PublisherSettings},
@@ -81,7 +81,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error`] when the broker refuses the login or the topology, at the start or later.
+    /// [`Error`](crate::Error) when the broker refuses the login or the topology, at the start or later.
     pub async fn run(self) -> Result<()> {
         let mut signals = Signals::listen()
             .await
@@ -112,7 +112,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error`] when the broker refuses the login or the topology.
+    /// [`Error`](crate::Error) when the broker refuses the login or the topology.
     ///
     /// # Cancel safety
     ///

@@ -22,8 +22,8 @@ impl<E> Deref for Envelope<E> {
     }
 }
 
-impl<E: Event + FromDelivery> FromDelivery for Envelope<E> {
-    const INPUT: Input = E::INPUT;
+impl<E: Event> FromDelivery for Envelope<E> {
+    const INPUT: Input = Input::Event { name: E::TYPE_NAME, kinds: E::KINDS };
 
     async fn from_delivery(invocation: &Invocation) -> Result<Self, HandlerError> {
         let event = invocation.decode::<E>()?;

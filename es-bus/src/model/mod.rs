@@ -23,6 +23,7 @@ pub struct Topology {
     exchanges: BTreeMap<ExchangeName, Exchange>,
     queues: BTreeMap<QueueName, Queue>,
     bindings: Vec<Binding>,
+    unbound: Vec<Binding>,
 }
 
 impl Topology {
@@ -57,6 +58,13 @@ impl Topology {
         }
     }
 
+    /// Adds a binding that must not be there (any more), once; one that must be there stays.
+    pub fn add_unbound(&mut self, binding: Binding) {
+        if !self.bindings.contains(&binding) && !self.unbound.contains(&binding) {
+            self.unbound.push(binding);
+        }
+    }
+
     /// The exchanges, by name.
     pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
         self.exchanges.values()
@@ -70,6 +78,11 @@ impl Topology {
     /// The bindings, in the order in which they were added.
     pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
         self.bindings.iter()
+    }
+
+    /// The bindings that must not be there.
+    pub fn unbound(&self) -> impl Iterator<Item = &Binding> {
+        self.unbound.iter()
     }
 
     /// The exchange of a name.

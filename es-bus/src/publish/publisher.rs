@@ -293,7 +293,13 @@ impl Publisher {
                     sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(1));
                 }
-                Ok(verdict) => return verdict,
+                Ok(verdict) => {
+                    if matches!(verdict, Err(PublishError::NoExchange { .. })) {
+                        // It was declared, and somebody deleted it: the next publish declares it anew.
+                        shared.provision.invalidate();
+                    }
+                    return verdict;
+                }
             }
         }
     }

@@ -28,7 +28,8 @@ impl ApplyError {
     }
 }
 
-/// Declares every exchange, then every queue, then every binding.
+/// Declares every exchange, then every queue, then every binding; then takes back those that must not
+/// be there.
 ///
 /// Idempotent. Nothing is bound while an exchange or a queue is refused, so that no event flows
 /// into half a topology; all refusals are reported together.
@@ -51,6 +52,11 @@ pub async fn apply(admin: &dyn Admin, topology: &Topology) -> Result<(), ApplyEr
     // One after another: the order of bindings is part of what the topology says.
     for binding in topology.bindings() {
         if let Err(error) = admin.bind(binding).await {
+            errors.push(error);
+        }
+    }
+    for binding in topology.unbound() {
+        if let Err(error) = admin.unbind(binding).await {
             errors.push(error);
         }
     }

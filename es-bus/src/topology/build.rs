@@ -1,5 +1,7 @@
 //! Groups and events → the topology that they need. Pure and deterministic.
 
+use std::collections::BTreeSet;
+
 use crate::{
     event::EventKind,
     message::Headers,
@@ -7,6 +9,7 @@ use crate::{
         Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Overflow, Queue, QueueKind, Topology,
     },
     name::{ExchangeName, InvalidName},
+    topic,
     topology::group::{GroupSpec, delay_name},
     wire,
 };
@@ -68,6 +71,9 @@ pub fn build(
     }
     for group in groups {
         builder.work(group, default_exchange);
+    }
+    for group in groups {
+        builder.retired(group, published, default_exchange);
     }
     if builder.conflicts.is_empty() { Ok(builder.topology) } else { Err(builder.conflicts) }
 }
@@ -180,6 +186,24 @@ impl Builder {
             self.event_exchange(&exchange);
             if let Ok(exchange) = ExchangeName::new(&exchange) {
                 self.topology.add_binding(Binding::by_key(exchange, group.queue.clone(), key));
+            }
+        }
+    }
+}
+
+impl Builder {
+    /// Takes back the bindings of events that the group gave up, wherever they may have been made.
+    fn retired(&mut self, group: &GroupSpec, published: &[EventKind], default_exchange: &ExchangeName) {
+        for key in &group.settings.retired {
+            let of_events = published.iter().filter(|kind| topic::matches(key, kind.key));
+            let exchanges: BTreeSet<&str> = of_events
+                .filter_map(|kind| kind.exchange)
+                .chain([group.settings.home.as_str(), default_exchange.as_str()])
+                .collect();
+            for name in exchanges {
+                if let Some(exchange) = self.topology.exchange(name).map(|exchange| exchange.name.clone()) {
+                    self.topology.add_unbound(Binding::by_key(exchange, group.queue.clone(), key.clone()));
+                }
             }
         }
     }
@@ -300,6 +324,21 @@ mod tests {
         let topology = build(&[], &[PLACED, AWAY], &exchange()).unwrap();
 
         assert_eq!(text(&topology), "exchange events topic\nexchange shop topic\n");
+    }
+
+    #[test]
+    fn a_retired_event_is_unbound_unless_a_handler_binds_it_after_all() {
+        const AWAY: EventKind = SHIPPED.exchange("shop");
+        let handlers = vec![handler("project", &["Order.OrderPlaced"], Some(&[PLACED]))];
+        let retired = group_with(handlers, |settings| {
+            settings.retired = vec!["Order.OrderShipped".to_owned(), "Order.OrderPlaced".to_owned()];
+        });
+
+        let topology = build(&[retired], &[PLACED, AWAY], &exchange()).unwrap();
+
+        let unbound: Vec<_> =
+            topology.unbound().map(|binding| (binding.source.as_str(), binding.key.as_str())).collect();
+        assert_eq!(unbound, [("events", "Order.OrderShipped"), ("shop", "Order.OrderShipped")]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From what the program declares to what the broker has to hold.
 //!
-//! [`group`] puts a group's handlers and settings together, [`build`] makes a topology of groups and
+//! `group` puts a group's handlers and settings together, [`build`] makes a topology of groups and
 //! events (pure), [`apply`] brings a broker to it, [`Provision`] keeps it there over reconnects.
 
 mod apply;

@@ -12,6 +12,7 @@ use super::{WorkerContext, lanes::Lanes, settle::Handling};
 use crate::{
     model::policy::Ordering,
     publish::lane,
+    telemetry::Counters,
     topology::{GroupSpec, ProvisionError},
     transport::{ConsumeError, ConsumeRequest, Consumer, Delivery, Settlement},
     wire,
@@ -47,6 +48,7 @@ impl Loop {
             };
             let error = match connected {
                 Ok(Ok(mut consumer)) => {
+                    Counters::add(&self.context.counters.consumers);
                     pause = Duration::from_millis(100);
                     let ended = self.consume(&mut consumer).await;
                     match ended {

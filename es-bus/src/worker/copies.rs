@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        HandlerError,
+        outcome::HandlerError,
         topology::fixtures::{PLACED, group, group_with, handler},
     };
 

@@ -48,15 +48,16 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Takes out everything that has not started. Lanes with a delivery that runs stay taken.
+    /// Takes out everything that has not started; the lanes of what has stay taken.
     pub(super) fn drain(&mut self) -> Vec<T> {
-        let mut all = Vec::new();
+        let mut drained = Vec::new();
         for (lane, delivery) in self.ready.drain(..) {
-            all.push(delivery);
-            all.extend(lane.and_then(|lane| self.waiting.remove(&lane)).into_iter().flatten());
+            drained.push(delivery);
+            // Nothing of this lane runs.
+            drained.extend(lane.and_then(|lane| self.waiting.remove(&lane)).into_iter().flatten());
         }
-        all.extend(self.waiting.values_mut().flat_map(|behind| behind.drain(..)));
-        all
+        drained.extend(self.waiting.values_mut().flat_map(|behind| behind.drain(..)));
+        drained
     }
 }
 
@@ -113,18 +114,18 @@ mod tests {
     #[test]
     fn a_lane_stays_taken_by_what_runs_when_the_rest_is_given_back() {
         let mut lanes = Lanes::new();
-        lanes.push(Some(1), "a1");
-        lanes.push(Some(1), "a2");
-        lanes.push(Some(2), "b1");
-        assert_eq!(lanes.next(), Some((Some(1), "a1")));
+        lanes.push(Some(1), "runs");
+        lanes.push(Some(1), "waits");
+        let (lane, _) = lanes.next().expect("it may start");
+        lanes.push(Some(2), "ready");
+        drop(lanes.drain());
 
-        lanes.drain();
-        lanes.push(Some(1), "a1 again");
-        lanes.push(Some(2), "b1 again");
+        lanes.push(Some(1), "comes again");
+        lanes.push(Some(2), "comes again too");
+        assert_eq!(lanes.next(), Some((Some(2), "comes again too")));
+        assert_eq!(lanes.next(), None, "the first run of the lane goes on");
 
-        assert_eq!(lanes.next(), Some((Some(2), "b1 again")));
-        assert_eq!(lanes.next(), None, "a1 still runs");
-        lanes.done(Some(1));
-        assert_eq!(lanes.next(), Some((Some(1), "a1 again")));
+        lanes.done(lane);
+        assert_eq!(lanes.next(), Some((Some(1), "comes again")));
     }
 }

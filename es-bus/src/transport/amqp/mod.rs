@@ -2,8 +2,8 @@
 //!
 //! What comes in are the words of [`message`](crate::message) and [`model`](crate::model); what
 //! goes out are AMQP methods, and the verdicts of the broker as typed errors. Two connections are
-//! kept by a supervisor each ([`connect`]), one that publishes ([`publish`]) and one that consumes
-//! ([`consume`]) and declares ([`declare`]): a blocked connection writes nothing at all, and must
+//! kept by a supervisor each (`connect`), one that publishes (`publish`) and one that consumes
+//! (`consume`) and declares (`declare`): a blocked connection writes nothing at all, and must
 //! not hold back acknowledgements. lapin's own recovery stays off: it would bring back topology
 //! that somebody removed, and hides a reconnect from its consumers.
 //!

@@ -26,7 +26,6 @@ struct Ledger;
 #[handler(group = "g")]
 async fn project(event: OrderEvent, ledger: Ledger) {
 //~^ error[E0277] 45 «Ledger» `Ledger` cannot be an argument of a handler
-//~^^ error[E0277] 45 «Ledger» `Ledger` cannot be an argument of a handler
     let _ = (event, ledger);
 }
 

@@ -26,12 +26,8 @@ struct Plain {
 
 #[handler(group = "g")]
 async fn project(event: es_bus::Envelope<Plain>) {
-//~^ error[E0277] 25 «es_bus» `Plain` cannot be an argument of a handler
-//~^^ error[E0277] 25 «es_bus» `Plain` cannot be an argument of a handler
-//~^^^ error[E0277] 25 «es_bus» `Plain` is not an event
-//~^^^^ error[E0277] 25 «es_bus» `Plain` is not an event
-//~^^^^^ error[E0277] 25 «es_bus::Envelope<Plain>» `Plain` cannot be an argument of a handler
-//~^^^^^^ error[E0277] 25 «es_bus::Envelope<Plain>» `Plain` is not an event
+//~^ error[E0277] 25 «es_bus::Envelope<Plain>» `Plain` is not an event
+//~^^ error[E0277] 47 «>» `Plain` is not an event
     let _ = event.metadata;
 }
 

@@ -27,7 +27,6 @@ struct Plain {
 #[handler(group = "g")]
 async fn project(event: Plain) {
 //~^ error[E0277] 25 «Plain» `Plain` cannot be an argument of a handler
-//~^^ error[E0277] 25 «Plain» `Plain` cannot be an argument of a handler
     let _ = event;
 }
 

@@ -22,13 +22,12 @@ enum OrderEvent {
 
 #[handler(group = "g")]
 async fn project(event: OrderEvent, State(total): State<std::rc::Rc<u64>>) {
-//~^ error[E0277] 51 «State» `Rc<u64>` cannot be sent between threads safely
-//~^^ error[E0277] 51 «State» `Rc<u64>` cannot be sent between threads safely
-//~^^^ error[E0277] 51 «State» `Rc<u64>` cannot be shared between threads safely
-//~^^^^ error[E0277] 51 «State» `Rc<u64>` cannot be shared between threads safely
-//~^^^^^ error[E0277] 51 «State<std::rc::Rc<u64>>» `Rc<u64>` cannot be sent between threads safely
-//~^^^^^^ error[E0277] 51 «State<std::rc::Rc<u64>>» `Rc<u64>` cannot be sent between threads safely
-//~^^^^^^^ error[E0277] 51 «State<std::rc::Rc<u64>>» `Rc<u64>` cannot be shared between threads safely
+//~^ error[E0277] 51 «State<std::rc::Rc<u64>>» `Rc<u64>` cannot be sent between threads safely
+//~^^ error[E0277] 51 «State<std::rc::Rc<u64>>» `Rc<u64>` cannot be sent between threads safely
+//~^^^ error[E0277] 51 «State<std::rc::Rc<u64>>» `Rc<u64>` cannot be sent between threads safely
+//~^^^^ error[E0277] 51 «State<std::rc::Rc<u64>>» `Rc<u64>` cannot be shared between threads safely
+//~^^^^^ error[E0277] 73 «>» `Rc<u64>` cannot be sent between threads safely
+//~^^^^^^ error[E0277] 73 «>» `Rc<u64>` cannot be shared between threads safely
     let _ = (event, total);
 }
 

@@ -1,0 +1,48 @@
+//! README shows code of the examples, and commands that exist.
+
+use std::fs;
+
+fn read(path: &str) -> String {
+    let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    text.split("```")
+        .skip(1)
+        .step_by(2)
+        .filter_map(|block| Some(block.strip_prefix(language)?.trim_matches('\n').to_owned()))
+        .collect()
+}
+
+#[test]
+fn every_block_of_rust_stands_in_an_example() {
+    let examples: Vec<String> = ["service", "invoicing", "quickstart"]
+        .map(|name| read(&format!("examples/src/bin/{name}.rs")))
+        .into();
+    let readme = read("README.md");
+    let blocks = blocks(&readme, "rust");
+
+    assert!(blocks.len() >= 4, "found {}", blocks.len());
+    for block in blocks {
+        assert!(
+            examples.iter().any(|example| example.contains(&block)),
+            "no example contains this block of README.md; change both together:\n{block}"
+        );
+    }
+}
+
+#[test]
+fn every_command_names_something_that_is_there() {
+    let commands = blocks(&read("README.md"), "sh").join("\n");
+
+    for line in commands.lines() {
+        if let Some((_, bin)) = line.split_once("--bin ") {
+            read(&format!("examples/src/bin/{}.rs", bin.trim()));
+        } else {
+            assert_eq!(line, "tests/run");
+            read("tests/run");
+        }
+    }
+    assert!(commands.contains("--bin quickstart") && commands.contains("tests/run"));
+}
