@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::outcome::BoxError;
+use crate::{outcome::BoxError, wire::TooLarge};
 
 /// A connection that could not be made or kept.
 #[derive(Debug, thiserror::Error)]
@@ -226,4 +226,10 @@ pub enum ConsumeError {
         /// What happened.
         reason: String,
     },
+}
+
+impl From<TooLarge> for PublishError {
+    fn from(TooLarge { what, size, limit }: TooLarge) -> Self {
+        Self::TooLarge { what: what.into_owned(), size, limit }
+    }
 }

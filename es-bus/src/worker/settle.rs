@@ -226,7 +226,7 @@ impl Handling {
         true
     }
 
-    async fn until_confirmed(&self, publication: Publication) {
+    async fn until_confirmed(&self, mut publication: Publication) {
         let mut pause = Duration::from_millis(100);
         let provision = &self.context.provision;
         loop {
@@ -238,6 +238,10 @@ impl Handling {
                         {
                             // A queue of the group is missing: it is declared anew before the next try.
                             provision.invalidate();
+                        }
+                        if let PublishError::TooLarge { limit, .. } = error {
+                            // The broker's frames are smaller than ours were meant to be.
+                            let _ = wire::drop_foreign(&mut publication.message, limit);
                         }
                         error.to_string()
                     }

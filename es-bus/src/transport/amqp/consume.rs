@@ -53,7 +53,7 @@ pub(super) async fn start(
 ) -> Result<(Consumer, Weak<Settler>), ConsumeError> {
     let session = sessions.current().map_err(|reason| ConsumeError::Interrupted { reason })?;
     let queue = request.queue.as_str().to_owned();
-    let refused = |error: convert::TooLong| ConsumeError::Refused {
+    let refused = |error: crate::wire::TooLarge| ConsumeError::Refused {
         queue: queue.clone(),
         reason: format!("{} has {} bytes, at most {}", error.what, error.size, error.limit),
     };

@@ -13,98 +13,38 @@ use lapin::{
 
 use crate::{
     message::{Headers, Message, Properties, Received, Text, Value},
-    transport::PublishError,
+    topic::MAX_KEY_LEN,
+    wire::TooLarge,
 };
-
-/// The longest text in a property, a name or a key.
-const SHORT_MAX: usize = 255;
-/// What a content header frame holds beside properties: frame header and end, class, weight, body
-/// size and flags.
-const HEADER_FRAME: usize = 7 + 1 + 2 + 2 + 8 + 2;
 
 /// What is left free of that frame. A broker that dead-letters adds `x-death` and more, and sends
 /// the frame that results even when it is too large for its consumer.
 const HEADROOM: usize = 4096;
 
-/// A part of a message that is longer than AMQP can carry.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong {
-    pub(super) what: String,
-    pub(super) size: usize,
-    pub(super) limit: usize,
-}
-
-impl From<TooLong> for PublishError {
-    fn from(TooLong { what, size, limit }: TooLong) -> Self {
-        Self::TooLarge { what, size, limit }
-    }
-}
-
-/// Checks what only the connection and the settings limit: the header frame and the body.
-pub(super) fn check(message: &Message, frame_max: usize, max_body: usize) -> Result<(), TooLong> {
-    let within = |what: &str, size, limit| {
-        if size <= limit { Ok(()) } else { Err(TooLong { what: what.to_owned(), size, limit }) }
-    };
-    within("the body", message.body.len(), max_body)?;
-    within("the headers", header_frame_len(message), header_limit(frame_max))
-}
-
 /// How large the header frame may be.
-fn header_limit(frame_max: usize) -> usize {
+pub(super) fn header_limit(frame_max: usize) -> usize {
     frame_max - HEADROOM.min(frame_max / 4)
 }
 
-/// How many bytes properties and headers take on the wire, in the one frame they have.
-fn header_frame_len(message: &Message) -> usize {
-    let Message { properties, headers, .. } = message;
-    let texts = texts(properties).into_iter().filter_map(|(_, text)| text.as_ref());
-    HEADER_FRAME
-        + texts.map(|text| 1 + text.len()).sum::<usize>()
-        + if headers.is_empty() { 0 } else { headers.wire_len() }
-        + 1
-        + usize::from(properties.priority.is_some())
-        + if properties.timestamp.is_some() { 8 } else { 0 }
-}
-
-fn texts(properties: &Properties) -> [(&'static str, &Option<Text>); 9] {
-    [
-        ("the content type", &properties.content_type),
-        ("the content encoding", &properties.content_encoding),
-        ("the correlation id", &properties.correlation_id),
-        ("the reply-to address", &properties.reply_to),
-        ("the expiration", &properties.expiration),
-        ("the message id", &properties.message_id),
-        ("the type", &properties.kind),
-        ("the user id", &properties.user_id),
-        ("the app id", &properties.app_id),
-    ]
-}
-
 /// A short string of AMQP.
-pub(super) fn short(what: &str, text: &str) -> Result<ShortString, TooLong> {
-    ShortString::try_new(text).map_err(|_| TooLong {
-        what: what.to_owned(),
+pub(super) fn short(what: &'static str, text: &str) -> Result<ShortString, TooLarge> {
+    ShortString::try_new(text).map_err(|_| TooLarge {
+        what: what.into(),
         size: text.len(),
-        limit: SHORT_MAX,
+        limit: MAX_KEY_LEN,
     })
 }
 
 /// The properties and headers of a message, for lapin.
-pub(super) fn properties(message: &Message) -> Result<BasicProperties, TooLong> {
+pub(super) fn properties(message: &Message) -> Result<BasicProperties, TooLarge> {
     let from = &message.properties;
-    for (what, text) in texts(from) {
-        if let Some(text) = text {
-            short(what, text)?;
-        }
-    }
-    // Checked just above, so that each is a plain conversion here.
-    let text = |text: &Text| ShortString::from(text.as_ref());
+    let text = |text: &Text| short("a property", text);
     let mut to = BasicProperties::default().with_delivery_mode(if from.persistent { 2 } else { 1 });
     if let Some(content_type) = &from.content_type {
-        to = to.with_content_type(text(content_type));
+        to = to.with_content_type(text(content_type)?);
     }
     if let Some(content_encoding) = &from.content_encoding {
-        to = to.with_content_encoding(text(content_encoding));
+        to = to.with_content_encoding(text(content_encoding)?);
     }
     if !message.headers.is_empty() {
         to = to.with_headers(table(&message.headers)?);
@@ -113,34 +53,34 @@ pub(super) fn properties(message: &Message) -> Result<BasicProperties, TooLong> 
         to = to.with_priority(priority);
     }
     if let Some(correlation_id) = &from.correlation_id {
-        to = to.with_correlation_id(text(correlation_id));
+        to = to.with_correlation_id(text(correlation_id)?);
     }
     if let Some(reply_to) = &from.reply_to {
-        to = to.with_reply_to(text(reply_to));
+        to = to.with_reply_to(text(reply_to)?);
     }
     if let Some(expiration) = &from.expiration {
-        to = to.with_expiration(text(expiration));
+        to = to.with_expiration(text(expiration)?);
     }
     if let Some(message_id) = &from.message_id {
-        to = to.with_message_id(text(message_id));
+        to = to.with_message_id(text(message_id)?);
     }
     if let Some(timestamp) = from.timestamp {
         to = to.with_timestamp(timestamp);
     }
     if let Some(kind) = &from.kind {
-        to = to.with_type(text(kind));
+        to = to.with_type(text(kind)?);
     }
     if let Some(user_id) = &from.user_id {
-        to = to.with_user_id(text(user_id));
+        to = to.with_user_id(text(user_id)?);
     }
     if let Some(app_id) = &from.app_id {
-        to = to.with_app_id(text(app_id));
+        to = to.with_app_id(text(app_id)?);
     }
     Ok(to)
 }
 
 /// A table for lapin.
-pub(super) fn table(headers: &Headers) -> Result<FieldTable, TooLong> {
+pub(super) fn table(headers: &Headers) -> Result<FieldTable, TooLarge> {
     let mut table = FieldTable::default();
     for (name, content) in headers.iter() {
         table.insert(short("the name of a header", name)?, value(content)?);
@@ -148,7 +88,7 @@ pub(super) fn table(headers: &Headers) -> Result<FieldTable, TooLong> {
     Ok(table)
 }
 
-fn value(from: &Value) -> Result<AMQPValue, TooLong> {
+fn value(from: &Value) -> Result<AMQPValue, TooLarge> {
     Ok(match from {
         Value::Bool(v) => AMQPValue::Boolean(*v),
         Value::I8(n) => AMQPValue::ShortShortInt(*n),
@@ -317,7 +257,7 @@ mod tests {
         let mut message = full();
         message.properties.message_id = Some(long.clone().into());
         let error = properties(&message).expect_err("it does not fit");
-        assert_eq!(error, TooLong { what: "the message id".to_owned(), size: 256, limit: 255 });
+        assert_eq!(error, TooLarge { what: "a property".into(), size: 256, limit: 255 });
 
         let mut message = full();
         let inner: Headers = [(long, Value::Void)].into_iter().collect();
@@ -351,17 +291,6 @@ mod tests {
             body: Bytes::new(),
         };
 
-        assert_eq!(header_frame_len(&message), 0x11e + 8);
-    }
-
-    #[test]
-    fn refuses_what_does_not_fit_a_frame_or_the_limit_of_the_broker() {
-        let mut message = full();
-        let size = header_frame_len(&message);
-        assert_eq!(check(&message, size * 4 / 3 + 1, 2), Ok(()));
-        assert_eq!(check(&message, size, 2).expect_err("it does not fit").what, "the headers");
-
-        message.body = Bytes::from_static(b"{} ");
-        assert_eq!(check(&message, size, 2), Err(TooLong { what: "the body".to_owned(), size: 3, limit: 2 }));
+        assert_eq!(crate::wire::header_frame_len(&message), 0x11e + 8);
     }
 }

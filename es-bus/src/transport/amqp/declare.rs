@@ -15,15 +15,12 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 
-use super::{
-    classify,
-    connect::Sessions,
-    convert::{self, TooLong},
-};
+use super::{classify, connect::Sessions, convert};
 use crate::{
     model::{Binding, Exchange, ExchangeKind, Queue},
     name::{ExchangeName, QueueName},
     transport::{DeclareError, QueueStatus},
+    wire::TooLarge,
 };
 
 /// How many idle channels are kept.
@@ -219,12 +216,12 @@ fn label(binding: &Binding) -> String {
     format!("{} -> {} ({})", binding.source, binding.queue, binding.key)
 }
 
-fn short(name: &str) -> Result<ShortString, TooLong> {
+fn short(name: &str) -> Result<ShortString, TooLarge> {
     convert::short("the name", name)
 }
 
 /// Queue, exchange, key and arguments of a binding.
-fn parts(binding: &Binding) -> Result<(ShortString, ShortString, ShortString, FieldTable), TooLong> {
+fn parts(binding: &Binding) -> Result<(ShortString, ShortString, ShortString, FieldTable), TooLarge> {
     Ok((
         short(binding.queue.as_str())?,
         short(binding.source.as_str())?,
@@ -241,7 +238,7 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn refused(self, TooLong { what, size, limit }: &TooLong) -> DeclareError {
+    fn refused(self, TooLarge { what, size, limit }: &TooLarge) -> DeclareError {
         DeclareError::Refused {
             what: self.what,
             name: self.name.to_owned(),

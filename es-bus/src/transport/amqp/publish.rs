@@ -39,6 +39,7 @@ use crate::{
     handler::BoxFuture,
     message::Message,
     transport::{Publication, PublishError},
+    wire,
 };
 
 /// How long the confirm of an abandoned publish is waited for before its channel is thrown away.
@@ -152,7 +153,13 @@ struct Job {
 impl Job {
     fn new(publication: Publication, frame_max: usize, max_body: usize) -> Result<Self, PublishError> {
         let Publication { exchange, routing_key, message, mandatory, lane } = publication;
-        convert::check(&message, frame_max, max_body)?;
+        wire::check_sizes(
+            exchange.as_str(),
+            &routing_key,
+            &message,
+            convert::header_limit(frame_max),
+            max_body,
+        )?;
         let exchange = convert::short("the name of the exchange", exchange.as_str())?;
         let routing_key = convert::short("the routing key", &routing_key)?;
         let properties = convert::properties(&message)?;

@@ -4,6 +4,7 @@ use super::{Memory, broker::LinkFault};
 use crate::{
     handler::BoxFuture,
     transport::{Publication, Publish, PublishError},
+    wire::{self, TooLarge},
 };
 
 impl Publish for Memory {
@@ -29,34 +30,12 @@ impl Publish for Memory {
     }
 }
 
-/// Refuses what AMQP has no room for.
-fn check_sizes(publication: &Publication) -> Result<(), PublishError> {
-    let properties = &publication.message.properties;
-    let short = |what: &str, text: Option<&str>| match text.map(str::len) {
-        Some(size) if size > MAX_SHORT_STRING => {
-            Err(PublishError::TooLarge { what: what.to_owned(), size, limit: MAX_SHORT_STRING })
-        }
-        _ => Ok(()),
-    };
-    short("the routing key", Some(&publication.routing_key))?;
-    for (what, text) in [
-        ("content_type", &properties.content_type),
-        ("content_encoding", &properties.content_encoding),
-        ("correlation_id", &properties.correlation_id),
-        ("reply_to", &properties.reply_to),
-        ("expiration", &properties.expiration),
-        ("message_id", &properties.message_id),
-        ("type", &properties.kind),
-        ("user_id", &properties.user_id),
-        ("app_id", &properties.app_id),
-    ] {
-        short(what, text.as_deref())?;
-    }
-    for (name, _) in publication.message.headers.iter() {
-        short("the name of a header", Some(name))?;
-    }
-    Ok(())
+/// Refuses what AMQP has no room for: texts of more than 255 bytes, and headers that do not fit the
+/// frame of 128 KiB that RabbitMQ offers. A body may have any size.
+fn check_sizes(publication: &Publication) -> Result<(), TooLarge> {
+    let Publication { exchange, routing_key, message, .. } = publication;
+    wire::check_sizes(exchange.as_str(), routing_key, message, FRAME_MAX, usize::MAX)
 }
 
-/// The longest *short string* of AMQP, in bytes.
-const MAX_SHORT_STRING: usize = 255;
+/// RabbitMQ's default `frame_max`.
+const FRAME_MAX: usize = 128 * 1024;
