@@ -13,9 +13,12 @@
 /// es_bus::check!();
 /// ```
 ///
-/// ```ignore
+/// ```
+/// #[derive(Clone)]
+/// struct Ledger;
+///
 /// fn bus() -> es_bus::BusBuilder {
-///     es_bus::Bus::builder().state(Ledger::default())
+///     es_bus::Bus::builder().state(Ledger)
 /// }
 ///
 /// es_bus::check!(bus());

@@ -138,6 +138,33 @@ async fn an_event_that_keeps_failing_ends_in_the_dead_letter_queue_with_the_reas
     stop(bus).await;
 }
 
+#[handler(group = "talkative", retries = 1, backoff(base = "100ms", max = "100ms"))]
+async fn complain(_order: OrderPlaced) -> Result<(), String> {
+    Err("ü".repeat(500_000))
+}
+
+/// Headers that do not fit a frame would close the connection, with all consumers on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_a_megabyte_is_cut_and_harms_nobody() {
+    let vhost = Node::shared().vhost("megabyte");
+    let journal = Journal::default();
+    let registry = Registry::new().handler::<complain>().handler::<project>();
+    let bus = start(&vhost, registry, &journal).await;
+
+    let event = placed("o-1", 1);
+    // Nearly as much as a frame takes, so that what is added does not fit.
+    bus.publisher().publish(&event).header("notes", "n".repeat(120_000)).await.expect("two groups take it");
+    let dead = take(&vhost, "events.talkative.dlq", 1).await.remove(0);
+    bus.publisher().publish(&placed("o-2", 2)).await.expect("the connection lives");
+
+    let headers = &dead.message.headers;
+    let reason = headers.get_str("x-dlq-reason").expect("it is cut, and there");
+    assert!(reason.starts_with('ü') && reason.len() <= 4096, "{} bytes", reason.len());
+    assert_eq!(headers.get_str("notes").map(str::len), Some(120_000));
+    assert_eq!(journal.until_len(2).await, ["project o-1 1", "project o-2 2"]);
+    stop(bus).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_undecodable_body_is_dead_lettered_at_once_as_it_came() {
     let vhost = Node::shared().vhost("undecodable");

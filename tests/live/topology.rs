@@ -2,13 +2,15 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use es_bus::{RawEvent, Registry, group, handler};
+use es_bus::{RawEvent, Registry, State, group, handler};
 use es_bus_tests::{Node, Vhost};
 use insta::assert_snapshot;
 use serde_json::json;
+use tokio::{task::block_in_place, time::timeout};
 
 use crate::support::{
-    InvoiceSent, Journal, Launch, OrderPlaced, OrderShipped, TempDir, publisher, start, stop,
+    InvoiceSent, Journal, Launch, OrderPlaced, OrderShipped, PATIENCE, TempDir, builder, placed, publisher,
+    start, stop, take,
 };
 
 #[handler(group = "projections", retries = 2, backoff(base = "1s", max = "60s"))]
@@ -114,6 +116,48 @@ async fn of_a_program_that_only_publishes_is_its_exchanges() {
     exchange billing topic durable
     exchange events topic durable
     ");
+}
+
+#[handler(group = "ledger", retries = 1, backoff(base = "100ms", max = "100ms"))]
+async fn enter(_order: OrderPlaced, State(journal): State<Journal>) -> Result<(), String> {
+    journal.note("enter");
+    Err("the ledger is closed".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_is_there_serves_a_user_who_may_not_declare() {
+    let node = Node::shared();
+    let vhost = node.vhost("runtime-user");
+    let journal = Journal::default();
+    let registry = Registry::new().handler::<enter>();
+    let user = vhost.name();
+    block_in_place(|| {
+        node.rabbitmqctl(&["add_user", user, "secret"]);
+        node.rabbitmqctl(&["set_permissions", "-p", vhost.name(), user, "^$", ".*", ".*"]);
+    });
+    let url = vhost.url().replace("guest:guest", &format!("{user}:secret"));
+    let start_as_user = async || {
+        let bus = builder(&url, registry.clone()).state(journal.clone()).build().expect("it is valid");
+        timeout(PATIENCE, bus.start()).await.expect("in time")
+    };
+
+    let too_early = start_as_user().await.err().expect("somebody has to declare first");
+    stop(publisher(vhost.url(), registry.clone()).await).await;
+    let without_queues = start_as_user().await.err().expect("somebody has to declare the queues, too");
+    stop(start(&vhost, registry.clone(), &journal).await).await;
+    let bus = start_as_user().await.expect("all is there");
+    bus.publisher().publish(&placed("o-1", 1)).await.expect("it may publish");
+
+    let dead = take(&vhost, "events.ledger.dlq", 1).await;
+    assert_eq!(dead[0].message.headers.get_str("x-dlq-reason"), Some("the ledger is closed"));
+    assert_eq!(journal.lines(), ["enter", "enter"], "it may consume, retry and dead-letter");
+    let too_early = format!("{too_early:?}");
+    assert!(too_early.contains("exchange \"events\": no permission"), "{too_early}");
+    let without_queues = format!("{without_queues:?}");
+    assert!(!without_queues.contains("exchange \"events\":"), "{without_queues}");
+    assert!(without_queues.contains("queue \"events.ledger\": no permission"), "{without_queues}");
+    stop(bus).await;
+    block_in_place(|| node.rabbitmqctl(&["delete_user", user]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,8 +58,15 @@ impl Declarer {
             internal: exchange.internal,
             nowait: false,
         };
-        self.call(subject, async |channel| channel.exchange_declare(name, kind, options, arguments).await)
-            .await
+        let passive = ExchangeDeclareOptions { passive: true, ..options };
+        let (again, of_kind) = (name.clone(), kind.clone());
+        let declared = self
+            .call(subject, async |channel| channel.exchange_declare(name, kind, options, arguments).await)
+            .await;
+        self.unless_there(declared, subject, async |channel| {
+            channel.exchange_declare(again, of_kind, passive, FieldTable::default()).await
+        })
+        .await
     }
 
     pub(super) async fn declare_queue(&self, queue: &Queue) -> Result<(), DeclareError> {
@@ -73,8 +80,44 @@ impl Declarer {
             auto_delete: queue.auto_delete,
             nowait: false,
         };
-        self.call(subject, async |channel| channel.queue_declare(name, options, arguments).await).await?;
-        Ok(())
+        let passive = QueueDeclareOptions { passive: true, ..options };
+        let again = name.clone();
+        let declared = self
+            .call(subject, async |channel| {
+                channel.queue_declare(name, options, arguments).await?;
+                Ok(())
+            })
+            .await;
+        self.unless_there(declared, subject, async |channel| {
+            channel.queue_declare(again, passive, FieldTable::default()).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// A user without the right to configure may not declare even what is there, so a declaration
+    /// that is forbidden counts as done when a passive one finds it. Its settings stay unknown.
+    async fn unless_there(
+        &self,
+        declared: Result<(), DeclareError>,
+        subject: Subject<'_>,
+        find: impl AsyncFnOnce(&Channel) -> lapin::Result<()>,
+    ) -> Result<(), DeclareError> {
+        match declared {
+            Err(forbidden @ DeclareError::Forbidden { .. }) => match self.call(subject, find).await {
+                Ok(()) => {
+                    tracing::debug!(
+                        "{} {:?} is there; its settings were not checked",
+                        subject.what,
+                        subject.name
+                    );
+                    Ok(())
+                }
+                Err(lost @ DeclareError::Interrupted { .. }) => Err(lost),
+                Err(_) => Err(forbidden),
+            },
+            declared => declared,
+        }
     }
 
     pub(super) async fn bind(&self, binding: &Binding) -> Result<(), DeclareError> {
