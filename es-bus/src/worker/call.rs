@@ -48,7 +48,9 @@ async fn run(call: Call, invocation: Invocation, limit: Duration) -> Outcome {
     let handler = async move {
         match call {
             Call::One(call) => call(once).await,
-            Call::Batch(call) => call(vec![once]).await.pop().unwrap_or(Outcome::Done),
+            Call::Batch(call) => call(vec![once]).await.pop().unwrap_or_else(|| {
+                Outcome::Failed(HandlerError::retry("the handler gave no outcome for its event"))
+            }),
         }
     };
     let outcome = guarded(handler, limit).await.unwrap_or_else(Outcome::Failed);
