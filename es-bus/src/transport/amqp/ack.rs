@@ -4,7 +4,7 @@
 //! settled up to the *low-water mark* goes in one `basic.ack` with `multiple`; what is finished
 //! above it goes alone, so that one slow delivery does not hold the prefetch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::transport::Settlement;
 
@@ -32,8 +32,10 @@ pub(super) enum Command {
 pub(super) struct Tracker {
     /// The broker has been told of all up to here.
     low: u64,
-    /// The broker has been told of these, which lie above it.
-    above: BTreeSet<u64>,
+    /// The broker has been told of these, which lie above it: first to last of each run without a
+    /// gap. Every gap is a delivery in hand, so there are never more runs than the prefetch, however
+    /// long one delivery stays unsettled.
+    above: BTreeMap<u64, u64>,
     /// To be told.
     pending: BTreeMap<u64, Settlement>,
 }
@@ -42,7 +44,7 @@ impl Tracker {
     /// Notes a settlement, and says how many wait to be told.
     pub(super) fn settle(&mut self, tag: u64, settlement: Settlement) -> usize {
         // A second settlement of one tag would close the channel.
-        if tag > self.low && !self.above.contains(&tag) {
+        if tag > self.low && !self.is_above(tag) {
             self.pending.entry(tag).or_insert(settlement);
         }
         self.pending.len()
@@ -62,10 +64,10 @@ impl Tracker {
                 Settlement::Requeue => commands.push(Command::Nack { tag, requeue: true }),
                 Settlement::Reject => commands.push(Command::Nack { tag, requeue: false }),
             }
-            self.above.insert(tag);
+            self.note(tag);
         }
-        while self.above.remove(&(self.low + 1)) {
-            self.low += 1;
+        if let Some(last) = self.above.remove(&(self.low + 1)) {
+            self.low = last;
         }
         let below = acks.partition_point(|tag| *tag <= self.low);
         if let Some(last) = acks[..below].last() {
@@ -75,10 +77,27 @@ impl Tracker {
         commands.extend(acks[below..].iter().map(|tag| Command::Ack { tag: *tag, multiple: false }));
         commands
     }
+
+    fn is_above(&self, tag: u64) -> bool {
+        self.above.range(..=tag).next_back().is_some_and(|(_, last)| tag <= *last)
+    }
+
+    /// Adds a tag to the runs above the mark.
+    fn note(&mut self, tag: u64) {
+        let last = self.above.remove(&(tag + 1)).unwrap_or(tag);
+        match self.above.range_mut(..tag).next_back() {
+            Some((_, end)) if *end + 1 == tag => *end = last,
+            _ => {
+                self.above.insert(tag, last);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -169,6 +188,23 @@ mod tests {
         assert_eq!(tracker.settle(1, Settlement::Requeue), 0);
         assert_eq!(tracker.settle(3, Settlement::Requeue), 0);
         assert_eq!(tracker.flush(), []);
+    }
+
+    #[test]
+    fn one_delivery_that_is_never_settled_costs_no_memory() {
+        let mut tracker = Tracker::default();
+        for tag in 2..=100_000 {
+            tracker.settle(tag, Settlement::Ack);
+            if tag % 64 == 0 {
+                tracker.flush();
+            }
+        }
+        tracker.flush();
+
+        assert_eq!(tracker.above.len(), 1);
+        tracker.settle(1, Settlement::Ack);
+        assert_eq!(tracker.flush(), [Command::Ack { tag: 1, multiple: false }]);
+        assert_eq!((tracker.low, tracker.above.len()), (100_000, 0));
     }
 
     proptest! {
