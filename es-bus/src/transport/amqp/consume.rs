@@ -61,22 +61,40 @@ pub(super) async fn start(
     let tag = convert::short("the consumer tag", &request.tag).map_err(refused)?;
     let prefetch = request.prefetch.max(1);
     let options = BasicConsumeOptions { exclusive: request.exclusive, ..BasicConsumeOptions::default() };
-    let started = async {
-        let channel = session.connection.create_channel().await?;
-        channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
-        let deliveries = channel.basic_consume(name, tag.clone(), options, FieldTable::default()).await?;
-        Ok((channel, deliveries))
-    };
-    let (channel, deliveries) = tokio::select! {
-        biased;
-        started = started => started.map_err(|error| classify::consume(&error, &queue))?,
-        () = session.lost.cancelled() => {
-            return Err(ConsumeError::Interrupted { reason: session.reason() });
-        }
-    };
+    // A task of its own: a call that is dropped leaves neither channel nor consumer to lapin's
+    // destructors (see `Reader`), but a whole consumer to ours.
+    let starting = tokio::spawn(async move {
+        let started = async {
+            let channel = session.connection.create_channel().await?;
+            channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
+            let deliveries = channel.basic_consume(name, tag.clone(), options, FieldTable::default()).await?;
+            Ok((channel, deliveries))
+        };
+        let (channel, deliveries) = tokio::select! {
+            biased;
+            started = started => started.map_err(|error| classify::consume(&error, &queue))?,
+            () = session.lost.cancelled() => {
+                return Err(ConsumeError::Interrupted { reason: session.reason() });
+            }
+        };
+        Ok(assemble(session, queue, tag, prefetch, channel, deliveries))
+    });
+    starting.await.unwrap_or_else(|join| Err(ConsumeError::Interrupted { reason: join.to_string() }))
+}
+
+fn assemble(
+    session: Arc<Session>,
+    queue: String,
+    tag: ShortString,
+    prefetch: u16,
+    channel: Channel,
+    deliveries: lapin::Consumer,
+) -> (Consumer, Weak<Settler>) {
     let shared = Arc::new(Shared {
         queue,
+        tag,
         channel,
+        ending: tokio::sync::Mutex::default(),
         session,
         tracker: Mutex::default(),
         flush_at: (usize::from(prefetch) / 2).clamp(1, FLUSH_AT),
@@ -86,15 +104,20 @@ pub(super) async fn start(
         cancelled: AtomicBool::new(false),
     });
     let flusher = tokio::spawn(flush_until_stopped(shared.clone()));
-    let settler = Arc::new(Settler { shared: shared.clone(), tag, flusher: Mutex::new(Some(flusher)) });
+    let settler = Arc::new(Settler { shared: shared.clone(), flusher: Mutex::new(Some(flusher)) });
     let weak = Arc::downgrade(&settler);
-    Ok((Consumer::new(stream(deliveries, shared, settler.clone()), settler), weak))
+    let reader = Reader { deliveries: Some(deliveries), shared, settler: settler.clone() };
+    (Consumer::new(stream(reader), settler), weak)
 }
 
 /// What the stream, the settler and the flusher of a consumer share.
 struct Shared {
     queue: String,
+    tag: ShortString,
     channel: Channel,
+    /// Held while the consumer is cancelled or the channel closed: a cancel on its way when the
+    /// channel closes is an error for the whole connection.
+    ending: tokio::sync::Mutex<()>,
     session: Arc<Session>,
     tracker: Mutex<Tracker>,
     flush_at: usize,
@@ -151,6 +174,25 @@ impl Shared {
         }
     }
 
+    /// Ends the consumer, once; the channel stays.
+    async fn cancel(&self) {
+        let _ending = self.ending.lock().await;
+        if self.cancelled.swap(true, Ordering::AcqRel) || !self.is_alive() {
+            return;
+        }
+        let cancel = self.channel.basic_cancel(self.tag.clone(), BasicCancelOptions { nowait: false });
+        patient(self, "basic.cancel", cancel).await;
+    }
+
+    /// Closes the channel, once.
+    async fn shut(&self) {
+        let _ending = self.ending.lock().await;
+        self.cancelled.store(true, Ordering::Release);
+        if self.is_alive() {
+            patient(self, "channel.close", self.channel.close(200, "OK".into())).await;
+        }
+    }
+
     async fn tell(&self, command: Command) {
         let told = match command {
             Command::Ack { tag, multiple } => self.channel.basic_ack(tag, BasicAckOptions { multiple }).await,
@@ -166,15 +208,37 @@ impl Shared {
     }
 }
 
-/// The deliveries, then the reason why there are no more.
-fn stream(
-    deliveries: lapin::Consumer,
+/// The reading end of a consumer.
+///
+/// lapin's destructors cancel a consumer and close a channel in tasks of their own, in any order, and
+/// take a cancel that finds the channel closed for an error of the *connection*, which ends every
+/// consumer on it. So both are done here, one after the other, before lapin's come to it.
+struct Reader {
+    deliveries: Option<lapin::Consumer>,
     shared: Arc<Shared>,
     settler: Arc<Settler>,
-) -> stream::BoxStream<'static, Result<Delivery, ConsumeError>> {
-    let state = Some((deliveries, shared, settler));
-    Box::pin(stream::unfold(state, async |state| {
-        let (mut deliveries, shared, settler) = state?;
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let (shared, deliveries) = (self.shared.clone(), self.deliveries.take());
+        if shared.is_alive()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                shared.cancel().await;
+                drop(deliveries);
+            });
+        }
+    }
+}
+
+/// The deliveries, then the reason why there are no more.
+fn stream(reader: Reader) -> stream::BoxStream<'static, Result<Delivery, ConsumeError>> {
+    Box::pin(stream::unfold(Some(reader), async |reader| {
+        let mut reader = reader?;
+        let Reader { deliveries, shared, settler } = &mut reader;
+        let deliveries = deliveries.as_mut()?;
         loop {
             let next = tokio::select! {
                 // What a lost connection has left behind will be delivered again.
@@ -189,7 +253,7 @@ fn stream(
                 Some(Ok(delivery)) => {
                     let tag = delivery.delivery_tag;
                     let delivery = Delivery::new(convert::received(delivery), tag, settler.clone());
-                    return Some((Ok(delivery), Some((deliveries, shared, settler))));
+                    return Some((Ok(delivery), Some(reader)));
                 }
                 Some(Err(error)) => {
                     return Some((Err(classify::consumer_ended(&error, &shared.queue)), None));
@@ -218,12 +282,12 @@ async fn flush_until_stopped(shared: Arc<Shared>) {
         shared.flush().await;
     }
     shared.flush().await;
+    shared.shut().await;
 }
 
 /// The side of a consumer that settles.
 pub(super) struct Settler {
     shared: Arc<Shared>,
-    tag: ShortString,
     flusher: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -248,20 +312,12 @@ impl Settle for Settler {
     }
 
     fn cancel(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            let shared = &*self.shared;
-            if shared.cancelled.swap(true, Ordering::AcqRel) || !shared.is_alive() {
-                return;
-            }
-            let cancel = shared.channel.basic_cancel(self.tag.clone(), BasicCancelOptions { nowait: false });
-            patient(shared, "basic.cancel", cancel).await;
-        })
+        Box::pin(self.shared.cancel())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             let shared = &*self.shared;
-            shared.cancelled.store(true, Ordering::Release);
             {
                 let _tracker = shared.tracker.lock().unwrap_or_else(PoisonError::into_inner);
                 shared.stop.cancel();
@@ -273,16 +329,14 @@ impl Settle for Settler {
                 tracing::warn!(queue = shared.queue, "settlements are given up that could not be written");
                 flusher.abort();
             }
-            if shared.is_alive() {
-                patient(shared, "channel.close", shared.channel.close(200, "OK".into())).await;
-            }
+            shared.shut().await;
         })
     }
 }
 
 impl Drop for Settler {
     fn drop(&mut self) {
-        // The flusher tells what is settled, and lets go of the channel, which closes it.
+        // The flusher tells what is settled, and closes the channel.
         self.shared.stop.cancel();
     }
 }

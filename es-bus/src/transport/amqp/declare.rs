@@ -189,7 +189,10 @@ impl Declarer {
                     None => session.connection.create_channel().await?,
                 };
                 let value = call(&channel).await?;
-                self.keep(session.generation, channel);
+                if let Some(channel) = self.keep(session.generation, channel) {
+                    // Not left to lapin's destructor: one that fails ends the connection.
+                    let _ = channel.close(200, "OK".into()).await;
+                }
                 Ok(value)
             } => result,
             () = session.lost.cancelled() => return Err(subject.interrupted(session.reason())),
@@ -203,11 +206,14 @@ impl Declarer {
         idle.pop().map(|(_, channel)| channel)
     }
 
-    fn keep(&self, generation: u64, channel: Channel) {
+    /// Keeps a channel for the next call; gives it back when there are enough.
+    fn keep(&self, generation: u64, channel: Channel) -> Option<Channel> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE && channel.status().connected() {
             idle.push((generation, channel));
+            return None;
         }
+        Some(channel)
     }
 }
 

@@ -222,7 +222,12 @@ impl Slot {
                 // message is still ahead of us, and will be confirmed when it goes on.
                 tracing::debug!("a channel is thrown away whose publish was abandoned");
                 self.work = None;
-                self.channel = None;
+                if let Some(channel) = self.channel.take() {
+                    // Not left to lapin's destructor: one that fails ends the connection.
+                    tokio::spawn(async move {
+                        let _ = channel.close(200, "OK".into()).await;
+                    });
+                }
             }
         }
     }
