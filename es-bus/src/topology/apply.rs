@@ -26,6 +26,13 @@ impl ApplyError {
     pub fn is_interrupted(&self) -> bool {
         self.errors.iter().any(|error| matches!(error, DeclareError::Interrupted { .. }))
     }
+
+    /// Whether nothing contradicts the topology: what was refused is out of reach (its node is down,
+    /// or somebody has it alone), which passes. Other settings and missing permissions do not.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.errors.iter().all(|error| matches!(error, DeclareError::Refused { .. }))
+    }
 }
 
 /// Declares every exchange, then every queue, then every binding; then takes back those that must not

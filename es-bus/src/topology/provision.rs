@@ -1,8 +1,17 @@
 //! Keeps a broker at its topology: applied once per connection, before anyone publishes or consumes.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    sync::{Mutex, watch},
+    time::sleep,
+};
 
 use super::{ApplyError, apply};
 use crate::{
@@ -32,13 +41,24 @@ pub struct Provision {
     /// The generation for which the topology was applied last; 0 for none.
     applied: watch::Sender<u64>,
     applying: Mutex<()>,
+    /// Whether the topology was ever applied.
+    held: AtomicBool,
 }
+
+/// How long a broker that refuses what it took before is left alone.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 impl Provision {
     /// Keeps `transport` at `topology`.
     #[must_use]
     pub fn new(transport: Arc<dyn Transport>, topology: Topology) -> Self {
-        Self { transport, topology, applied: watch::Sender::new(0), applying: Mutex::new(()) }
+        Self {
+            transport,
+            topology,
+            applied: watch::Sender::new(0),
+            applying: Mutex::new(()),
+            held: AtomicBool::new(false),
+        }
     }
 
     /// The broker.
@@ -54,6 +74,10 @@ impl Provision {
     }
 
     /// Waits until the broker is there and at its topology; gives the generation of the connection.
+    ///
+    /// A topology that was applied before and is refused since, in a way that may pass, is waited
+    /// for as well: the node of a classic queue that restarts, say, answers for a while that there is
+    /// no such queue.
     ///
     /// # Errors
     ///
@@ -77,7 +101,7 @@ impl Provision {
                         tracing::debug!(%error, "the connection was lost while the topology was applied");
                         // A link that is still up will be told of its loss in a moment.
                         if link.has_changed().is_ok_and(|changed| !changed) {
-                            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                            sleep(Duration::from_millis(50)).await;
                         }
                     }
                     Err(error) => return Err(ProvisionError::Topology(error)),
@@ -100,10 +124,26 @@ impl Provision {
 
     async fn apply_for(&self, generation: u64) -> Result<(), ApplyError> {
         let _one_at_a_time = self.applying.lock().await;
-        if *self.applied.borrow() == generation {
+        // A newer one may have been applied while this call waited; the caller looks again.
+        if *self.applied.borrow() >= generation {
             return Ok(());
         }
-        apply(&*self.transport, &self.topology).await?;
+        loop {
+            match apply(&*self.transport, &self.topology).await {
+                Ok(()) => break,
+                Err(error) if self.held.load(Ordering::Relaxed) && error.may_pass() => {
+                    let errors: Vec<String> = error.errors.iter().map(ToString::to_string).collect();
+                    tracing::warn!(
+                        "the broker refuses what it took before; trying again: {}",
+                        errors.join("; ")
+                    );
+                    // With the lock held: whoever else needs the topology waits as well.
+                    sleep(REFUSED_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.held.store(true, Ordering::Relaxed);
         self.applied.send_replace(generation);
         Ok(())
     }
