@@ -8,7 +8,10 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    sync::Mutex as Turns,
+    time::{Instant, sleep, timeout_at},
+};
 
 use super::{
     Publish, PublishError, PublishReport,
@@ -28,6 +31,9 @@ use crate::{
     topology::{Provision, ProvisionError},
     transport::Publication,
 };
+
+/// How many lanes can be under way at once, where no two share a place.
+const PLACES: usize = 1024;
 
 /// How a publisher behaves.
 #[derive(Clone, Debug)]
@@ -67,6 +73,9 @@ struct Shared {
     clock: Clock,
     counters: Arc<Counters>,
     closed: AtomicBool,
+    /// Whose turn it is, by lane: a publish that is sent again is not overtaken meanwhile. Lanes that
+    /// share a place wait for each other, so there are far more places than publishes under way.
+    turns: Vec<Turns<()>>,
     /// Routing keys for which it was told that nobody takes them.
     warned: Mutex<HashSet<String>>,
 }
@@ -93,6 +102,7 @@ impl Publisher {
             clock,
             counters,
             closed: AtomicBool::new(false),
+            turns: std::iter::repeat_with(Turns::default).take(PLACES).collect(),
             warned: Mutex::default(),
         };
         Self { shared: Arc::new(shared), cause: None }
@@ -270,6 +280,14 @@ impl Publisher {
         let shared = &*self.shared;
         let after = shared.settings.timeout;
         let deadline = Instant::now() + after;
+        let timed_out = |_elapsed| PublishError::TimedOut { after };
+        let _turn = match publication.lane {
+            Some(lane) => {
+                let place = usize::try_from(lane % PLACES as u64).unwrap_or(0);
+                Some(timeout_at(deadline, shared.turns[place].lock()).await.map_err(timed_out)?)
+            }
+            None => None,
+        };
         let mut pause = Duration::from_millis(20);
         loop {
             if shared.closed.load(Ordering::Relaxed) {
@@ -294,8 +312,17 @@ impl Publisher {
                     pause = (pause * 2).min(Duration::from_secs(1));
                 }
                 Ok(verdict) => {
-                    if matches!(verdict, Err(PublishError::NoExchange { .. })) {
-                        // It was declared, and somebody deleted it: the next publish declares it anew.
+                    // It was declared, and somebody deleted it: the next publish declares it anew.
+                    let is_missing = match &verdict {
+                        Err(PublishError::NoExchange { exchange, .. }) => {
+                            shared.provision.topology().exchange(exchange).is_some()
+                        }
+                        Err(PublishError::Unroutable { exchange, routing_key }) => {
+                            self.knows_a_queue(exchange, routing_key)
+                        }
+                        _ => false,
+                    };
+                    if is_missing {
                         shared.provision.invalidate();
                     }
                     return verdict;
