@@ -17,7 +17,7 @@ use crate::{
     shutdown::Signals,
     telemetry::Counters,
     topology::{GroupSpec, Provision, ProvisionError},
-    transport::Transport,
+    transport::{LinkState, Transport, TransportError},
     worker::{Observation, WorkerContext, work},
 };
 
@@ -182,6 +182,8 @@ impl Supervisor {
         tokio::select! {
             () = stop.cancelled() => {}
             Some(ended) = workers.join_next() => result = worker_ended(ended),
+            // Also when the consumers could go on: nothing that fails could be retried any more.
+            error = refused(&*self.transport) => result = Err(ProvisionError::Transport(error).into()),
         }
         stop.cancel();
         if timeout(self.shutdown_timeout, all_ended(&mut workers, &mut result)).await.is_err() {
@@ -193,6 +195,19 @@ impl Supervisor {
         self.publisher.close();
         close(&*self.transport).await;
         result
+    }
+}
+
+/// Waits until the broker refuses the connection for good.
+async fn refused(transport: &dyn Transport) -> Arc<TransportError> {
+    let mut link = transport.link();
+    loop {
+        if let LinkState::Fatal(error) = &link.borrow_and_update().state {
+            return Arc::clone(error);
+        }
+        if link.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
