@@ -1,11 +1,10 @@
 //! The delivery loop: holds the consumer, fills the lanes, keeps the concurrency.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
 use tokio::{
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{WorkerContext, lanes::Lanes, settle::Handling};
@@ -21,7 +20,9 @@ use crate::{
 /// How long the broker may take to hand over what was on its way when the consumer was cancelled.
 const LAST_DELIVERIES: Duration = Duration::from_secs(1);
 
-/// The longest pause between two tries to consume.
+/// The shortest pause between two tries to consume.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// The longest one. A consumer that lasted longer starts with the shortest again.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// A group's loop. Lanes and running handlers outlive a lost connection: an event that is delivered
@@ -29,18 +30,21 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Loop {
     group: Arc<GroupSpec>,
     context: WorkerContext,
+    /// What every delivery is handled with; one for all, so that a delivery costs no copies of it.
+    handling: Arc<Handling>,
     lanes: Lanes<Delivery>,
     running: JoinSet<Option<u64>>,
 }
 
 impl Loop {
     pub(super) fn new(group: Arc<GroupSpec>, context: WorkerContext) -> Self {
-        Self { group, context, lanes: Lanes::new(), running: JoinSet::new() }
+        let handling = Arc::new(Handling::new(Arc::clone(&group), context.clone()));
+        Self { group, context, handling, lanes: Lanes::new(), running: JoinSet::new() }
     }
 
     pub(super) async fn run(mut self) -> Result<(), ProvisionError> {
         let stop = self.context.stop.clone();
-        let mut pause = Duration::from_millis(100);
+        let mut pause = MIN_PAUSE;
         loop {
             let connected = tokio::select! {
                 () = stop.cancelled() => break,
@@ -49,16 +53,21 @@ impl Loop {
             let error = match connected {
                 Ok(Ok(mut consumer)) => {
                     Counters::add(&self.context.counters.consumers);
-                    pause = Duration::from_millis(100);
+                    let since = Instant::now();
                     let ended = self.consume(&mut consumer).await;
+                    if since.elapsed() > MAX_PAUSE {
+                        pause = MIN_PAUSE;
+                    }
                     match ended {
                         None => {
                             self.stop(consumer).await;
                             return Ok(());
                         }
                         Some(error) => {
-                            // What had not started belongs to a channel that is gone.
-                            drop(self.lanes.drain());
+                            // On a channel that is gone this says nothing. On one that the broker only
+                            // cancelled the consumer of, what runs keeps it open for a while, and what has
+                            // not started must not wait for that.
+                            give_back(self.lanes.drain());
                             drop(consumer);
                             error
                         }
@@ -97,9 +106,16 @@ impl Loop {
     /// Takes deliveries until told to stop (`None`), or until the consumer ends.
     async fn consume(&mut self, consumer: &mut Consumer) -> Option<ConsumeError> {
         let stop = self.context.stop.clone();
+        let mut link = self.context.provision.transport().link();
+        let mut is_watched = true;
         loop {
-            self.start_ready();
+            // While the broker takes no publishes, an event that failed could neither be retried nor
+            // dead-lettered. What runs goes on, and is acknowledged.
+            if link.borrow_and_update().blocked.is_none() {
+                self.start_ready();
+            }
             tokio::select! {
+                changed = link.changed(), if is_watched => is_watched = changed.is_ok(),
                 () = stop.cancelled() => return None,
                 Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
                     // Only a task that was aborted gives no lane, and then the loop ends.
@@ -132,12 +148,9 @@ impl Loop {
     fn start_ready(&mut self) {
         while self.running.len() < self.group.settings.concurrency {
             let Some((lane, delivery)) = self.lanes.next() else { break };
-            let handling = Handling::new(Arc::clone(&self.group), self.context.clone());
+            let handling = Arc::clone(&self.handling);
             self.running.spawn(async move {
-                // A panic of our own must not cost the lane; the delivery stays unsettled.
-                if AssertUnwindSafe(handling.handle(delivery)).catch_unwind().await.is_err() {
-                    tracing::error!("the worker itself panicked over a delivery; it stays unacknowledged");
-                }
+                handling.handle(delivery).await;
                 lane
             });
         }
@@ -155,11 +168,7 @@ impl Loop {
         if timeout(LAST_DELIVERIES, last).await.is_err() {
             tracing::debug!(group = %self.group.name, "the broker did not end the consumer in time");
         }
-        // In their order: a quorum queue puts returned messages back in the order of the returns.
-        unstarted.sort_unstable_by_key(Delivery::tag);
-        for delivery in unstarted {
-            delivery.settle(Settlement::Requeue);
-        }
+        give_back(unstarted);
         self.finish_running().await;
         consumer.close().await;
     }
@@ -190,5 +199,14 @@ impl Loop {
             );
         }
         self.running.shutdown().await;
+    }
+}
+
+/// Gives deliveries back in their order: a quorum queue puts returned messages back in the order of
+/// the returns.
+fn give_back(mut deliveries: Vec<Delivery>) {
+    deliveries.sort_unstable_by_key(Delivery::tag);
+    for delivery in deliveries {
+        delivery.settle(Settlement::Requeue);
     }
 }

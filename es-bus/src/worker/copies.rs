@@ -82,6 +82,11 @@ pub(super) fn copies(
     now: OffsetDateTime,
     chance: f64,
 ) -> Vec<Copy> {
+    let is_done = |run: &Ran| matches!(run.decision, Decision::Done { .. });
+    if ran.iter().all(is_done) && concerned.later.is_empty() && concerned.gone.is_empty() {
+        // Nearly every event ends here.
+        return Vec::new();
+    }
     let rungs = group.delays();
     let mut copies = Vec::new();
     let mut retries: BTreeMap<Duration, (Vec<HandlerAttempt>, Duration, Failed)> = BTreeMap::new();
@@ -105,7 +110,7 @@ pub(super) fn copies(
             // Never early: the rung itself is not spread.
             Decision::Retry(Wait::AtLeast(delay)) => {
                 let rung = next_rung(&rungs, delay).unwrap_or(delay);
-                (rung, rung, Some(unix_ms(now + delay)))
+                (rung, rung, Some(due_ms(now, delay)))
             }
         };
         let (handlers, longest, _) = retries.entry(delay).or_insert_with(|| (Vec::new(), stay, failed()));
@@ -195,6 +200,11 @@ pub(super) fn dead_letter_unknown(group: &GroupSpec) -> Copy {
         error_type: "UnknownEvent",
         text: format!("no handler of group {:?} takes this event", group.name.as_str()),
     })
+}
+
+/// When a wait that begins now is over; never, when that is past all times.
+fn due_ms(now: OffsetDateTime, wait: Duration) -> u64 {
+    unix_ms(now).saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A time of day as headers carry it: milliseconds since the Unix epoch.
@@ -294,6 +304,16 @@ mod tests {
 
         let due = unix_ms(NOW + s(400));
         assert_eq!(retry(&copies[0]), (vec![("one", 1, Some(due))], "300s", s(300)));
+    }
+
+    #[test]
+    fn retry_after_longer_than_there_are_times_is_no_panic() {
+        let group = two();
+        let ran = [failed(&group, 0, 0, HandlerError::retry_after(Duration::MAX, "e"))];
+
+        let copies = of(&group, &ran);
+
+        assert_eq!(retry(&copies[0]), (vec![("one", 1, Some(u64::MAX))], "300s", s(300)));
     }
 
     #[test]

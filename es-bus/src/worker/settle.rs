@@ -1,10 +1,10 @@
 //! One delivery from taking to settling: dispatch, run, publish the copies, acknowledge.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use rand::Rng;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 use tracing::Instrument;
 
@@ -19,13 +19,26 @@ use crate::{
     model::policy::OnUnknown,
     outcome::{Decision, FailureKind, HandlerError, Outcome, Wait},
     telemetry::Counters,
-    topology::GroupSpec,
+    topology::{GroupSpec, ProvisionError},
     transport::{Delivery, Publication, PublishError, Settlement},
     wire::{self, Origin, names},
 };
 
 /// The longest pause between two tries to publish a copy.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// How long the broker has to confirm a copy before it is sent again, as long as it takes publishes.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
+
+/// What became of the copies of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// The broker has them.
+    Confirmed,
+    /// The program ends first, or the broker cannot be used any more.
+    GivenUp,
+    /// The broker will never take one of them.
+    Impossible,
+}
 
 /// What one delivery is handled with.
 pub(super) struct Handling {
@@ -39,7 +52,7 @@ impl Handling {
     }
 
     /// Handles a delivery and settles it.
-    pub(super) async fn handle(self, delivery: Delivery) {
+    pub(super) async fn handle(&self, delivery: Delivery) {
         Counters::add(&self.context.counters.delivered);
         let (received, settle) = delivery.split();
         let origin = wire::origin(&received, self.group.queue.as_str());
@@ -49,17 +62,48 @@ impl Handling {
             self.group.name.as_str().to_owned(),
             origin,
         ));
-        let copies = self.outcome_of(&info).await;
-        for copy in &copies {
-            if !self.publish(copy, &info).await {
-                // Not settled: the broker hands it out again when the channel closes.
-                return;
+        // A panic of our own must cost neither the lane nor the event.
+        let sent = AssertUnwindSafe(self.run_and_copy(&info)).catch_unwind().await;
+        let settlement = match sent {
+            Ok(Sent::Confirmed) => Settlement::Ack,
+            // Not settled: the broker hands it out again when the channel closes.
+            Ok(Sent::GivenUp) => return,
+            // Unsettled it would hold its place for ever, given back it would do the same again. The
+            // broker moves a rejected event to the dead-letter queue itself, as it came.
+            Ok(Sent::Impossible) => {
+                tracing::error!(
+                    event_id = info.received().message.properties.message_id.as_deref(),
+                    dlq = %self.group.dlq,
+                    "no copy of the event can be published; the broker dead-letters it as it came"
+                );
+                Settlement::Reject
             }
+            Err(_panic) => {
+                tracing::error!(
+                    event_id = info.received().message.properties.message_id.as_deref(),
+                    dlq = %self.group.dlq,
+                    "the worker itself panicked over an event; the broker dead-letters it as it came"
+                );
+                Settlement::Reject
+            }
+        };
+        if settlement == Settlement::Reject {
+            Counters::add(&self.context.counters.dead_lettered);
         }
-        if !settle(Settlement::Ack) {
+        if !settle(settlement) {
             Counters::add(&self.context.counters.stale);
             tracing::debug!(queue = %self.group.queue, "the outcome came after the connection was lost; the event comes again");
         }
+    }
+
+    async fn run_and_copy(&self, info: &Arc<DeliveryInfo>) -> Sent {
+        for copy in &self.outcome_of(info).await {
+            let sent = self.publish(copy, info).await;
+            if sent != Sent::Confirmed {
+                return sent;
+            }
+        }
+        Sent::Confirmed
     }
 
     /// Runs whom it concerns, and says what has to be published before the acknowledgement.
@@ -179,15 +223,15 @@ impl Handling {
         }
     }
 
-    /// Publishes a copy until the broker has confirmed it; `false` when told to end before.
-    async fn publish(&self, copy: &Copy, info: &DeliveryInfo) -> bool {
+    /// Publishes a copy until the broker has confirmed it, or there is no sense in that any more.
+    async fn publish(&self, copy: &Copy, info: &DeliveryInfo) -> Sent {
         let publication = self.publication(copy, info);
-        let confirmed = tokio::select! {
-            () = self.context.kill.cancelled() => false,
-            () = self.until_confirmed(publication) => true,
+        let sent = tokio::select! {
+            () = self.context.kill.cancelled() => Sent::GivenUp,
+            sent = self.until_confirmed(publication) => sent,
         };
-        if !confirmed {
-            return false;
+        if sent != Sent::Confirmed {
+            return sent;
         }
         let counters = &self.context.counters;
         match copy {
@@ -223,16 +267,17 @@ impl Handling {
                 }
             }
         }
-        true
+        Sent::Confirmed
     }
 
-    async fn until_confirmed(&self, mut publication: Publication) {
+    async fn until_confirmed(&self, mut publication: Publication) -> Sent {
         let mut pause = Duration::from_millis(100);
+        let mut was_cut = false;
         let provision = &self.context.provision;
         loop {
             let error = match provision.ready().await {
-                Ok(_) => match provision.transport().publish(publication.clone()).await {
-                    Ok(()) => return,
+                Ok(_) => match self.confirm(publication.clone()).await {
+                    Ok(()) => return Sent::Confirmed,
                     Err(error) => {
                         if matches!(error, PublishError::Unroutable { .. } | PublishError::NoExchange { .. })
                         {
@@ -240,12 +285,18 @@ impl Handling {
                             provision.invalidate();
                         }
                         if let PublishError::TooLarge { limit, .. } = error {
+                            if was_cut {
+                                return Sent::Impossible;
+                            }
                             // The broker's frames are smaller than ours were meant to be.
                             let _ = wire::drop_foreign(&mut publication.message, limit);
+                            was_cut = true;
                         }
                         error.to_string()
                     }
                 },
+                // It is over, and the bus ends.
+                Err(ProvisionError::Transport(_) | ProvisionError::Closed) => return Sent::GivenUp,
                 Err(error) => error.to_string(),
             };
             tracing::warn!(
@@ -255,6 +306,20 @@ impl Handling {
             );
             sleep(pause).await;
             pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    /// Publishes once. A broker that takes nothing at the moment has all the time it wants: what was
+    /// sent again meanwhile would be there twice when it goes on.
+    async fn confirm(&self, publication: Publication) -> Result<(), PublishError> {
+        let transport = self.context.provision.transport();
+        let mut confirmed = pin!(transport.publish(publication));
+        loop {
+            match timeout(CONFIRM_WITHIN, &mut confirmed).await {
+                Ok(verdict) => return verdict,
+                Err(_elapsed) if transport.link().borrow().blocked.is_some() => {}
+                Err(_elapsed) => return Err(PublishError::TimedOut { after: CONFIRM_WITHIN }),
+            }
         }
     }
 
