@@ -682,7 +682,10 @@ async fn the_largest_headers_that_are_published_arrive() {
 
     amqp.publish(large(fits)).await.expect("stored");
     let error = amqp.publish(large(fits + 1)).await.expect_err("does not fit");
-    assert!(matches!(&error, PublishError::TooLarge { what, .. } if what == "the frame of properties and headers"), "{error:?}");
+    assert!(
+        matches!(&error, PublishError::TooLarge { what, .. } if what == "the frame of properties and headers"),
+        "{error:?}"
+    );
 
     let mut consumer = consume(&amqp, "orders", 1).await;
     let delivery = delivery(&mut consumer).await;
@@ -800,4 +803,44 @@ async fn settles_thousands_in_any_order() {
     consumer.close().await;
 
     until_ready(&amqp, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn consumers_and_declarations_that_are_dropped_do_not_cost_the_connection() {
+    let vhost = Node::shared().vhost("churn");
+    let amqp = connected(options(&vhost.url())).await;
+    orders(&amqp).await;
+    let before = amqp.link().borrow().generation;
+
+    let churn = (0..8).map(|n: usize| {
+        let amqp = amqp.clone();
+        tokio::spawn(async move {
+            for round in 0..40 {
+                let request = ConsumeRequest {
+                    queue: queue_name("orders"),
+                    tag: format!("churn {n} {round}"),
+                    prefetch: 10,
+                    exclusive: false,
+                };
+                // Dropped half-way, dropped when it is there, closed.
+                match (n + round) % 3 {
+                    0 => drop(timeout(Duration::from_micros(500), amqp.consume(request)).await),
+                    1 => drop(amqp.consume(request).await.expect("the queue is there")),
+                    _ => amqp.consume(request).await.expect("the queue is there").close().await,
+                }
+                let queue = work_queue("orders");
+                drop(timeout(Duration::from_micros(300), amqp.declare_queue(&queue)).await);
+                let other = Queue { kind: QueueKind::Classic, ..queue };
+                amqp.declare_queue(&other).await.expect_err("it is a quorum queue");
+            }
+        })
+    });
+    for task in churn.collect::<Vec<_>>() {
+        task.await.expect("no panic");
+    }
+
+    let link = amqp.link().borrow().clone();
+    assert!(matches!(link.state, LinkState::Up), "{link:?}");
+    assert_eq!(link.generation, before, "a connection was lost");
+    amqp.close().await;
 }

@@ -256,10 +256,15 @@ fn stream(reader: Reader) -> stream::BoxStream<'static, Result<Delivery, Consume
                     return Some((Ok(delivery), Some(reader)));
                 }
                 Some(Err(error)) => {
+                    shared.cancelled.store(true, Ordering::Release);
                     return Some((Err(classify::consumer_ended(&error, &shared.queue)), None));
                 }
                 None if cancelled => return None,
-                None => return Some((Err(shared.ended()), None)),
+                None => {
+                    // The broker has done it itself.
+                    shared.cancelled.store(true, Ordering::Release);
+                    return Some((Err(shared.ended()), None));
+                }
             }
         }
     }))
