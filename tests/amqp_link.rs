@@ -682,7 +682,10 @@ async fn the_largest_headers_that_are_published_arrive() {
 
     amqp.publish(large(fits)).await.expect("stored");
     let error = amqp.publish(large(fits + 1)).await.expect_err("does not fit");
-    assert!(matches!(&error, PublishError::TooLarge { what, .. } if what == "the frame of properties and headers"), "{error:?}");
+    assert!(
+        matches!(&error, PublishError::TooLarge { what, .. } if what == "the frame of properties and headers"),
+        "{error:?}"
+    );
 
     let mut consumer = consume(&amqp, "orders", 1).await;
     let delivery = delivery(&mut consumer).await;
