@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use es_bus_tests::{Node, eventually};
 use insta::assert_snapshot;
 
-use crate::support::{Launch, PATIENCE, TempDir};
+use crate::support::{Launch, PATIENCE, TempDir, Victim};
 
 /// With all that a URL gives a meaning to.
 const PASSWORD: &str = "p@ss%w/rd:?#&x";
@@ -121,15 +121,16 @@ fn warns_loudly_when_it_runs_on_memory_because_nobody_named_a_broker() {
     assert!(warning.contains("no broker URL is set"), "{}", ended.stderr);
 }
 
-/// One node, as booting takes a while: absent, there, gone, frozen.
+/// Absent, there, gone, frozen.
 #[test]
 fn waits_for_a_broker_and_is_stopped_whatever_the_broker_does() {
-    let mut node = Node::start();
-    let url = node.url();
+    let mut node = Victim::get_blocking();
+    let vhost = node.vhost("whatever");
+    let url = vhost.url();
     let dir = Arc::new(TempDir::new());
     let consuming = |node: &Node| {
         eventually("both groups are consumed", || {
-            let consumers = node.rabbitmqctl(&["list_consumers", "queue_name"]);
+            let consumers = node.rabbitmqctl(&["list_consumers", "-p", vhost.name(), "queue_name"]);
             ["events.gated", "events.ledger"].iter().all(|queue| consumers.contains(queue)).then_some(())
         });
     };
