@@ -22,7 +22,7 @@ use es_bus::{
         amqp::{Amqp, AmqpOptions, Host},
     },
 };
-use es_bus_tests::{Node, Vhost, eventually};
+use es_bus_tests::{Node, Vhost};
 use serde::{Deserialize, Serialize};
 use tokio::{
     runtime::Handle as Runtime,
@@ -32,7 +32,7 @@ use tokio::{
 };
 
 /// How long anything may take that should come at all.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An order was placed.
 #[event(aggregate = "Order", aggregate_id = order_id)]
@@ -129,10 +129,17 @@ pub(crate) async fn stop(handle: Handle) {
     stopped.unwrap_or_else(|error| panic!("{error:?}"));
 }
 
-/// [`eventually`], on a thread that has tasks to run.
+/// Asks again until `probe` gives a value; may be called where tasks have to go on meanwhile.
 #[track_caller]
-pub(crate) fn soon<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
-    block_in_place(|| eventually(what, probe))
+pub(crate) fn soon<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = block_in_place(&mut probe) {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        block_in_place(|| thread::sleep(Duration::from_millis(50)));
+    }
 }
 
 /// A connection that knows nothing of events.
@@ -454,7 +461,10 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("run {} of the program had said:\n{}", self.run, self.stderr());
+            #[expect(clippy::print_stderr, reason = "it helps whoever reads the failure")]
+            {
+                eprintln!("run {} of the program had said:\n{}", self.run, self.stderr());
+            }
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
