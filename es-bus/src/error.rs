@@ -55,6 +55,9 @@ pub enum Error {
     /// A publish did not end with the broker's confirmation.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// Several of these at once.
+    #[error("{}", report::summary(.0))]
+    Several(Vec<Error>),
     /// The bus was built without the feature that the URL asks for.
     #[error("{0} asks for RabbitMQ, and es-bus was built without its feature `amqp`")]
     NoAmqp(String),

@@ -9,14 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use es_bus::{Handle, HandlerError, Metadata, PublishError, Registry, State, handler};
+use es_bus::{Attempt, Handle, HandlerError, Metadata, PublishError, Registry, State, handler};
 use es_bus_tests::Node;
 use tokio::{
     task::{JoinSet, block_in_place},
     time::{sleep, timeout},
 };
 
-use crate::support::{Journal, OrderPlaced, PATIENCE, builder, placed, publisher, run, start, stop};
+use crate::support::{
+    Journal, Look, OrderPlaced, PATIENCE, Victim, builder, placed, publisher, run, soon, start, stop,
+};
 
 #[handler(group = "ledger")]
 async fn enter(_order: OrderPlaced, metadata: Metadata, State(journal): State<Journal>) {
@@ -99,14 +101,15 @@ impl Publishers {
     }
 }
 
-/// A node of its own, since it is hurt: connections closed, the node killed, the node away.
+/// Connections closed, the node killed, the node shut down in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_confirmed_event_is_handled_although_the_broker_comes_and_goes() {
-    let mut node = block_in_place(Node::start);
+    let mut node = Victim::get().await;
+    let vhost = node.vhost("reconnect");
     let journal = Journal::default();
     let registry = Registry::new().handler::<enter>();
-    let consuming = run(builder(node.url(), registry.clone()).state(journal.clone())).await;
-    let publishing = publisher(node.url(), registry.event::<OrderPlaced>()).await;
+    let consuming = start(&vhost, registry.clone(), &journal).await;
+    let publishing = publisher(vhost.url(), registry).await;
     let publishers = Publishers::start(&publishing, 4);
 
     publishers.confirm(50).await;
@@ -136,19 +139,99 @@ async fn every_confirmed_event_is_handled_although_the_broker_comes_and_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publish_that_finds_no_broker_in_its_time_says_so() {
-    let mut node = block_in_place(Node::start);
+async fn a_publish_that_gets_no_answer_in_its_time_says_so() {
+    let mut node = Victim::get().await;
+    let vhost = node.vhost("frozen");
     let registry = Registry::new().event::<OrderPlaced>();
-    let bus = run(builder(node.url(), registry).publish_only().set("publish_timeout", "700ms")).await;
+    let builder = builder(vhost.url(), registry).publish_only().set("publish_timeout", "700ms");
+    let bus = run(builder).await;
+    bus.publisher().publish(&placed("o-1", 1)).await.expect("nobody takes it, which is no error here");
 
-    block_in_place(|| node.kill9());
+    block_in_place(|| node.sigstop());
     let started = Instant::now();
-    let error = bus.publisher().publish(&placed("o-1", 1)).await.expect_err("there is no broker");
+    let error = bus.publisher().publish(&placed("o-1", 2)).await.expect_err("nobody answers");
     let took = started.elapsed();
+    block_in_place(|| node.sigcont());
 
-    assert!(matches!(error, PublishError::TimedOut { .. } | PublishError::Interrupted { .. }), "{error:?}");
-    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(2), "{took:?}");
+    assert!(matches!(error, PublishError::TimedOut { .. }), "{error:?}");
+    assert!(took >= Duration::from_millis(700) && took < Duration::from_secs(2), "{took:?}");
     stop(bus).await;
+}
+
+/// A broker that is short of memory reads nothing from connections that publish; what consumes goes
+/// on, acknowledgements included.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_short_of_memory_delays_publishes_and_not_handling() {
+    let node = Victim::get().await;
+    let vhost = node.vhost("memory-alarm");
+    let look = Look::at(&vhost).await;
+    let journal = Journal::default();
+    let gate = Arc::new(AtomicBool::new(false));
+    let registry = Registry::new().handler::<hold>();
+    let bus = run(builder(vhost.url(), registry.clone()).state(journal.clone()).state(gate.clone())).await;
+    let hasty = run(builder(vhost.url(), registry).publish_only().set("publish_timeout", "1s")).await;
+    bus.publisher().publish(&placed("o-1", 1)).await.expect("routed");
+    journal.until_len(1).await;
+
+    block_in_place(|| node.rabbitmqctl(&["set_vm_memory_high_watermark", "0.00001"]));
+    // The alarm blocks a connection when it publishes, so the first may still pass.
+    let refused = timeout(PATIENCE, async {
+        loop {
+            if let Err(error) = hasty.publisher().publish(&placed("o-2", 2)).await {
+                return error;
+            }
+        }
+    });
+    let refused = refused.await.expect("the broker blocks");
+    let patient = bus.publisher().clone();
+    let waiting = tokio::spawn(async move { patient.publish(&placed("o-3", 3)).await });
+    gate.store(true, Ordering::Relaxed);
+    journal.until("the first event", |lines| lines.contains(&"end 1".to_owned())).await;
+    let before = waiting.is_finished();
+    block_in_place(|| node.rabbitmqctl(&["set_vm_memory_high_watermark", "0.4"]));
+    let published = timeout(PATIENCE, waiting).await.expect("the alarm is over");
+
+    assert!(matches!(refused, PublishError::TimedOut { .. }), "{refused:?}");
+    assert!(!before, "it waited");
+    published.expect("no task panicked").expect("routed");
+    journal.until("the patient one", |lines| lines.contains(&"end 3".to_owned())).await;
+    assert_eq!(look.left_over(&vhost).await, []);
+    stop(hasty).await;
+    stop(bus).await;
+    assert_eq!(look.left_over(&vhost).await, [], "all was acknowledged");
+}
+
+/// RabbitMQ takes a delivery back that nobody acknowledges, by closing its channel.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_outlasts_the_consumer_timeout_has_its_event_again_and_no_more() {
+    let node = Victim::get().await;
+    let vhost = node.vhost("consumer-timeout");
+    let look = Look::at(&vhost).await;
+    let patience = |ms: &str| {
+        let set = format!("application:set_env(rabbit, consumer_timeout, {ms}).");
+        block_in_place(|| node.rabbitmqctl(&["eval", &set]));
+    };
+    patience("1500");
+    let journal = Journal::default();
+    let gate = Arc::new(AtomicBool::new(false));
+    let registry = Registry::new().handler::<hold>();
+    let bus = run(builder(vhost.url(), registry).state(journal.clone()).state(gate.clone())).await;
+
+    bus.publisher().publish(&placed("o-1", 1)).await.expect("routed");
+    journal.until_len(1).await;
+    // Its channel is closed, and the next one has it in hand.
+    patience("1800000");
+    let closed = "timed out";
+    soon("the broker takes it back", || node.log().contains(closed).then_some(()));
+    look.until("events.slow", 0, 1).await;
+    gate.store(true, Ordering::Relaxed);
+    journal.until("the second run", |lines| lines.len() == 4).await;
+
+    assert_eq!(journal.lines(), ["start 1", "end 1", "start 1", "end 1"], "one after the other");
+    assert_eq!(bus.counts().stale, 1);
+    assert_eq!(look.left_over(&vhost).await, []);
+    stop(bus).await;
+    assert_eq!(look.left_over(&vhost).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,6 +259,29 @@ async fn a_queue_that_is_deleted_is_declared_and_consumed_again() {
     stop(bus).await;
 }
 
+#[handler(group = "failing", retries = 3, backoff(base = "200ms", max = "200ms"))]
+async fn fail_once(
+    _order: OrderPlaced,
+    attempt: Attempt,
+    State(journal): State<Journal>,
+) -> Result<(), String> {
+    journal.note(format!("fail_once {}", attempt.number));
+    if attempt.number == 0 { Err("not yet".to_owned()) } else { Ok(()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_queue_that_is_deleted_is_declared_again_for_the_next_failure() {
+    let vhost = Node::shared().vhost("deleted-retry");
+    let journal = Journal::default();
+    let bus = start(&vhost, Registry::new().handler::<fail_once>(), &journal).await;
+
+    block_in_place(|| vhost.delete_queue("events.failing.retry.200ms"));
+    bus.publisher().publish(&placed("o-1", 1)).await.expect("routed");
+
+    assert_eq!(journal.until_len(2).await, ["fail_once 0", "fail_once 1"]);
+    stop(bus).await;
+}
+
 #[handler(group = "slow", retries = 3, backoff(base = "200ms", max = "200ms"))]
 async fn hold(
     order: OrderPlaced,
@@ -194,28 +300,28 @@ async fn hold(
 /// does its aggregate.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_aggregate_stays_in_order_over_a_lost_connection() {
-    let mut node = block_in_place(Node::start);
+    let mut node = Victim::get().await;
+    let vhost = node.vhost("lanes");
     let journal = Journal::default();
     let gate = Arc::new(AtomicBool::new(false));
     let registry = Registry::new().handler::<hold>();
-    let bus = run(builder(node.url(), registry).state(journal.clone()).state(gate.clone())).await;
+    let bus = run(builder(vhost.url(), registry).state(journal.clone()).state(gate.clone())).await;
     bus.publisher().publish(&placed("o-1", 1)).await.expect("routed");
     bus.publisher().publish(&placed("o-1", 2)).await.expect("routed");
     journal.until_len(1).await;
 
+    let connections = |node: &Node| {
+        let pids = block_in_place(|| node.rabbitmqctl(&["list_connections", "pid"]));
+        pids.lines().skip(1).map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let old = connections(&node);
     block_in_place(|| node.close_all_connections("a lost connection"));
-    // Both are in hand again once the consumer is.
-    crate::support::soon("both are handed out again", || {
-        let unacknowledged =
-            node.rabbitmqctl(&["list_queues", "--no-table-headers", "name", "messages_unacknowledged"]);
-        unacknowledged.lines().any(|line| line == "events.slow\t2").then_some(())
-    });
+    soon("they are closed", || old.is_disjoint(&connections(&node)).then_some(()));
+    // Both are in hand again, and then the third.
+    let look = Look::at(&vhost).await;
+    look.until("events.slow", 0, 1).await;
     bus.publisher().publish(&placed("o-1", 3)).await.expect("routed");
-    crate::support::soon("the third is in hand", || {
-        let unacknowledged =
-            node.rabbitmqctl(&["list_queues", "--no-table-headers", "name", "messages_unacknowledged"]);
-        unacknowledged.lines().any(|line| line == "events.slow\t3").then_some(())
-    });
+    look.until("events.slow", 0, 1).await;
     assert_eq!(journal.lines(), ["start 1"]);
     gate.store(true, Ordering::Relaxed);
 

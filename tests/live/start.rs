@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use es_bus_tests::{Node, eventually};
+use es_bus_tests::Node;
 use insta::assert_snapshot;
 
-use crate::support::{Launch, PATIENCE, TempDir};
+use crate::support::{Launch, PATIENCE, TempDir, Victim, soon};
 
 /// With all that a URL gives a meaning to.
 const PASSWORD: &str = "p@ss%w/rd:?#&x";
@@ -47,7 +47,7 @@ fn logs_in_with_any_password_and_shows_it_nowhere() {
     let dir = Arc::new(TempDir::new());
 
     let mut service = shop(&url, &dir).env("RUST_LOG", "es_bus=trace,lapin=info").start();
-    eventually("it consumes", || vhost.queue("events.gated").filter(|queue| queue.consumers == 1));
+    soon("it consumes", || vhost.queue("events.gated").filter(|queue| queue.consumers == 1));
     service.until_says("events.gated");
     service.signal("TERM");
     let ended = service.wait(PATIENCE);
@@ -95,7 +95,7 @@ fn says_on_standard_error_what_each_group_does() {
     let dir = Arc::new(TempDir::new());
 
     let service = shop(&vhost.url(), &dir).start();
-    eventually("it consumes", || vhost.queue("events.ledger").filter(|queue| queue.consumers == 1));
+    soon("it consumes", || vhost.queue("events.ledger").filter(|queue| queue.consumers == 1));
     service.signal("TERM");
     let ended = service.wait(PATIENCE);
 
@@ -121,15 +121,16 @@ fn warns_loudly_when_it_runs_on_memory_because_nobody_named_a_broker() {
     assert!(warning.contains("no broker URL is set"), "{}", ended.stderr);
 }
 
-/// One node, as booting takes a while: absent, there, gone, frozen.
+/// Absent, there, gone, frozen.
 #[test]
 fn waits_for_a_broker_and_is_stopped_whatever_the_broker_does() {
-    let mut node = Node::start();
-    let url = node.url();
+    let mut node = Victim::get_blocking();
+    let vhost = node.vhost("whatever");
+    let url = vhost.url();
     let dir = Arc::new(TempDir::new());
     let consuming = |node: &Node| {
-        eventually("both groups are consumed", || {
-            let consumers = node.rabbitmqctl(&["list_consumers", "queue_name"]);
+        soon("both groups are consumed", || {
+            let consumers = node.rabbitmqctl(&["list_consumers", "-p", vhost.name(), "queue_name"]);
             ["events.gated", "events.ledger"].iter().all(|queue| consumers.contains(queue)).then_some(())
         });
     };

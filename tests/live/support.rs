@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::{self, Child, Command, ExitStatus, Stdio},
     sync::{
@@ -21,16 +22,17 @@ use es_bus::{
         amqp::{Amqp, AmqpOptions, Host},
     },
 };
-use es_bus_tests::{Vhost, eventually};
+use es_bus_tests::{Node, Vhost};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::watch,
+    runtime::Handle as Runtime,
+    sync::{Mutex, MutexGuard, watch},
     task::block_in_place,
     time::{sleep, timeout},
 };
 
 /// How long anything may take that should come at all.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An order was placed.
 #[event(aggregate = "Order", aggregate_id = order_id)]
@@ -127,10 +129,17 @@ pub(crate) async fn stop(handle: Handle) {
     stopped.unwrap_or_else(|error| panic!("{error:?}"));
 }
 
-/// [`eventually`], on a thread that has tasks to run.
+/// Asks again until `probe` gives a value; may be called where tasks have to go on meanwhile.
 #[track_caller]
-pub(crate) fn soon<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
-    block_in_place(|| eventually(what, probe))
+pub(crate) fn soon<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = block_in_place(&mut probe) {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        block_in_place(|| thread::sleep(Duration::from_millis(50)));
+    }
 }
 
 /// A connection that knows nothing of events.
@@ -234,6 +243,57 @@ impl Look {
 /// As [`Look::left_over`].
 pub(crate) async fn left_over(vhost: &Vhost) -> Vec<(String, u64)> {
     Look::at(vhost).await.left_over(vhost).await
+}
+
+/// A node for tests that hurt their broker, one after another.
+pub(crate) struct Victim(MutexGuard<'static, Option<Node>>);
+
+static VICTIM: Mutex<Option<Node>> = Mutex::const_new(None);
+
+impl Victim {
+    /// The node, once no other test has it; booted for the first.
+    pub(crate) async fn get() -> Self {
+        Self::boot(VICTIM.lock().await)
+    }
+
+    /// As [`get`](Self::get), outside of a runtime.
+    pub(crate) fn get_blocking() -> Self {
+        Self::boot(VICTIM.blocking_lock())
+    }
+
+    fn boot(mut node: MutexGuard<'static, Option<Node>>) -> Self {
+        if node.is_none() {
+            let mut start = || *node = Some(Node::start());
+            match Runtime::try_current() {
+                Ok(_) => block_in_place(start),
+                Err(_) => start(),
+            }
+        }
+        Self(node)
+    }
+}
+
+impl Deref for Victim {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        self.0.as_ref().expect("booted")
+    }
+}
+
+impl DerefMut for Victim {
+    fn deref_mut(&mut self) -> &mut Node {
+        self.0.as_mut().expect("booted")
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Nobody knows what state it is in.
+            *self.0 = None;
+        }
+    }
 }
 
 /// A directory that is gone when the test is.
@@ -400,6 +460,12 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if thread::panicking() {
+            #[expect(clippy::print_stderr, reason = "it helps whoever reads the failure")]
+            {
+                eprintln!("run {} of the program had said:\n{}", self.run, self.stderr());
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -10,6 +10,7 @@ use crate::{
     config::{Attributes, Config, ConfigBuilder, GroupConfig, GroupSelection, Policy},
     error::{Error, Result},
     event::EventKind,
+    handler::TypeMap,
     name::{ExchangeName, GroupName, InvalidName},
     publish::PublisherSettings,
     registry::{Facts, HandlerDef, Registry, check},
@@ -19,7 +20,10 @@ use crate::{
 
 pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
     let registry = builder.registry.unwrap_or_else(Registry::collected).on_bus(builder.name);
-    let config = declare(builder.config, &registry).load()?;
+    let config = match declare(builder.config, &registry).load() {
+        Ok(config) => config,
+        Err(error) => return Err(with_findings(error.into(), &registry, &builder.state, builder.consumes)),
+    };
     let selected = selected(&config.bus.groups.value, builder.consumes);
     let names: Option<Vec<&str>> = selected.as_ref().map(|names| names.iter().map(String::as_str).collect());
     let homes: Vec<(&str, &str)> = config
@@ -55,6 +59,7 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
         exchange,
         timeout: config.bus.publish_timeout.value,
         batch: usize::try_from(config.bus.publish_batch.value).unwrap_or(usize::MAX),
+        max_body: usize::try_from(config.bus.max_message_size.value.bytes()).unwrap_or(usize::MAX),
     };
     Ok(Bus {
         registry,
@@ -67,6 +72,14 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
         observer: builder.observer,
         config,
     })
+}
+
+/// What is wrong with the configuration, together with what is wrong with the declarations as far as
+/// that can be said without one.
+fn with_findings(error: Error, registry: &Registry, state: &TypeMap, consumes: bool) -> Error {
+    let facts = Facts::new().state(state);
+    let findings = check(registry, &if consumes { facts.consuming() } else { facts });
+    if findings.is_empty() { error } else { Error::Several(vec![error, Error::Registry(findings)]) }
 }
 
 /// Tells the configuration which groups and handlers there are, and what their attributes say.

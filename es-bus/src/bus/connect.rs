@@ -52,7 +52,6 @@ fn amqp(url: &crate::config::AmqpUrl, config: &Config) -> Arc<dyn Transport> {
         reconnect_max: bus.reconnect_max.value,
         frame_max: u32::try_from(bus.frame_max.value.bytes()).unwrap_or(u32::MAX),
         channels: usize::from(bus.publish_channels.value),
-        max_body: usize::try_from(bus.max_message_size.value.bytes()).unwrap_or(usize::MAX),
     };
     Amqp::connect(options)
 }

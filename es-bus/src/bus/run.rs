@@ -121,6 +121,7 @@ impl Bus {
         for warning in &self.config.warnings {
             tracing::warn!("{warning}");
         }
+        tracing::debug!("effective configuration:\n{}", self.config);
         let transport = self.transport.connect(&self.config)?;
         tracing::info!(broker = transport.describe(), "connecting");
         let provision = Arc::new(Provision::new(Arc::clone(&transport), self.topology));

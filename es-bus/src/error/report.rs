@@ -28,6 +28,13 @@ pub(super) fn write(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             }
             Ok(())
         }
+        Error::Several(errors) => {
+            for (index, error) in errors.iter().enumerate() {
+                f.write_str(if index == 0 { "" } else { "\n\n" })?;
+                write(error, f)?;
+            }
+            Ok(())
+        }
         Error::Config(error) => f.write_str(error.to_string().trim_end()),
         Error::ShutdownTimedOut { .. } => {
             write!(f, "{error}\n\n     help: {}", remedy::SHUTDOWN)

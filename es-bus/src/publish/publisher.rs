@@ -44,6 +44,8 @@ pub struct PublisherSettings {
     pub timeout: Duration,
     /// How many events of one list are under way at once.
     pub batch: usize,
+    /// The largest body that an event may have, in bytes.
+    pub max_body: usize,
 }
 
 /// Publishes events.
@@ -199,6 +201,10 @@ impl Publisher {
             encode(event, options, self.cause.as_deref(), self.shared.clock.now(), || {
                 uuid::Uuid::now_v7().to_string()
             })?;
+        let (size, limit) = (message.body.len(), self.shared.settings.max_body);
+        if size > limit {
+            return Err(PublishError::TooLarge { what: "the body".to_owned(), size, limit });
+        }
         let exchange = match kind.exchange {
             None => self.shared.settings.exchange.clone(),
             Some(name) => ExchangeName::new(name).map_err(|error| PublishError::Encode(error.into()))?,

@@ -702,3 +702,20 @@ async fn a_message_with_a_time_to_live_ends_in_the_dead_letter_queue_of_its_grou
     publisher.publish(&shipped("o-1")).await.unwrap();
     publisher.stop().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_beyond_the_limit_is_refused_before_it_is_sent() {
+    let bus = TestBus::start(|builder| {
+        builder.registry(Registry::new()).publish_only().set("max_message_size", "1 KiB")
+    })
+    .await
+    .unwrap();
+
+    let error = bus.publish(&placed(&"x".repeat(2000))).await.unwrap_err();
+
+    assert!(
+        matches!(&error, PublishError::TooLarge { what, limit: 1024, .. } if what == "the body"),
+        "{error:?}"
+    );
+    bus.stop().await.unwrap();
+}

@@ -75,8 +75,6 @@ pub struct AmqpOptions {
     pub frame_max: u32,
     /// How many messages may be on their way to the broker at once, each on a channel of its own.
     pub channels: usize,
-    /// The largest body that is published, in bytes.
-    pub max_body: usize,
 }
 
 impl Default for AmqpOptions {
@@ -94,8 +92,6 @@ impl Default for AmqpOptions {
             reconnect_max: Duration::from_secs(30),
             frame_max: 128 * 1024,
             channels: 64,
-            // What RabbitMQ 4.x takes by default.
-            max_body: 16 * 1024 * 1024,
         }
     }
 }
@@ -115,7 +111,6 @@ impl fmt::Debug for AmqpOptions {
             .field("reconnect_max", &self.reconnect_max)
             .field("frame_max", &self.frame_max)
             .field("channels", &self.channels)
-            .field("max_body", &self.max_body)
             .finish()
     }
 }
@@ -188,7 +183,7 @@ impl Amqp {
         Arc::new(Self {
             description: options.describe(),
             link,
-            publisher: Publisher::new(publishing.watch(), options.channels, options.max_body),
+            publisher: Publisher::new(publishing.watch(), options.channels),
             declarer: Declarer::new(consuming.watch()),
             publishing,
             consuming,

@@ -51,7 +51,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Publisher {
     sessions: Sessions,
     lines: Vec<Line>,
-    max_body: usize,
     closed: AtomicBool,
 }
 
@@ -63,9 +62,9 @@ struct Line {
 }
 
 impl Publisher {
-    pub(super) fn new(sessions: Sessions, channels: usize, max_body: usize) -> Self {
+    pub(super) fn new(sessions: Sessions, channels: usize) -> Self {
         let lines = std::iter::repeat_with(Line::default).take(channels.max(1)).collect();
-        Self { sessions, lines, max_body, closed: AtomicBool::new(false) }
+        Self { sessions, lines, closed: AtomicBool::new(false) }
     }
 
     pub(super) async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
@@ -73,7 +72,7 @@ impl Publisher {
             return Err(PublishError::Closed);
         }
         let session = self.sessions.current().map_err(|reason| PublishError::Interrupted { reason })?;
-        let job = Job::new(publication, session.frame_max(), self.max_body)?;
+        let job = Job::new(publication, session.frame_max())?;
         tokio::select! {
             // A verdict that is there counts, even when the connection is gone since.
             biased;
@@ -151,14 +150,15 @@ struct Job {
 }
 
 impl Job {
-    fn new(publication: Publication, frame_max: usize, max_body: usize) -> Result<Self, PublishError> {
+    fn new(publication: Publication, frame_max: usize) -> Result<Self, PublishError> {
         let Publication { exchange, routing_key, message, mandatory, lane } = publication;
         wire::check_sizes(
             exchange.as_str(),
             &routing_key,
             &message,
             convert::header_limit(frame_max),
-            max_body,
+            // What others published has to go to a retry queue, however large it is.
+            usize::MAX,
         )?;
         let exchange = convert::short("the name of the exchange", exchange.as_str())?;
         let routing_key = convert::short("the routing key", &routing_key)?;
