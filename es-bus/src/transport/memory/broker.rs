@@ -4,7 +4,6 @@
 //! never wait. Every operation changes something, marks the queues that this concerns as dirty, and
 //! [`Broker::run`] then looks at them until nothing moves any more: expired messages leave at the
 //! head, ready ones go to consumers in turn, what is beyond the length goes, dead letters go on.
-#![expect(clippy::result_large_err, reason = "an error of a declaration names both sides, and is rare")]
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},

@@ -1,5 +1,4 @@
 //! Declarations, and looking at queues.
-#![expect(clippy::result_large_err, reason = "an error of a declaration names both sides, and is rare")]
 
 use super::{
     Memory,
