@@ -323,7 +323,9 @@ fn backoff(options: &AmqpOptions, attempt: u32, chance: f64) -> Duration {
     let least = options.reconnect_min.min(options.reconnect_max);
     let factor = 2_u32.saturating_pow(attempt.saturating_add(1).min(31));
     let ceiling = least.saturating_mul(factor).min(options.reconnect_max);
-    least + (ceiling - least).mul_f64(chance.clamp(0.0, 1.0))
+    let pause = least + (ceiling - least).mul_f64(chance.clamp(0.0, 1.0));
+    // Whole milliseconds: it is printed.
+    Duration::from_millis(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Both connections as one [`Link`].
