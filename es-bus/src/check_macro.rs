@@ -13,12 +13,16 @@
 /// es_bus::check!();
 /// ```
 ///
-/// ```ignore
+/// ```
+/// #[derive(Clone, Default)]
+/// struct Ledger;
+///
 /// fn bus() -> es_bus::BusBuilder {
 ///     es_bus::Bus::builder().state(Ledger::default())
 /// }
 ///
 /// es_bus::check!(bus());
+/// # let _ = bus();
 /// ```
 #[macro_export]
 macro_rules! check {

@@ -15,6 +15,21 @@ use crate::{
 ///
 /// Dropped, it ends the bus at once: handlers are aborted and their events go back to the queues.
 /// [`stop`](Self::stop) is the orderly way.
+///
+/// # Examples
+///
+/// ```
+/// # use es_bus::Bus;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> es_bus::Result<()> {
+/// let running = Bus::builder().url("memory://").publish_only().build()?.start().await?;
+///
+/// let publisher = running.publisher().clone(); // for the web server, say
+/// # drop(publisher);
+/// assert_eq!(running.counts().published, 0);
+/// running.stop().await
+/// # }
+/// ```
 pub struct Handle {
     pub(super) publisher: Publisher,
     pub(super) counters: Arc<Counters>,

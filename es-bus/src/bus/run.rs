@@ -77,7 +77,8 @@ impl Bus {
     /// Connects, brings the broker to the topology, and consumes, until SIGTERM or SIGINT.
     ///
     /// A broker that is not there yet is waited for. A second signal ends the process at once, with
-    /// exit code 130: handlers that block their thread cannot be waited for.
+    /// exit code 130: handlers that block their thread cannot be waited for. What happens is told
+    /// through `tracing`, as [`start`](Self::start) says.
     ///
     /// # Errors
     ///
@@ -114,6 +115,10 @@ impl Bus {
     /// Connects, brings the broker to the topology, and consumes in the background.
     ///
     /// Returns once the topology is there; a broker that is not there yet is waited for.
+    ///
+    /// Failures of handlers, events that no queue takes, and lost connections are told through
+    /// `tracing`, and nowhere else but in [`Handle::counts`]: install a subscriber first
+    /// (`tracing_subscriber::fmt::init()`), or call [`es_bus::run`](crate::run), which does.
     ///
     /// # Errors
     ///

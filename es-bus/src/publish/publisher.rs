@@ -100,6 +100,11 @@ impl Publisher {
 
     /// Publishes an event; `.await` gives its id once the broker has confirmed it.
     ///
+    /// An event that no queue takes is gone. That is an error when this program itself declares a
+    /// binding for it, or the event is marked `mandatory`. Otherwise it is `Ok`: counted as
+    /// [`unroutable`](crate::telemetry::Counts::unroutable), with a warning in the log once per
+    /// routing key, unless the event is marked `optional`.
+    ///
     /// # Errors
     ///
     /// [`PublishError`]; after `TimedOut` the broker may have the event or not, and publishing it
@@ -116,7 +121,12 @@ impl Publisher {
     ///
     /// Events of one aggregate go out in the order of the list; when one fails, those behind it in
     /// its aggregate are held back. Events that name no aggregate are kept in order among
-    /// themselves.
+    /// themselves. An event that no queue takes counts as published where [`publish`](Self::publish)
+    /// gives `Ok`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Of a dropped call nobody knows which events were published.
     pub async fn publish_all<'a, E: Event>(&self, events: impl IntoIterator<Item = &'a E>) -> PublishReport {
         let mut report = PublishReport::default();
         let mut lanes: Vec<Vec<(usize, Prepared)>> = Vec::new();
