@@ -1,6 +1,6 @@
 //! A running bus.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,12 @@ pub struct Handle {
     pub(super) stop: CancellationToken,
     pub(super) kill: CancellationToken,
     pub(super) running: Option<JoinHandle<Result<()>>>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("counts", &self.counts()).finish_non_exhaustive()
+    }
 }
 
 impl Handle {

@@ -1,6 +1,6 @@
 //! The checked program, and how it runs.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,16 @@ pub struct Bus {
     pub(super) state: TypeMap,
     pub(super) clock: Clock,
     pub(super) observer: Option<tokio::sync::mpsc::UnboundedSender<Observation>>,
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The configuration prints itself on demand; it is long, and so is the topology.
+        f.debug_struct("Bus")
+            .field("groups", &self.groups.iter().map(|group| group.name.as_str()).collect::<Vec<_>>())
+            .field("queues", &self.queues().map(|queue| queue.as_str()).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The broker that the bus will run on.

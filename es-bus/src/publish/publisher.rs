@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet, hash_map::DefaultHasher},
+    fmt,
     hash::{Hash, Hasher},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
     time::Duration,
@@ -61,6 +62,15 @@ pub struct Publisher {
     cause: Option<Arc<Metadata>>,
 }
 
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("exchange", &self.shared.settings.exchange)
+            .field("cause", &self.cause.as_ref().map(|cause| &cause.event_id))
+            .finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     provision: Arc<Provision>,
     settings: PublisherSettings,
@@ -81,7 +91,7 @@ pub(super) struct Prepared {
 impl Publisher {
     /// A publisher on a provisioned broker.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         provision: Arc<Provision>,
         settings: PublisherSettings,
         clock: Clock,

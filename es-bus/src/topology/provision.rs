@@ -1,6 +1,6 @@
 //! Keeps a broker at its topology: applied once per connection, before anyone publishes or consumes.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tokio::sync::{Mutex, watch};
 
@@ -32,6 +32,15 @@ pub struct Provision {
     /// The generation for which the topology was applied last; 0 for none.
     applied: watch::Sender<u64>,
     applying: Mutex<()>,
+}
+
+impl fmt::Debug for Provision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provision")
+            .field("broker", &self.transport.describe())
+            .field("applied", &*self.applied.borrow())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Provision {
