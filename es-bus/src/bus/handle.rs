@@ -18,7 +18,7 @@ use crate::{
 ///
 /// # Examples
 ///
-/// ```
+/// ```standalone_crate
 /// # use es_bus::Bus;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> es_bus::Result<()> {
