@@ -63,6 +63,29 @@ fn rooms_name_only_rooms_of_their_own_layer_or_lower() {
 }
 
 #[test]
+fn architecture_tells_the_layers_as_they_are() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ARCHITECTURE.md");
+    let text = fs::read_to_string(&path).expect("ARCHITECTURE.md");
+
+    for (layer, rooms) in LAYERS {
+        let row =
+            text.lines().find(|line| line.starts_with(&format!("| {layer} "))).expect("a row per layer");
+        let cell = row.split('|').nth(2).expect("a cell of rooms");
+        let mut told: Vec<&str> = cell.split('`').skip(1).step_by(2).filter(|room| is_room(room)).collect();
+        let mut held: Vec<&str> = rooms.iter().copied().filter(|room| is_room(room)).collect();
+        told.sort_unstable();
+        held.sort_unstable();
+        assert_eq!(told, held, "layer {layer} of ARCHITECTURE.md, and of LAYERS");
+    }
+}
+
+/// Whether there is a room of that name: LAYERS holds places for rooms to come.
+fn is_room(name: &str) -> bool {
+    let rooms = Path::new(env!("CARGO_MANIFEST_DIR")).join("../es-bus/src");
+    rooms.join(name).is_dir() || rooms.join(name).with_extension("rs").is_file()
+}
+
+#[test]
 fn finds_every_kind_of_breach() {
     for (file, source, expected) in [
         ("retry.rs", "use crate::worker::Worker;", "`retry` (layer 0) names `worker` (layer 4)"),

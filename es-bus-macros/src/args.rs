@@ -492,20 +492,25 @@ pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters have to be put in, taken out or replaced.
+/// How many letters have to be put in, taken out, replaced, or swapped with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    // The rows of the two letters before, and of this one.
+    let mut earlier = vec![0; b.len() + 1];
+    let mut before: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replaced = before[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = replaced.min(before[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(earlier[j - 2] + 1);
+            }
         }
+        earlier = std::mem::replace(&mut before, row);
     }
-    row[b.len()]
+    before[b.len()]
 }
 
 #[cfg(test)]
@@ -520,6 +525,7 @@ mod tests {
     fn proposes_the_nearest_key_and_only_a_near_one() {
         assert_eq!(nearest("grup", KNOWN), Some("group"));
         assert_eq!(nearest("bnd", KNOWN), Some("bind"));
+        assert_eq!(nearest("gruop", KNOWN), Some("group"), "two letters swapped are one slip");
         assert_eq!(nearest("retry", KNOWN), None);
         assert_eq!(nearest("colour", KNOWN), None);
     }

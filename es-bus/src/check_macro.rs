@@ -14,7 +14,7 @@
 /// ```
 ///
 /// ```
-/// #[derive(Clone)]
+/// #[derive(Clone, Default)]
 /// struct Ledger;
 ///
 /// fn bus() -> es_bus::BusBuilder {
@@ -22,6 +22,7 @@
 /// }
 ///
 /// es_bus::check!(bus());
+/// # let _ = bus();
 /// ```
 #[macro_export]
 macro_rules! check {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Where the time of day comes from.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Clock {
+pub(crate) struct Clock {
     /// A time of day and the instant of tokio's clock at which it was read; the system's clock
     /// when not set.
     virtual_since: Option<(OffsetDateTime, Instant)>,
@@ -17,13 +17,13 @@ pub struct Clock {
 impl Clock {
     /// A clock that goes as tokio's does.
     #[must_use]
-    pub fn of_runtime() -> Self {
+    pub(crate) fn of_runtime() -> Self {
         Self { virtual_since: Some((OffsetDateTime::now_utc(), Instant::now())) }
     }
 
     /// What time it is, in UTC.
     #[must_use]
-    pub fn now(&self) -> OffsetDateTime {
+    pub(crate) fn now(&self) -> OffsetDateTime {
         match self.virtual_since {
             None => OffsetDateTime::now_utc(),
             Some((time, instant)) => time + instant.elapsed(),

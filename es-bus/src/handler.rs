@@ -7,6 +7,7 @@
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
+    fmt,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -26,7 +27,7 @@ pub(crate) use crate::wire::Origin;
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How the generated code runs a handler.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Call {
     /// One event at a time.
@@ -42,6 +43,16 @@ type Completion = Box<dyn for<'a> FnOnce(&'a Outcome) -> BoxFuture<'a, Result<()
 #[derive(Clone)]
 pub struct Invocation {
     inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invocation")
+            .field("handler", &self.inner.handler)
+            .field("attempt", &self.inner.attempt)
+            .field("delivery", &self.inner.delivery)
+            .finish_non_exhaustive()
+    }
 }
 
 struct Inner {
@@ -60,6 +71,18 @@ pub struct DeliveryInfo {
     group: String,
     origin: Origin,
     metadata: OnceLock<Metadata>,
+}
+
+impl fmt::Debug for DeliveryInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The message may hold what belongs in no log.
+        f.debug_struct("DeliveryInfo")
+            .field("group", &self.group)
+            .field("queue", &self.queue)
+            .field("event_type", &self.origin.event_type)
+            .field("routing_key", &self.origin.routing_key)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Which attempt a run is.
@@ -253,6 +276,12 @@ impl Invocation {
 /// One value per type.
 #[derive(Default)]
 pub struct TypeMap(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+
+impl fmt::Debug for TypeMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypeMap").field("len", &self.0.len()).finish_non_exhaustive()
+    }
+}
 
 impl TypeMap {
     /// Puts a value in, and says whether one of its type was there already.

@@ -1,8 +1,11 @@
 //! A readable log on standard error, for programs that have not chosen one.
 
-use std::io::{self, IsTerminal};
+use std::{
+    error::Error as _,
+    io::{self, IsTerminal},
+};
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
 /// Installs a subscriber that writes to standard error, unless the program has set one.
 ///
@@ -12,7 +15,14 @@ pub(crate) fn install() {
     if tracing::dispatcher::has_been_set() {
         return;
     }
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,lapin=off"));
+    let (filter, mistake) = match EnvFilter::try_from_default_env() {
+        Ok(filter) => (filter, None),
+        // Not set, or not understood.
+        Err(error) => {
+            let is_mistake = error.source().is_some_and(|source| source.is::<ParseError>());
+            (EnvFilter::new(DEFAULT), is_mistake.then_some(error))
+        }
+    };
     // A subscriber that another thread has set meanwhile is as good.
     let _ = fmt()
         .with_env_filter(filter)
@@ -20,4 +30,12 @@ pub(crate) fn install() {
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .try_init();
+    if let Some(mistake) = mistake {
+        tracing::warn!(
+            "RUST_LOG is not understood and ignored ({mistake}); write `info`, or `info,es_bus=debug`"
+        );
+    }
 }
+
+/// What is shown unless `RUST_LOG` says otherwise.
+const DEFAULT: &str = "info,lapin=off";

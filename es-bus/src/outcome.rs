@@ -327,9 +327,15 @@ pub trait IntoHandlerError {
 }
 
 #[diagnostic::do_not_recommend]
-impl<E: Into<HandlerError>> IntoHandlerError for E {
+impl<E: Into<BoxError> + 'static> IntoHandlerError for E {
     fn into_handler_error(self) -> HandlerError {
-        self.into()
+        HandlerError::from(self)
+    }
+}
+
+impl IntoHandlerError for HandlerError {
+    fn into_handler_error(self) -> HandlerError {
+        self
     }
 }
 

@@ -1,6 +1,6 @@
 //! A bus for tests: the in-process broker, a clock that a test moves, and what became of every event.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
@@ -41,6 +41,12 @@ pub struct TestBus {
     handle: Handle,
     broker: Arc<Memory>,
     outcomes: std::sync::Mutex<Outcomes>,
+}
+
+impl fmt::Debug for TestBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestBus").field("counts", &self.counts()).finish_non_exhaustive()
+    }
 }
 
 struct Outcomes {

@@ -143,7 +143,7 @@ pub(crate) async fn a_deleted_queue_ends_its_consumer(fixture: &Fixture) {
 pub(crate) async fn there_is_no_consumer_of_a_missing_queue(fixture: &Fixture) {
     let missing = fixture.queue("missing").name;
 
-    let error = fixture.transport.consume(fixture.request(&missing, 1)).await.err().expect("an error");
+    let error = fixture.transport.consume(fixture.request(&missing, 1)).await.expect_err("an error");
 
     assert!(matches!(error, ConsumeError::NoQueue { .. }), "{error:?}");
 }
@@ -169,12 +169,12 @@ pub(crate) async fn an_exclusive_consumer_is_alone(fixture: &Fixture) {
     let request = |exclusive| ConsumeRequest { exclusive, ..fixture.request(&queue, 1) };
     let alone = fixture.transport.consume(request(true)).await.expect("the first is alone");
 
-    let error = fixture.transport.consume(request(false)).await.err().expect("an error");
+    let error = fixture.transport.consume(request(false)).await.expect_err("an error");
     assert!(matches!(error, ConsumeError::Refused { .. }), "{error:?}");
 
     alone.close().await;
     let _shared = fixture.transport.consume(request(false)).await.expect("it is free again");
-    let error = fixture.transport.consume(request(true)).await.err().expect("an error");
+    let error = fixture.transport.consume(request(true)).await.expect_err("an error");
     assert!(matches!(error, ConsumeError::Refused { .. }), "{error:?}");
 }
 

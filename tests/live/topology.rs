@@ -141,9 +141,9 @@ async fn that_is_there_serves_a_user_who_may_not_declare() {
         timeout(PATIENCE, bus.start()).await.expect("in time")
     };
 
-    let too_early = start_as_user().await.err().expect("somebody has to declare first");
+    let too_early = start_as_user().await.expect_err("somebody has to declare first");
     stop(publisher(vhost.url(), registry.clone()).await).await;
-    let without_queues = start_as_user().await.err().expect("somebody has to declare the queues, too");
+    let without_queues = start_as_user().await.expect_err("somebody has to declare the queues, too");
     stop(start(&vhost, registry.clone(), &journal).await).await;
     let bus = start_as_user().await.expect("all is there");
     bus.publisher().publish(&placed("o-1", 1)).await.expect("it may publish");

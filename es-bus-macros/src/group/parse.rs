@@ -85,7 +85,7 @@ fn elsewhere(key: &str) -> Option<String> {
         "layer" | "compat" | "headers" | "exclusive" | "emit" | "batch" => {
             Some(format!("`{key}` comes in a later version of es-bus"))
         }
-        "retry" => Some("unknown key `retry`, did you mean `retries`?".to_owned()),
+        "retry" | "max_retries" => Some(format!("unknown key `{key}`, did you mean `retries`?")),
         "unknown_wait" => Some("unknown key `unknown_wait`, did you mean `unknown_delay`?".to_owned()),
         _ => None,
     }

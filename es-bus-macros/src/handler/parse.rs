@@ -75,7 +75,8 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
 }
 
 fn parse_handler(mut args: Args, signature: &Signature, errors: &mut Errors) -> Option<Handler> {
-    let group_missing = !args.is_meant("group") && !args.is_broken();
+    // `queue` is told to be `group`: it is not missing as well.
+    let group_missing = !args.is_meant("group") && args.key_span("queue").is_none() && !args.is_broken();
     let group = take_group(&mut args, errors);
     let bind = take_bind(&mut args, errors);
     let name = args.name("name", "handler", "project", errors);
@@ -207,7 +208,10 @@ fn elsewhere(key: &str) -> Option<String> {
         "queue" => Some(
             "unknown key `queue`, did you mean `group`? A group has one queue, named after it".to_owned(),
         ),
-        "retry" => Some("unknown key `retry`, did you mean `retries`?".to_owned()),
+        "retry" | "max_retries" => Some(format!("unknown key `{key}`, did you mean `retries`?")),
+        "attempts" | "max_attempts" => {
+            Some(format!("unknown key `{key}`, did you mean `retries`? It does not count the first attempt"))
+        }
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Gathers what a bus is made of.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use tokio::sync::mpsc;
 
@@ -40,6 +40,13 @@ pub struct BusBuilder {
     pub(super) transport: Option<Arc<dyn Transport>>,
     pub(super) clock: Clock,
     pub(super) observer: Option<mpsc::UnboundedSender<Observation>>,
+}
+
+impl fmt::Debug for BusBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What was set may be a secret.
+        f.debug_struct("BusBuilder").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl BusBuilder {

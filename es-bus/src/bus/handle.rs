@@ -1,6 +1,6 @@
 //! A running bus.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,12 +15,33 @@ use crate::{
 ///
 /// Dropped, it ends the bus at once: handlers are aborted and their events go back to the queues.
 /// [`stop`](Self::stop) is the orderly way.
+///
+/// # Examples
+///
+/// ```standalone_crate
+/// # use es_bus::Bus;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> es_bus::Result<()> {
+/// let running = Bus::builder().url("memory://").publish_only().build()?.start().await?;
+///
+/// let publisher = running.publisher().clone(); // for the web server, say
+/// # drop(publisher);
+/// assert_eq!(running.counts().published, 0);
+/// running.stop().await
+/// # }
+/// ```
 pub struct Handle {
     pub(super) publisher: Publisher,
     pub(super) counters: Arc<Counters>,
     pub(super) stop: CancellationToken,
     pub(super) kill: CancellationToken,
     pub(super) running: Option<JoinHandle<Result<()>>>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("counts", &self.counts()).finish_non_exhaustive()
+    }
 }
 
 impl Handle {

@@ -1,6 +1,6 @@
 //! The checked program, and how it runs.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,16 @@ pub struct Bus {
     pub(super) state: TypeMap,
     pub(super) clock: Clock,
     pub(super) observer: Option<tokio::sync::mpsc::UnboundedSender<Observation>>,
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The configuration prints itself on demand; it is long, and so is the topology.
+        f.debug_struct("Bus")
+            .field("groups", &self.groups.iter().map(|group| group.name.as_str()).collect::<Vec<_>>())
+            .field("queues", &self.queues().map(|queue| queue.as_str()).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The broker that the bus will run on.
@@ -77,7 +87,8 @@ impl Bus {
     /// Connects, brings the broker to the topology, and consumes, until SIGTERM or SIGINT.
     ///
     /// A broker that is not there yet is waited for. A second signal ends the process at once, with
-    /// exit code 130: handlers that block their thread cannot be waited for.
+    /// exit code 130: handlers that block their thread cannot be waited for. What happens is told
+    /// through `tracing`, as [`start`](Self::start) says.
     ///
     /// # Errors
     ///
@@ -109,6 +120,10 @@ impl Bus {
     /// Connects, brings the broker to the topology, and consumes in the background.
     ///
     /// Returns once the topology is there; a broker that is not there yet is waited for.
+    ///
+    /// Failures of handlers, events that no queue takes, and lost connections are told through
+    /// `tracing`, and nowhere else but in [`Handle::counts`]: install a subscriber first
+    /// (`tracing_subscriber::fmt::init()`), or call [`es_bus::run`](crate::run), which does.
     ///
     /// # Errors
     ///

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
+    fmt,
     path::PathBuf,
 };
 
@@ -63,6 +64,16 @@ pub struct ConfigBuilder {
     file: FileChoice,
     environment: BTreeMap<OsString, OsString>,
     consumer_name: Option<String>,
+}
+
+impl fmt::Debug for ConfigBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What was said, and the environment, may be secrets.
+        f.debug_struct("ConfigBuilder")
+            .field("groups", &self.groups)
+            .field("handlers", &self.handlers)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A setting from code, not yet checked. No `Debug`: it may be a secret.

@@ -64,8 +64,20 @@ pub(super) fn classify<'a>(
         return Variable::Foreign;
     }
     let known = keys().map(|key| key.name).chain(["config"]);
-    let nearest = nearest(&rest.to_lowercase(), known).map(|name| format!("{PREFIX}{}", name.to_uppercase()));
+    let nearest = nearest(&rest.to_lowercase(), known)
+        .map(|name| format!("{PREFIX}{}", name.to_uppercase()))
+        .or_else(|| with_two_underscores(rest, groups));
     Variable::Unknown { nearest }
+}
+
+/// The variable of a group's setting that was written with single underscores.
+fn with_two_underscores<'a>(rest: &str, groups: impl Iterator<Item = &'a str>) -> Option<String> {
+    let rest = rest.strip_prefix("GROUP_")?.trim_start_matches('_');
+    groups.map(folded).find_map(|group| {
+        let key = rest.strip_prefix(&group)?.trim_start_matches('_');
+        let key = find(key).filter(|key| key.level >= Level::Group)?;
+        Some(format!("{PREFIX}{GROUP_PREFIX}{group}__{}", key.name.to_uppercase()))
+    })
 }
 
 fn classify_group<'a>(group: &str, key: &str, groups: impl Iterator<Item = &'a str> + Clone) -> Variable {
@@ -174,6 +186,16 @@ mod tests {
             let name = key.name.to_uppercase();
 
             assert!(!is_from_kubernetes(&name, "tcp://10.0.0.1:5672"), "{name}");
+        }
+    }
+
+    #[test]
+    fn single_underscores_around_a_group_are_a_mistake_that_is_understood() {
+        for name in ["ES_BUS_GROUP_ORDER_VIEWS_PREFETCH", "ES_BUS_GROUP__ORDER_VIEWS_PREFETCH"] {
+            let variable = classify(name, "5", ["billing", "order-views"].into_iter());
+
+            let Variable::Unknown { nearest } = variable else { panic!("{name} is known") };
+            assert_eq!(nearest.as_deref(), Some("ES_BUS_GROUP__ORDER_VIEWS__PREFETCH"), "{name}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! How one value is read from text, bounded and printed. The same text form serves attributes,
 //! the file, the environment and the builder.
 
-use std::{cmp, str::FromStr, time::Duration};
+use std::{cmp, fmt, str::FromStr, time::Duration};
 
 use super::url::BrokerUrl;
 use crate::{
@@ -210,6 +210,13 @@ impl<T: Field> Field for Option<T> {
 /// A value on its way into the configuration: what a person would have written. Made of texts,
 /// numbers, durations, sizes and the words of [`policy`](crate::model::policy).
 pub struct Text(pub(super) String);
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It may be a URL with a password in it.
+        f.write_str("Text(..)")
+    }
+}
 
 impl From<Duration> for Text {
     fn from(duration: Duration) -> Self {

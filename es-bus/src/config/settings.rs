@@ -137,7 +137,7 @@ settings! {
         /// The name of this process among the consumers of a group.
         consumer_name: String = "{hostname}-{8 hex digits}";
         /// How often peers prove that they live; a dead one is noticed within two of them. `none`
-        /// turns it off. In whole seconds on the wire, rounded up.
+        /// leaves it to the broker. In whole seconds on the wire, rounded up.
         heartbeat: Option<Duration> = "10s", within "1s"..="10m";
         /// How long one attempt to connect may take.
         connect_timeout: Duration = "10s", within "100ms"..="5m";

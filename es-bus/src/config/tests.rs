@@ -467,6 +467,11 @@ proptest! {
             program().set_default(Scope::Bus, &key, &secret).load(),
         ];
 
+        let text = Text::from(&secret);
+        let builder = program().set_default(Scope::Bus, "url", &secret).env([("ES_BUS_URL", secret.as_str())]);
+        let debugged = format!("{text:?} {builder:?}");
+        prop_assert!(!debugged.contains("Zq9x") && !debugged.contains("x9qZ"), "{}", debugged);
+
         for result in results {
             let shown = match result {
                 Ok(config) => format!("{config} {:?} {:?}", config.bus.url, config.warnings),

@@ -50,6 +50,14 @@ fn queue(name: &str, errors: &[&DeclareError]) -> Vec<String> {
         ways.push(format!("keep what the broker has: `#[group({})]`", settings.join(", ")));
     }
     if is_work_queue(name) && errors.iter().all(|error| is_eventsource(error)) {
+        // The type is proposed above where the broker names it.
+        if errors.iter().all(|error| field(error).is_none_or(|(field, ..)| field != "x-queue-type")) {
+            ways.push(
+                "a classic queue differs in this: if an earlier version of this program declared one, \
+                 `#[group(kind = \"classic\")]` keeps it"
+                    .to_owned(),
+            );
+        }
         ways.push(
             "eventsource-py declares its queues this way; if its workers share this queue, leave it to them and \
              name another group here: sharing one needs `compat = \"eventsource\"`, which comes with a later \

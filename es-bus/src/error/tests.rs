@@ -76,6 +76,20 @@ fn proposes_the_compatible_mode_only_for_what_eventsource_declares() {
 }
 
 #[test]
+fn a_queue_that_was_classic_before_can_be_kept_so() {
+    let help = |field, wanted, found| {
+        let error = Error::Topology(vec![mismatch("queue", "events.a", field, Some(wanted), Some(found))]);
+        format!("{error:?}").matches("`#[group(kind = \"classic\")]`").count()
+    };
+
+    // RabbitMQ names the overflow of a classic queue, and not its type.
+    assert_eq!(help("x-overflow", "reject-publish", "none"), 1);
+    assert_eq!(help("x-queue-type", "quorum", "classic"), 1);
+    assert_eq!(help("x-queue-type", "quorum", "none"), 0);
+    assert_eq!(help("x-overflow", "reject-publish", "drop-head"), 0);
+}
+
+#[test]
 fn prints_the_causes_of_what_stopped_a_program() {
     let stopped = Error::GroupStopped {
         group: "projections".to_owned(),

@@ -26,6 +26,16 @@ pub struct Publish<'a, E> {
     options: Options,
 }
 
+impl<E: Event> fmt::Debug for Publish<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The event, its headers and its metadata may hold what belongs in no log.
+        f.debug_struct("Publish")
+            .field("routing_key", &self.options.key.as_deref().unwrap_or(&self.event.routing_key()))
+            .field("id", &self.options.id)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What can be said of one publish.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Options {

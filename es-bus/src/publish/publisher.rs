@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet, hash_map::DefaultHasher},
+    fmt,
     hash::{Hash, Hasher},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
     time::Duration,
@@ -69,6 +70,15 @@ pub struct Publisher {
     cause: Option<Arc<Metadata>>,
 }
 
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("exchange", &self.shared.settings.exchange)
+            .field("cause", &self.cause.as_ref().map(|cause| &cause.event_id))
+            .finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     provision: Arc<Provision>,
     settings: PublisherSettings,
@@ -92,7 +102,7 @@ pub(super) struct Prepared {
 impl Publisher {
     /// A publisher on a provisioned broker.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         provision: Arc<Provision>,
         settings: PublisherSettings,
         clock: Clock,
@@ -112,6 +122,11 @@ impl Publisher {
 
     /// Publishes an event; `.await` gives its id once the broker has confirmed it.
     ///
+    /// An event that no queue takes is gone. That is an error when this program itself declares a
+    /// binding for it, or the event is marked `mandatory`. Otherwise it is `Ok`: counted as
+    /// [`unroutable`](crate::telemetry::Counts::unroutable), with a warning in the log once per
+    /// routing key, unless the event is marked `optional`.
+    ///
     /// # Errors
     ///
     /// [`PublishError`]; after `TimedOut` the broker may have the event or not, and publishing it
@@ -128,7 +143,12 @@ impl Publisher {
     ///
     /// Events of one aggregate go out in the order of the list; when one fails, those behind it in
     /// its aggregate are held back. Events that name no aggregate are kept in order among
-    /// themselves.
+    /// themselves. An event that no queue takes counts as published where [`publish`](Self::publish)
+    /// gives `Ok`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Of a dropped call nobody knows which events were published.
     pub async fn publish_all<'a, E: Event>(&self, events: impl IntoIterator<Item = &'a E>) -> PublishReport {
         let mut report = PublishReport::default();
         let mut lanes: Vec<Vec<(usize, Prepared)>> = Vec::new();

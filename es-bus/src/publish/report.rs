@@ -8,7 +8,7 @@ use super::PublishError;
 #[derive(Debug, Default)]
 #[must_use = "some of the events may not have been published"]
 pub struct PublishReport {
-    /// The ids of the events that the broker confirmed, with their places in the list.
+    /// The ids of the events that the broker confirmed, with their places in the list, from 0.
     pub published: Vec<(usize, String)>,
     /// The events that were not published, in the order of the list.
     pub failed: Vec<Failed>,

@@ -1,6 +1,7 @@
 //! Keeps a broker at its topology: applied once per connection, before anyone publishes or consumes.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -47,6 +48,15 @@ pub struct Provision {
 
 /// How long a broker that refuses what it took before is left alone.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+impl fmt::Debug for Provision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provision")
+            .field("broker", &self.transport.describe())
+            .field("applied", &*self.applied.borrow())
+            .finish_non_exhaustive()
+    }
+}
 
 impl Provision {
     /// Keeps `transport` at `topology`.

@@ -1,6 +1,6 @@
 //! A consumer, its deliveries, and the one way to settle each.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use futures_util::{StreamExt, stream::BoxStream};
 
@@ -40,6 +40,12 @@ pub trait Settle: Send + Sync + 'static {
 pub struct Consumer {
     deliveries: BoxStream<'static, Result<Delivery, ConsumeError>>,
     settle: Arc<dyn Settle>,
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer").finish_non_exhaustive()
+    }
 }
 
 impl Consumer {
@@ -83,6 +89,13 @@ pub struct Delivery {
     pub received: Received,
     tag: u64,
     settle: Arc<dyn Settle>,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The message may hold what belongs in no log.
+        f.debug_struct("Delivery").field("tag", &self.tag).finish_non_exhaustive()
+    }
 }
 
 impl Delivery {

@@ -37,7 +37,10 @@ pub enum TransportError {
         reason: String,
     },
     /// TLS could not be agreed on.
-    #[error("TLS with {address} failed: {reason}")]
+    #[error(
+        "TLS with {address} failed: {reason}; see that the port speaks TLS (5671 is usual) and that this system \
+         trusts the broker's certificate"
+    )]
     Tls {
         /// Which broker.
         address: String,

@@ -30,25 +30,25 @@ use crate::{
 
 /// What a worker works with.
 #[derive(Clone)]
-pub struct WorkerContext {
+pub(crate) struct WorkerContext {
     /// The broker.
-    pub provision: Arc<Provision>,
+    pub(crate) provision: Arc<Provision>,
     /// What the program provided, and the publisher.
-    pub state: Arc<TypeMap>,
+    pub(crate) state: Arc<TypeMap>,
     /// What time it is.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// What happened.
-    pub counters: Arc<Counters>,
+    pub(crate) counters: Arc<Counters>,
     /// The name of this process, for the broker's list of consumers.
-    pub consumer_name: String,
+    pub(crate) consumer_name: String,
     /// How many bytes properties and headers of a message may have together.
-    pub header_limit: usize,
+    pub(crate) header_limit: usize,
     /// Stops taking deliveries, and ends once what is in hand is done.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     /// Ends at once; what is in hand goes back.
-    pub kill: CancellationToken,
+    pub(crate) kill: CancellationToken,
     /// Is told what became of every delivery.
-    pub observer: Option<mpsc::UnboundedSender<Observation>>,
+    pub(crate) observer: Option<mpsc::UnboundedSender<Observation>>,
 }
 
 /// What became of a delivery, or of one handler's run.
@@ -109,6 +109,6 @@ pub enum Fate {
 /// # Errors
 ///
 /// [`ProvisionError`] when the broker cannot be used and waiting does not help.
-pub async fn work(group: Arc<GroupSpec>, context: WorkerContext) -> Result<(), ProvisionError> {
+pub(crate) async fn work(group: Arc<GroupSpec>, context: WorkerContext) -> Result<(), ProvisionError> {
     consumer::Loop::new(group, context).run().await
 }

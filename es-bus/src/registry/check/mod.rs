@@ -28,7 +28,7 @@ use crate::{event::EventKind, handler::TypeMap};
 /// let facts = Facts::new().consuming().groups(&["projections"]).state(&state);
 /// # let _ = facts;
 /// ```
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     consumes: bool,
     groups: Option<&'a [&'a str]>,

@@ -38,6 +38,13 @@ pub(super) fn connect(error: &lapin::Error, tls: bool, address: &str, vhost: &st
         {
             Failure::Fatal(TransportError::Tls { address, reason })
         }
+        // What a port that speaks another protocol looks like, after a silence.
+        ErrorKind::IOError(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+            let (here, there) = if tls { ("TLS", "amqps") } else { ("AMQP without TLS", "amqp") };
+            Failure::Passing(format!(
+                "{reason} during the handshake; if it goes on, see that the port speaks {here} ({there}://)"
+            ))
+        }
         _ => Failure::Passing(reason),
     }
 }
@@ -254,6 +261,7 @@ mod tests {
             (broker(AMQPHardError::CONNECTIONFORCED, "node is shutting down"), false, "passing"),
             (broker(AMQPHardError::INTERNALERROR, "vhost is down"), false, "passing"),
             (io(io::ErrorKind::ConnectionRefused, "refused"), true, "passing"),
+            (io(io::ErrorKind::ConnectionAborted, "connection aborted"), false, "passing"),
             (io(io::ErrorKind::InvalidData, "invalid peer certificate"), true, "Tls"),
             (io(io::ErrorKind::UnexpectedEof, "tls handshake eof"), true, "passing"),
             (ErrorKind::MissingHeartbeatError.into(), false, "passing"),
@@ -263,6 +271,19 @@ mod tests {
                 Failure::Fatal(error) => format!("{error:?}"),
             };
             assert!(found.starts_with(expected), "{error}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_ends_in_silence_asks_which_protocol_the_port_speaks() {
+        let error = ErrorKind::IOError(io::Error::from(io::ErrorKind::ConnectionAborted).into()).into();
+
+        for (tls, expected) in [(false, "AMQP without TLS (amqp://)"), (true, "TLS (amqps://)")] {
+            let Failure::Passing(reason) = connect(&error, tls, "amqp://guest@localhost:15672/", "/") else {
+                panic!("it may pass");
+            };
+
+            assert!(reason.ends_with(expected), "{reason}");
         }
     }
 

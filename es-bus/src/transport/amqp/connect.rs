@@ -310,11 +310,16 @@ fn uri(side: Side, options: &AmqpOptions, host: &Host, address: &str) -> Result<
         query: AMQPQueryString {
             frame_max: Some(frame_max),
             channel_max: None,
-            heartbeat: Some(u16::try_from(options.heartbeat.as_secs().max(1)).unwrap_or(u16::MAX)),
+            heartbeat: Some(heartbeat_seconds(options.heartbeat)),
             connection_timeout: Some(u64::try_from(options.connect_timeout.as_millis()).unwrap_or(u64::MAX)),
             auth_mechanism: None,
         },
     })
+}
+
+/// Whole seconds, rounded up: less than one is not none.
+fn heartbeat_seconds(heartbeat: Duration) -> u16 {
+    u16::try_from(heartbeat.as_millis().div_ceil(1000)).unwrap_or(u16::MAX)
 }
 
 /// How long to wait before the next attempt: somewhere between the least wait and a ceiling that
@@ -323,7 +328,9 @@ fn backoff(options: &AmqpOptions, attempt: u32, chance: f64) -> Duration {
     let least = options.reconnect_min.min(options.reconnect_max);
     let factor = 2_u32.saturating_pow(attempt.saturating_add(1).min(31));
     let ceiling = least.saturating_mul(factor).min(options.reconnect_max);
-    least + (ceiling - least).mul_f64(chance.clamp(0.0, 1.0))
+    let pause = least + (ceiling - least).mul_f64(chance.clamp(0.0, 1.0));
+    // Whole milliseconds: it is printed.
+    Duration::from_millis(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Both connections as one [`Link`].
@@ -390,6 +397,13 @@ mod tests {
             [(0, 0.0, 1), (0, 1.0, 2), (3, 0.0, 1), (3, 1.0, 16), (4, 1.0, 30), (4_000_000_000, 1.0, 30)]
         {
             assert_eq!(backoff(&options, attempt, chance), Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_is_rounded_up_and_none_stays_none() {
+        for (ms, seconds) in [(0, 0), (1, 1), (1000, 1), (1500, 2), (u64::MAX, u16::MAX)] {
+            assert_eq!(heartbeat_seconds(Duration::from_millis(ms)), seconds, "{ms} ms");
         }
     }
 

@@ -61,7 +61,7 @@ pub struct AmqpOptions {
     /// added.
     pub connection_name: String,
     /// How often each side shows that it lives; a dead peer is noticed after twice that. In whole
-    /// seconds, at least 1; the broker may ask for less.
+    /// seconds, rounded up; the broker may ask for less. Zero leaves it to the broker.
     pub heartbeat: Duration,
     /// How long one attempt to connect may take, login included.
     pub connect_timeout: Duration,

@@ -28,4 +28,18 @@ async fn project(event: OrderEvent) {
     let _ = event;
 }
 
+#[handler(queue = "q", max_retries = 3)]
+//~^ error 11 «queue» unknown key `queue`, did you mean `group`? A group has one queue, named after it
+//~^^ error 24 «max_retries» unknown key `max_retries`, did you mean `retries`?
+async fn by_queue(event: OrderEvent) {
+    let _ = event;
+}
+
+#[handler(gruop = "g", max_attempts = 3)]
+//~^ error 11 «gruop» unknown key `gruop`, did you mean `group`? (known keys: `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `bus`, `crate`)
+//~^^ error 24 «max_attempts» unknown key `max_attempts`, did you mean `retries`? It does not count the first attempt
+async fn swapped(event: OrderEvent) {
+    let _ = event;
+}
+
 fn main() {}
