@@ -575,29 +575,25 @@ async fn a_mismatch_names_the_setting_and_both_values() {
         (
             with(&|queue| queue.message_ttl = Some(Duration::from_millis(2000))),
             "x-message-ttl",
-            "2000",
-            "1000",
+            Some("2000"),
+            Some("1000"),
         ),
-        (with(&|queue| queue.message_ttl = None), "x-message-ttl", "none", "1000"),
-        (with(&|queue| queue.max_length = Some(5)), "x-max-length", "5", "none"),
+        (with(&|queue| queue.message_ttl = None), "x-message-ttl", None, Some("1000")),
+        (with(&|queue| queue.max_length = Some(5)), "x-max-length", Some("5"), None),
         (
             with(&|queue| queue.overflow = Some(Overflow::DropHead)),
             "x-overflow",
-            "drop-head",
-            "reject-publish",
+            Some("drop-head"),
+            Some("reject-publish"),
         ),
-        (with(&|queue| queue.delivery_limit = Some(3)), "x-delivery-limit", "3", "1000000"),
-        (with(&|queue| queue.dead_letter = None), "x-dead-letter-exchange", "none", "dead"),
+        (with(&|queue| queue.delivery_limit = Some(3)), "x-delivery-limit", Some("3"), Some("1000000")),
+        (with(&|queue| queue.dead_letter = None), "x-dead-letter-exchange", None, Some("dead")),
     ] {
         let error = amqp.declare_queue(&queue).await.expect_err("another one is there");
         let DeclareError::Mismatch { field: f, wanted: w, found: c, .. } = &error else {
             panic!("{error:?}")
         };
-        assert_eq!(
-            (f.as_deref(), w.as_deref(), c.as_deref()),
-            (Some(field), Some(wanted), Some(found)),
-            "{error}"
-        );
+        assert_eq!((f.as_deref(), w.as_deref(), c.as_deref()), (Some(field), wanted, found), "{error}");
     }
     let other = Exchange { kind: ExchangeKind::Direct, ..exchange.clone() };
     let error = amqp.declare_exchange(&other).await.expect_err("another one is there");

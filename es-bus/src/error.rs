@@ -7,13 +7,13 @@
 mod remedy;
 mod report;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use crate::{
     config,
     registry::Finding,
     topology::{Conflict, ProvisionError},
-    transport::{ConsumeError, DeclareError, PublishError, TransportError},
+    transport::{DeclareError, PublishError, TransportError},
 };
 
 /// The result of whatever starts, runs or stops a bus.
@@ -67,23 +67,6 @@ pub enum Error {
     /// A task of es-bus itself ended in a way that it should not: please report it.
     #[error("a task of the bus ended unexpectedly: {0}")]
     Internal(String),
-    /// A group can no longer consume; what it had in hand goes back to its queue.
-    #[error("group {group:?} stopped")]
-    GroupStopped {
-        /// The group.
-        group: String,
-        /// What ended it.
-        source: ConsumeError,
-    },
-    /// The shutdown timeout passed before everything in hand was finished. What was given back is
-    /// delivered again; nothing is lost.
-    #[error("shutdown took longer than {timeout:?}; {given_back} events went back to their queues")]
-    ShutdownTimedOut {
-        /// The timeout.
-        timeout: Duration,
-        /// How many events will be delivered again.
-        given_back: u64,
-    },
 }
 
 impl From<ProvisionError> for Error {

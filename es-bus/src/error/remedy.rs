@@ -3,9 +3,6 @@
 use super::report::{field, subject};
 use crate::transport::DeclareError;
 
-pub(super) const SHUTDOWN: &str = "events that were in hand are delivered again, so a handler may see them twice; raise \
-     `shutdown_timeout`, or lower the group's `concurrency` or the handler's `timeout`";
-
 /// Every way out, the gentlest first. All errors are about one exchange or queue.
 pub(super) fn of(errors: &[&DeclareError]) -> Vec<String> {
     let Some(first) = errors.first() else { return Vec::new() };
@@ -45,8 +42,13 @@ fn exchange(name: &str) -> Vec<String> {
 
 fn queue(name: &str, errors: &[&DeclareError]) -> Vec<String> {
     let mut ways = Vec::new();
-    let settings: Option<Vec<String>> = errors.iter().map(|error| kept(error, name)).collect();
-    if let Some(settings) = settings {
+    let kind = errors.iter().find_map(|error| kind_found(error));
+    let settings: Option<Vec<String>> = errors
+        .iter()
+        .filter(|error| kind.is_none() || !comes_with_kind(error))
+        .map(|error| kept(error, name))
+        .collect();
+    if let Some(settings) = settings.filter(|settings| !settings.is_empty()) {
         ways.push(format!("keep what the broker has: `#[group({})]`", settings.join(", ")));
     }
     if is_work_queue(name) && errors.iter().all(|error| is_eventsource(error)) {
@@ -87,23 +89,34 @@ fn is_work_queue(name: &str) -> bool {
 fn is_eventsource(error: &DeclareError) -> bool {
     let Some((field, wanted, found)) = field(error) else { return false };
     match field {
-        "x-queue-type" => {
-            wanted == Some("quorum") && found.is_none_or(|found| matches!(found, "classic" | "none"))
-        }
-        "x-delivery-limit" | "x-overflow" | "x-dead-letter-strategy" => {
-            found.is_none_or(|found| found == "none")
-        }
+        "x-queue-type" => wanted == Some("quorum") && found.is_none_or(|found| found == "classic"),
+        "x-delivery-limit" | "x-overflow" | "x-dead-letter-strategy" => found.is_none(),
         _ => false,
     }
 }
 
+/// The kind of queue that is there, where it is another one. RabbitMQ 3 gives a classic queue no type.
+fn kind_found(error: &DeclareError) -> Option<&str> {
+    let (field, _, found) = field(error)?;
+    (field == "x-queue-type").then(|| found.unwrap_or("classic"))
+}
+
+/// Whether the difference follows from the kind of the queue.
+fn comes_with_kind(error: &DeclareError) -> bool {
+    field(error).is_some_and(|(field, ..)| {
+        matches!(field, "x-delivery-limit" | "x-overflow" | "x-dead-letter-strategy")
+    })
+}
+
 /// The setting of `#[group]` that says what the broker has; `None` when there is no such setting.
 fn kept(error: &DeclareError, queue: &str) -> Option<String> {
-    let (field, _, found) = field(error)?;
     let dlq = queue.ends_with(".dlq");
-    let found = found.filter(|found| *found != "none")?;
+    if let Some(kind) = kind_found(error).filter(|_| !dlq) {
+        return Some(format!("kind = {kind:?}"));
+    }
+    let (field, _, found) = field(error)?;
+    let found = found?;
     match (field, dlq) {
-        ("x-queue-type", false) => Some(format!("kind = {found:?}")),
         ("x-overflow", false) => Some(format!("overflow = {found:?}")),
         ("x-max-length", false) => Some(format!("max_length = {found}")),
         ("x-max-length", true) => Some(format!("dlq_max_length = {found}")),

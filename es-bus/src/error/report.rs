@@ -36,15 +36,7 @@ pub(super) fn write(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             Ok(())
         }
         Error::Config(error) => f.write_str(error.to_string().trim_end()),
-        Error::ShutdownTimedOut { .. } => {
-            write!(f, "{error}\n\n     help: {}", remedy::SHUTDOWN)
-        }
-        Error::GroupStopped { .. }
-        | Error::Publish(_)
-        | Error::Transport(_)
-        | Error::NoAmqp(_)
-        | Error::Closed
-        | Error::Internal(_) => {
+        Error::Publish(_) | Error::Transport(_) | Error::NoAmqp(_) | Error::Closed | Error::Internal(_) => {
             write!(f, "{error}")?;
             let mut cause = error.source();
             while let Some(error) = cause {

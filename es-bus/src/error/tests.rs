@@ -60,7 +60,6 @@ fn proposes_the_compatible_mode_only_for_what_eventsource_declares() {
         |errors: Vec<DeclareError>| format!("{:?}", Error::Topology(errors)).contains("eventsource");
     for (name, field, wanted, found, expected) in [
         ("events.a", "x-queue-type", Some("quorum"), Some("classic"), true),
-        ("events.a", "x-queue-type", Some("quorum"), Some("none"), true),
         ("events.a", "x-queue-type", Some("quorum"), None, true),
         ("events.a", "x-queue-type", Some("classic"), Some("quorum"), false),
         ("events.a", "x-max-length", None, Some("5"), false),
@@ -78,23 +77,19 @@ fn proposes_the_compatible_mode_only_for_what_eventsource_declares() {
 #[test]
 fn a_queue_that_was_classic_before_can_be_kept_so() {
     let help = |field, wanted, found| {
-        let error = Error::Topology(vec![mismatch("queue", "events.a", field, Some(wanted), Some(found))]);
+        let error = Error::Topology(vec![mismatch("queue", "events.a", field, Some(wanted), found)]);
         format!("{error:?}").matches("`#[group(kind = \"classic\")]`").count()
     };
 
     // RabbitMQ names the overflow of a classic queue, and not its type.
-    assert_eq!(help("x-overflow", "reject-publish", "none"), 1);
-    assert_eq!(help("x-queue-type", "quorum", "classic"), 1);
-    assert_eq!(help("x-queue-type", "quorum", "none"), 0);
-    assert_eq!(help("x-overflow", "reject-publish", "drop-head"), 0);
+    assert_eq!(help("x-overflow", "reject-publish", None), 1);
+    assert_eq!(help("x-queue-type", "quorum", Some("classic")), 1);
+    assert_eq!(help("x-queue-type", "quorum", None), 1);
+    assert_eq!(help("x-overflow", "reject-publish", Some("drop-head")), 0);
 }
 
 #[test]
 fn prints_the_causes_of_what_stopped_a_program() {
-    let stopped = Error::GroupStopped {
-        group: "projections".to_owned(),
-        source: ConsumeError::Cancelled { queue: "events.projections".to_owned() },
-    };
     let publish = Error::from(PublishError::Encode("missing field `id`".into()));
     let login = Error::from(TransportError::Login {
         address: "amqp://orders@broker:5672".to_owned(),
@@ -104,9 +99,8 @@ fn prints_the_causes_of_what_stopped_a_program() {
     let config = Error::from(of_file("prefech = 10\nheartbeat = \"no\"").expect_err("two mistakes"));
     let unset = of_file("").expect("nothing is wrong with nothing").broker(false);
     let no_url = Error::from(unset.expect_err("no broker is named"));
-    let late = Error::ShutdownTimedOut { timeout: Duration::from_secs(30), given_back: 17 };
 
-    let all = [stopped, publish, login, config, no_url, late];
+    let all = [publish, login, config, no_url];
     let printed: Vec<_> = all.iter().map(|error| format!("{error}\n---\nError: {error:?}\n")).collect();
     insta::assert_snapshot!(printed.join("\n==========\n"));
 }
@@ -117,12 +111,6 @@ fn keeps_the_source_of_what_it_wraps() {
 
     let error = Error::from(PublishError::Encode("missing field `id`".into()));
     assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("missing field `id`"));
-
-    let error = Error::GroupStopped {
-        group: "g".to_owned(),
-        source: ConsumeError::Cancelled { queue: "events.g".to_owned() },
-    };
-    assert!(error.source().is_some_and(|source| source.is::<ConsumeError>()));
 }
 
 #[test]

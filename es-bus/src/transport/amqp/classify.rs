@@ -59,8 +59,8 @@ pub(super) fn declare(error: &lapin::Error, what: &'static str, name: &str) -> D
                 what,
                 name,
                 field: Some(found.field),
-                wanted: Some(found.wanted),
-                found: Some(found.found),
+                wanted: found.wanted,
+                found: found.found,
                 reason,
             },
             None => DeclareError::Refused { what, name, reason },
@@ -133,10 +133,10 @@ pub(super) fn text(error: &lapin::Error) -> String {
 pub(super) struct Inequivalence {
     /// The setting, by the broker's name.
     pub(super) field: String,
-    /// What was asked for.
-    pub(super) wanted: String,
-    /// What is there.
-    pub(super) found: String,
+    /// What was asked for; `None` for nothing.
+    pub(super) wanted: Option<String>,
+    /// What is there; `None` for nothing.
+    pub(super) found: Option<String>,
 }
 
 impl Inequivalence {
@@ -157,14 +157,19 @@ impl Inequivalence {
 
 const CUT: &str = "unknown (the broker's answer was cut)";
 
-/// A value as people write it: without the quotes, and without the type that RabbitMQ adds.
-fn plain(value: &str) -> String {
+/// A value as people write it: without the quotes, and without the type that RabbitMQ adds. `None`
+/// where there is none.
+fn plain(value: &str) -> Option<String> {
+    // A value of that text would stand in quotes.
+    if value == "none" {
+        return None;
+    }
     let value = value.strip_prefix("the value ").unwrap_or(value);
     let value = match value.rsplit_once(" of type ") {
         Some((value, _)) => value,
         None => value,
     };
-    value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')).unwrap_or(value).to_owned()
+    Some(value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')).unwrap_or(value).to_owned())
 }
 
 /// Reads `message size N is larger than configured max size M`.
@@ -190,6 +195,8 @@ mod tests {
 
     #[test]
     fn reads_what_rabbitmq_found_different() {
+        const NOTHING: &str = "";
+        let some = |value: &str| (value != NOTHING).then(|| value.to_owned());
         for (text, field, wanted, found) in [
             (
                 // 3.10.8
@@ -207,7 +214,7 @@ mod tests {
             (
                 "PRECONDITION_FAILED - inequivalent arg 'x-overflow' for queue 'q' in vhost '/': received none but current is the value 'drop-head' of type 'longstr'",
                 "x-overflow",
-                "none",
+                NOTHING,
                 "drop-head",
             ),
             (
@@ -227,17 +234,13 @@ mod tests {
                 "inequivalent arg 'x-max-length' for queue 'odd': received ' in vhost '/': received the value '5' of type 'signedint' but current is none",
                 "x-max-length",
                 "5",
-                "none",
+                NOTHING,
             ),
             ("inequivalent arg 'x-expires' for queue 'a very long na", "x-expires", CUT, CUT),
         ] {
             assert_eq!(
                 Inequivalence::parse(text),
-                Some(Inequivalence {
-                    field: field.to_owned(),
-                    wanted: wanted.to_owned(),
-                    found: found.to_owned()
-                }),
+                Some(Inequivalence { field: field.to_owned(), wanted: some(wanted), found: some(found) }),
                 "{text}"
             );
         }
