@@ -17,12 +17,12 @@ use crate::{
     shutdown::Signals,
     telemetry::Counters,
     topology::{GroupSpec, Provision, ProvisionError},
-    transport::{LinkState, Transport, TransportError},
+    transport::Transport,
     worker::{Observation, WorkerContext, work},
 };
 
 /// How long the broker may take over the last words of a connection.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A program that was checked and is not yet connected.
 pub struct Bus {
@@ -199,7 +199,7 @@ impl Supervisor {
             () = stop.cancelled() => {}
             Some(ended) = workers.join_next() => result = worker_ended(ended),
             // Also when the consumers could go on: nothing that fails could be retried any more.
-            error = refused(&*self.transport) => result = Err(ProvisionError::Transport(error).into()),
+            error = given_up(&self.context.provision) => result = Err(error.into()),
         }
         stop.cancel();
         if timeout(self.shutdown_timeout, all_ended(&mut workers, &mut result)).await.is_err() {
@@ -214,12 +214,14 @@ impl Supervisor {
     }
 }
 
-/// Waits until the broker refuses the connection for good.
-async fn refused(transport: &dyn Transport) -> Arc<TransportError> {
-    let mut link = transport.link();
+/// Keeps the broker at the topology over reconnects, also where nobody consumes; ends when it cannot
+/// be kept any more.
+async fn given_up(provision: &Provision) -> ProvisionError {
+    let mut link = provision.transport().link();
     loop {
-        if let LinkState::Fatal(error) = &link.borrow_and_update().state {
-            return Arc::clone(error);
+        link.mark_unchanged();
+        if let Err(error) = provision.ready().await {
+            return error;
         }
         if link.changed().await.is_err() {
             std::future::pending::<()>().await;
