@@ -16,6 +16,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     /// A clock that goes as tokio's does.
+    #[cfg(feature = "testing")]
     #[must_use]
     pub(crate) fn of_runtime() -> Self {
         Self { virtual_since: Some((OffsetDateTime::now_utc(), Instant::now())) }
