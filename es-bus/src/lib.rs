@@ -92,7 +92,7 @@ pub mod transport;
 mod clock;
 pub mod publish;
 pub mod telemetry;
-pub mod topology;
+mod topology;
 pub mod worker;
 // Front doors.
 mod bus;
@@ -120,6 +120,7 @@ pub use self::{
     publish::{PublishError, PublishReport, Publisher},
     registry::Registry,
     retry::RetryPolicy,
+    topology::Conflict,
 };
 
 #[cfg(feature = "macros")]

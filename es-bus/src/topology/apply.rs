@@ -15,22 +15,22 @@ const PARALLEL: usize = 16;
 /// What stands in the way of a topology.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the broker cannot be brought to the declared topology ({} {})", errors.len(), if errors.len() == 1 { "finding" } else { "findings" })]
-pub struct ApplyError {
+pub(crate) struct ApplyError {
     /// Everything that was refused, in the order of the topology.
-    pub errors: Vec<DeclareError>,
+    pub(crate) errors: Vec<DeclareError>,
 }
 
 impl ApplyError {
     /// Whether the connection was lost on the way, so that trying again may help.
     #[must_use]
-    pub fn is_interrupted(&self) -> bool {
+    pub(crate) fn is_interrupted(&self) -> bool {
         self.errors.iter().any(|error| matches!(error, DeclareError::Interrupted { .. }))
     }
 
     /// Whether nothing contradicts the topology: what was refused is out of reach (its node is down,
     /// or somebody has it alone), which passes. Other settings and missing permissions do not.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         self.errors.iter().all(|error| matches!(error, DeclareError::Refused { .. }))
     }
 }
@@ -48,7 +48,7 @@ impl ApplyError {
 /// # Cancel safety
 ///
 /// Dropped half-way it leaves a part of the topology; applied again it goes on.
-pub async fn apply(admin: &dyn Admin, topology: &Topology) -> Result<(), ApplyError> {
+pub(crate) async fn apply(admin: &dyn Admin, topology: &Topology) -> Result<(), ApplyError> {
     let exchanges = topology.exchanges().map(|exchange| declare_exchange(admin, exchange)).collect();
     let mut errors = refusals(exchanges).await;
     let queues = topology.queues().map(|queue| declare_queue(admin, queue)).collect();

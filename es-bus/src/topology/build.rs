@@ -51,7 +51,7 @@ pub enum Conflict {
 /// # Errors
 ///
 /// Everything that cannot stand in one topology.
-pub fn build(
+pub(crate) fn build(
     groups: &[GroupSpec],
     published: &[EventKind],
     default_exchange: &ExchangeName,

@@ -19,80 +19,80 @@ use crate::{
 
 /// The effective settings of a group.
 #[derive(Clone, Debug, PartialEq)]
-pub struct GroupSettings {
+pub(crate) struct GroupSettings {
     /// The exchange that the group's queue is named after, and that raw handlers bind on.
-    pub home: ExchangeName,
+    pub(crate) home: ExchangeName,
     /// What the dead-letter exchange adds to the home exchange's name.
-    pub dlx_suffix: String,
+    pub(crate) dlx_suffix: String,
     /// How the broker keeps the queue.
-    pub kind: QueueKind,
+    pub(crate) kind: QueueKind,
     /// How many deliveries may be in hand.
-    pub prefetch: u16,
+    pub(crate) prefetch: u16,
     /// How many events are handled at once.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
     /// Which events may overtake which.
-    pub ordering: Ordering,
+    pub(crate) ordering: Ordering,
     /// What happens to an event that no handler takes; by the bindings when not said.
-    pub on_unknown: Option<OnUnknown>,
+    pub(crate) on_unknown: Option<OnUnknown>,
     /// How long an unknown event waits.
-    pub unknown_wait: UnknownWait,
+    pub(crate) unknown_wait: UnknownWait,
     /// Events that the group has no handler for any more.
-    pub retired: Vec<String>,
+    pub(crate) retired: Vec<String>,
     /// The delays that `retry after` is made of.
-    pub ladder: Vec<Duration>,
+    pub(crate) ladder: Vec<Duration>,
     /// How many messages the queue may hold.
-    pub max_length: Option<u64>,
+    pub(crate) max_length: Option<u64>,
     /// How many bytes of bodies the queue may hold.
-    pub max_length_bytes: Option<u64>,
+    pub(crate) max_length_bytes: Option<u64>,
     /// What happens to the message that does not fit.
-    pub overflow: Overflow,
+    pub(crate) overflow: Overflow,
     /// How long an event may wait in the queue.
-    pub message_ttl: Option<Duration>,
+    pub(crate) message_ttl: Option<Duration>,
     /// How long a dead letter is kept.
-    pub dlq_ttl: Option<Duration>,
+    pub(crate) dlq_ttl: Option<Duration>,
     /// How many dead letters are kept.
-    pub dlq_max_length: Option<u64>,
+    pub(crate) dlq_max_length: Option<u64>,
 }
 
 /// How long an unknown event waits for a replica that knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownWait {
+pub(crate) struct UnknownWait {
     /// How long each time.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// How many times.
-    pub times: u32,
+    pub(crate) times: u32,
 }
 
 /// A handler with its effective policy.
 #[derive(Clone, Debug)]
-pub struct HandlerSpec {
+pub(crate) struct HandlerSpec {
     /// What the attribute says.
-    pub def: &'static HandlerDef,
+    pub(crate) def: &'static HandlerDef,
     /// When failed events come back.
-    pub policy: RetryPolicy,
+    pub(crate) policy: RetryPolicy,
     /// How long one run may take.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// A group: handlers, settings, and the names of all that belongs to it on the broker.
 #[derive(Clone, Debug)]
-pub struct GroupSpec {
+pub(crate) struct GroupSpec {
     /// Its name.
-    pub name: GroupName,
+    pub(crate) name: GroupName,
     /// Its settings.
-    pub settings: GroupSettings,
+    pub(crate) settings: GroupSettings,
     /// Its handlers, by name.
-    pub handlers: Vec<HandlerSpec>,
+    pub(crate) handlers: Vec<HandlerSpec>,
     /// `{exchange}.{group}`.
-    pub queue: QueueName,
+    pub(crate) queue: QueueName,
     /// `{exchange}.{group}.dlq`.
-    pub dlq: QueueName,
+    pub(crate) dlq: QueueName,
     /// `{exchange}_dlq`, a direct exchange that all groups of the home exchange share.
-    pub dlx: ExchangeName,
+    pub(crate) dlx: ExchangeName,
     /// `{exchange}.{group}.retry`, a headers exchange that picks the delay queue.
-    pub retry: ExchangeName,
+    pub(crate) retry: ExchangeName,
     /// `{exchange}.{group}.in`, a fanout exchange that leads back to the queue.
-    pub entry: ExchangeName,
+    pub(crate) entry: ExchangeName,
 }
 
 impl GroupSpec {
@@ -101,7 +101,7 @@ impl GroupSpec {
     /// # Errors
     ///
     /// [`InvalidName`] when a derived name is longer than AMQP carries.
-    pub fn new(
+    pub(crate) fn new(
         name: GroupName,
         settings: GroupSettings,
         handlers: Vec<HandlerSpec>,
@@ -125,13 +125,13 @@ impl GroupSpec {
     /// # Errors
     ///
     /// [`InvalidName`] when the name is longer than AMQP carries.
-    pub fn retry_queue(&self, delay: Duration) -> Result<QueueName, InvalidName> {
+    pub(crate) fn retry_queue(&self, delay: Duration) -> Result<QueueName, InvalidName> {
         QueueName::new(format!("{}.{}", self.retry, delay_name(delay)))
     }
 
     /// Every delay that has a queue: the policies', the ladder's, and the unknown events'.
     #[must_use]
-    pub fn delays(&self) -> Vec<Duration> {
+    pub(crate) fn delays(&self) -> Vec<Duration> {
         let mut delays: BTreeSet<Duration> =
             self.handlers.iter().flat_map(|handler| handler.policy.delays()).collect();
         delays.extend(&self.settings.ladder);
@@ -145,7 +145,7 @@ impl GroupSpec {
     /// Where each binding key is bound: a typed handler's on the exchanges of the events that it
     /// takes, a raw one's on the home exchange.
     #[must_use]
-    pub fn bindings(&self, default_exchange: &str) -> BTreeSet<(String, &'static str)> {
+    pub(crate) fn bindings(&self, default_exchange: &str) -> BTreeSet<(String, &'static str)> {
         let mut bindings = BTreeSet::new();
         for handler in &self.handlers {
             for bind in handler.def.binds {
@@ -171,7 +171,7 @@ impl GroupSpec {
     /// binding (it gets events that nobody asked for) and *wait* in one with exact bindings only (a
     /// newer replica asked for it).
     #[must_use]
-    pub fn on_unknown(&self) -> OnUnknown {
+    pub(crate) fn on_unknown(&self) -> OnUnknown {
         self.settings.on_unknown.unwrap_or_else(|| {
             let wide = |key: &&str| key.split('.').any(|word| word == "*" || word == "#");
             if self.handlers.iter().flat_map(|handler| handler.def.binds).any(wide) {
@@ -184,13 +184,13 @@ impl GroupSpec {
 
     /// Whether the group gave an event up (`retired = ["Order.OrderPlaced"]`).
     #[must_use]
-    pub fn is_retired(&self, routing_key: &str) -> bool {
+    pub(crate) fn is_retired(&self, routing_key: &str) -> bool {
         self.settings.retired.iter().any(|retired| topic::matches(retired, routing_key))
     }
 
     /// The events of this program that the group's bindings bring and no handler takes.
     #[must_use]
-    pub fn skipped<'a>(&self, known: &'a [EventKind], default_exchange: &str) -> Vec<&'a EventKind> {
+    pub(crate) fn skipped<'a>(&self, known: &'a [EventKind], default_exchange: &str) -> Vec<&'a EventKind> {
         let bindings = self.bindings(default_exchange);
         known
             .iter()
@@ -213,7 +213,7 @@ fn takes(handler: &HandlerDef, kind: &EventKind) -> bool {
 
 /// How a delay is written in the name of its queue: `4s`, `1500ms`.
 #[must_use]
-pub fn delay_name(delay: Duration) -> String {
+pub(crate) fn delay_name(delay: Duration) -> String {
     let ms = delay.as_millis();
     if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
 }

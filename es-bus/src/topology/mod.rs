@@ -12,9 +12,10 @@ mod provision;
 #[cfg(test)]
 pub(crate) mod fixtures;
 
-pub use self::{
+pub use self::build::Conflict;
+pub(crate) use self::{
     apply::{ApplyError, apply},
-    build::{Conflict, build},
+    build::build,
     group::{GroupSettings, GroupSpec, HandlerSpec, UnknownWait, delay_name},
     provision::{Provision, ProvisionError},
 };

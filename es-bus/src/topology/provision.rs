@@ -23,7 +23,7 @@ use crate::{
 /// Why a broker could not be brought to its topology.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ProvisionError {
+pub(crate) enum ProvisionError {
     /// The connection is refused for good.
     #[error(transparent)]
     Transport(Arc<TransportError>),
@@ -36,7 +36,7 @@ pub enum ProvisionError {
 }
 
 /// A broker and the topology that it is kept at.
-pub struct Provision {
+pub(crate) struct Provision {
     transport: Arc<dyn Transport>,
     topology: Topology,
     /// The generation for which the topology was applied last; 0 for none.
@@ -61,7 +61,7 @@ impl fmt::Debug for Provision {
 impl Provision {
     /// Keeps `transport` at `topology`.
     #[must_use]
-    pub fn new(transport: Arc<dyn Transport>, topology: Topology) -> Self {
+    pub(crate) fn new(transport: Arc<dyn Transport>, topology: Topology) -> Self {
         Self {
             transport,
             topology,
@@ -73,13 +73,13 @@ impl Provision {
 
     /// The broker.
     #[must_use]
-    pub fn transport(&self) -> &Arc<dyn Transport> {
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
         &self.transport
     }
 
     /// The topology.
     #[must_use]
-    pub fn topology(&self) -> &Topology {
+    pub(crate) fn topology(&self) -> &Topology {
         &self.topology
     }
 
@@ -96,7 +96,7 @@ impl Provision {
     /// # Cancel safety
     ///
     /// A dropped call leaves at worst a part of the topology declared.
-    pub async fn ready(&self) -> Result<u64, ProvisionError> {
+    pub(crate) async fn ready(&self) -> Result<u64, ProvisionError> {
         let mut link = self.transport.link();
         loop {
             let (state, generation) = {
@@ -128,7 +128,7 @@ impl Provision {
     }
 
     /// Forgets that the topology was applied: something of it is missing.
-    pub fn invalidate(&self) {
+    pub(crate) fn invalidate(&self) {
         self.applied.send_replace(0);
     }
 
