@@ -42,6 +42,8 @@ pub(crate) struct Provision {
     /// The generation for which the topology was applied last; 0 for none.
     applied: watch::Sender<u64>,
     applying: Mutex<()>,
+    /// How often the topology was applied.
+    times: watch::Sender<u64>,
     /// Whether the topology was ever applied.
     held: AtomicBool,
 }
@@ -67,6 +69,7 @@ impl Provision {
             topology,
             applied: watch::Sender::new(0),
             applying: Mutex::new(()),
+            times: watch::Sender::new(0),
             held: AtomicBool::new(false),
         }
     }
@@ -127,6 +130,13 @@ impl Provision {
         }
     }
 
+    /// Changes each time the topology is applied. A consumer from before may be that of a queue which
+    /// was deleted and declared again: RabbitMQ does not always say so (seen on 3.10, quorum queues
+    /// declared again within milliseconds).
+    pub(crate) fn applications(&self) -> watch::Receiver<u64> {
+        self.times.subscribe()
+    }
+
     /// Forgets that the topology was applied: something of it is missing.
     pub(crate) fn invalidate(&self) {
         self.applied.send_replace(0);
@@ -155,6 +165,7 @@ impl Provision {
         }
         self.held.store(true, Ordering::Relaxed);
         self.applied.send_replace(generation);
+        self.times.send_modify(|times| *times += 1);
         Ok(())
     }
 }

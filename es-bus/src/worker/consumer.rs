@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
+    sync::watch,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -34,12 +35,25 @@ pub(super) struct Loop {
     handling: Arc<Handling>,
     lanes: Lanes<Delivery>,
     running: JoinSet<Option<u64>>,
+    /// Changes when the topology was applied after the consumer was started.
+    applications: watch::Receiver<u64>,
+}
+
+/// Why a consumer takes no more deliveries.
+enum Ended {
+    /// The program stops.
+    Stopped,
+    /// The topology was applied again: the queue may be another one of the same name.
+    DeclaredAnew,
+    /// The broker, or the connection, ended it.
+    Failed(ConsumeError),
 }
 
 impl Loop {
     pub(super) fn new(group: Arc<GroupSpec>, context: WorkerContext) -> Self {
         let handling = Arc::new(Handling::new(Arc::clone(&group), context.clone()));
-        Self { group, context, handling, lanes: Lanes::new(), running: JoinSet::new() }
+        let applications = context.provision.applications();
+        Self { group, context, handling, lanes: Lanes::new(), running: JoinSet::new(), applications }
     }
 
     pub(super) async fn run(mut self) -> Result<(), ProvisionError> {
@@ -59,11 +73,16 @@ impl Loop {
                         pause = MIN_PAUSE;
                     }
                     match ended {
-                        None => {
+                        Ended::Stopped => {
                             self.stop(consumer).await;
                             return Ok(());
                         }
-                        Some(error) => {
+                        Ended::DeclaredAnew => {
+                            tracing::info!(group = %self.group.name, "the topology was declared anew; consuming anew");
+                            self.hand_back(&mut consumer).await;
+                            continue;
+                        }
+                        Ended::Failed(error) => {
                             // On a channel that is gone this says nothing. On one that the broker only
                             // cancelled the consumer of, what runs keeps it open for a while, and what has
                             // not started must not wait for that.
@@ -92,8 +111,9 @@ impl Loop {
         Ok(())
     }
 
-    async fn connect(&self) -> Result<Result<Consumer, ConsumeError>, ProvisionError> {
+    async fn connect(&mut self) -> Result<Result<Consumer, ConsumeError>, ProvisionError> {
         self.context.provision.ready().await?;
+        self.applications.mark_unchanged();
         let request = ConsumeRequest {
             queue: self.group.queue.clone(),
             tag: format!("{}@{}", self.group.name, self.context.consumer_name),
@@ -103,8 +123,8 @@ impl Loop {
         Ok(self.context.provision.transport().consume(request).await)
     }
 
-    /// Takes deliveries until told to stop (`None`), or until the consumer ends.
-    async fn consume(&mut self, consumer: &mut Consumer) -> Option<ConsumeError> {
+    /// Takes deliveries until told to stop, or until the consumer ends.
+    async fn consume(&mut self, consumer: &mut Consumer) -> Ended {
         let stop = self.context.stop.clone();
         let mut link = self.context.provision.transport().link();
         let mut is_watched = true;
@@ -116,7 +136,8 @@ impl Loop {
             }
             tokio::select! {
                 changed = link.changed(), if is_watched => is_watched = changed.is_ok(),
-                () = stop.cancelled() => return None,
+                () = stop.cancelled() => return Ended::Stopped,
+                Ok(()) = self.applications.changed() => return Ended::DeclaredAnew,
                 Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
                     // Only a task that was aborted gives no lane, and then the loop ends.
                     if let Ok(lane) = finished {
@@ -128,8 +149,11 @@ impl Loop {
                         let lane = self.lane_of(&delivery);
                         self.lanes.push(lane, delivery);
                     }
-                    Some(Err(error)) => return Some(error),
-                    None => return Some(ConsumeError::Cancelled { queue: self.group.queue.as_str().to_owned() }),
+                    Some(Err(error)) => return Ended::Failed(error),
+                    None => {
+                        let queue = self.group.queue.as_str().to_owned();
+                        return Ended::Failed(ConsumeError::Cancelled { queue });
+                    }
                 },
             }
         }
@@ -158,6 +182,13 @@ impl Loop {
 
     /// Gives back what has not started, waits for what has, and closes the channel.
     async fn stop(&mut self, mut consumer: Consumer) {
+        self.hand_back(&mut consumer).await;
+        self.finish_running().await;
+        consumer.close().await;
+    }
+
+    /// Ends the consumer, and gives back what has not started.
+    async fn hand_back(&mut self, consumer: &mut Consumer) {
         consumer.cancel().await;
         let mut unstarted = self.lanes.drain();
         let last = async {
@@ -169,8 +200,6 @@ impl Loop {
             tracing::debug!(group = %self.group.name, "the broker did not end the consumer in time");
         }
         give_back(unstarted);
-        self.finish_running().await;
-        consumer.close().await;
     }
 
     async fn finish_running(&mut self) {
