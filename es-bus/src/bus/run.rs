@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long the broker may take over the last words of a connection.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(15);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A program that was checked and is not yet connected.
 pub struct Bus {
