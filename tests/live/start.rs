@@ -128,9 +128,9 @@ fn waits_for_a_broker_and_is_stopped_whatever_the_broker_does() {
     let vhost = node.vhost("whatever");
     let url = vhost.url();
     let dir = Arc::new(TempDir::new());
-    let consuming = |node: &Node| {
+    let consuming = |node: &Node, vhost: &str| {
         soon("both groups are consumed", || {
-            let consumers = node.rabbitmqctl(&["list_consumers", "-p", vhost.name(), "queue_name"]);
+            let consumers = node.rabbitmqctl(&["list_consumers", "-p", vhost, "queue_name"]);
             ["events.gated", "events.ledger"].iter().all(|queue| consumers.contains(queue)).then_some(())
         });
     };
@@ -146,7 +146,7 @@ fn waits_for_a_broker_and_is_stopped_whatever_the_broker_does() {
     let mut service = shop(&url, &dir).start();
     service.until_says("no connection");
     node.restart();
-    consuming(&node);
+    consuming(&node, vhost.name());
 
     // Gone.
     node.kill9();
@@ -154,10 +154,12 @@ fn waits_for_a_broker_and_is_stopped_whatever_the_broker_does() {
     service.signal("TERM");
     service.wait(Duration::from_secs(5)).assert_code(0);
 
-    // Frozen: its sockets are there, and nothing answers.
+    // Frozen: its sockets are there, and nothing answers. With other queues: a quorum queue of 3.10.8
+    // that is killed soon after its declaration can be without a leader for a minute.
     node.restart();
-    let service = shop(&url, &dir).start();
-    consuming(&node);
+    let vhost = node.vhost("frozen");
+    let service = shop(&vhost.url(), &dir).start();
+    consuming(&node, vhost.name());
     node.sigstop();
     service.signal("TERM");
     service.wait(Duration::from_secs(30)).assert_code(0);
