@@ -18,6 +18,7 @@ use crate::{
     telemetry::Counters,
     topology::{GroupSpec, Provision, ProvisionError},
     transport::Transport,
+    wire,
     worker::{Observation, WorkerContext, work},
 };
 
@@ -158,7 +159,9 @@ impl Bus {
             clock: self.clock,
             counters: Arc::clone(&counters),
             consumer_name: self.config.bus.consumer_name.value.clone(),
-            header_limit: header_limit(self.config.bus.frame_max.value.bytes()),
+            header_limit: wire::header_limit(
+                usize::try_from(self.config.bus.frame_max.value.bytes()).unwrap_or(usize::MAX),
+            ),
             stop: stop.clone(),
             kill: kill.clone(),
             observer: self.observer,
@@ -253,9 +256,4 @@ async fn close(transport: &dyn Transport) {
     if timeout(CLOSE_TIMEOUT, transport.close()).await.is_err() {
         tracing::warn!("the broker did not answer while the connection was closed");
     }
-}
-
-/// How many bytes properties and headers may have, so that they fit a frame with room to spare.
-fn header_limit(frame_max: u64) -> usize {
-    usize::try_from(frame_max.saturating_sub(4 * 1024)).unwrap_or(usize::MAX)
 }

@@ -16,6 +16,16 @@ use crate::message::{Headers, Message, Value};
 /// What a short string can hold: names, routing keys, text properties, names of headers.
 const SHORT_STRING: usize = 255;
 
+/// What is left free of a frame. A broker that dead-letters adds `x-death` and more, and sends the
+/// frame that results even when it is too large for its consumer.
+const HEADROOM: usize = 4096;
+
+/// How much of a frame the properties and headers of a message may take.
+#[must_use]
+pub fn header_limit(frame_max: usize) -> usize {
+    frame_max - HEADROOM.min(frame_max / 4)
+}
+
 /// How many bytes of frame the properties and headers of a message take.
 #[must_use]
 pub fn header_frame_len(message: &Message) -> usize {

@@ -46,7 +46,7 @@ pub use self::{
     encode::encode,
     error::{DecodeError, EncodeError, TooLarge},
     fields::ENVELOPE_FIELDS,
-    fit::{check_sizes, drop_foreign, fit, header_frame_len},
+    fit::{check_sizes, drop_foreign, fit, header_frame_len, header_limit},
     identify::{Origin, lane, origin},
     ids::{NAMESPACE, wire_id},
 };

@@ -17,15 +17,6 @@ use crate::{
     wire::TooLarge,
 };
 
-/// What is left free of that frame. A broker that dead-letters adds `x-death` and more, and sends
-/// the frame that results even when it is too large for its consumer.
-const HEADROOM: usize = 4096;
-
-/// How large the header frame may be.
-pub(super) fn header_limit(frame_max: usize) -> usize {
-    frame_max - HEADROOM.min(frame_max / 4)
-}
-
 /// A short string of AMQP.
 pub(super) fn short(what: &'static str, text: &str) -> Result<ShortString, TooLarge> {
     ShortString::try_new(text).map_err(|_| TooLarge {

@@ -156,7 +156,7 @@ impl Job {
             exchange.as_str(),
             &routing_key,
             &message,
-            convert::header_limit(frame_max),
+            wire::header_limit(frame_max),
             // What others published has to go to a retry queue, however large it is.
             usize::MAX,
         )?;
