@@ -32,7 +32,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
     (2, &["outcome", "extract", "handler", "registry", "const_check", "blocking"]),
     (3, &["transport", "clock"]),
     (4, &["topology", "publish", "worker"]),
-    (5, &["config", "shutdown", "error", "testing", "bus", "logging", "check_macro"]),
+    (5, &["config", "shutdown", "error", "testing", "bus", "logging", "check_macro", "guide"]),
 ];
 
 /// What generated code calls. No room names it, and it names these layers at most.

@@ -26,14 +26,26 @@ pub(crate) use crate::wire::Origin;
 /// A future on the heap.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// How the generated code runs a handler.
-#[derive(Clone, Copy, Debug)]
+/// How a handler is run.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Call {
     /// One event at a time.
     One(fn(Invocation) -> BoxFuture<'static, Outcome>),
     /// Several events at once, one outcome each, in order.
     Batch(fn(Vec<Invocation>) -> BoxFuture<'static, Vec<Outcome>>),
+    /// One event at a time, by a closure: what was subscribed while the program runs.
+    Shared(Arc<dyn Fn(Invocation) -> BoxFuture<'static, Outcome> + Send + Sync>),
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::One(_) => "One",
+            Self::Batch(_) => "Batch",
+            Self::Shared(_) => "Shared",
+        })
+    }
 }
 
 /// Runs when the outcome of a handler is known and nothing is settled yet.
@@ -57,7 +69,7 @@ impl fmt::Debug for Invocation {
 
 struct Inner {
     delivery: Arc<DeliveryInfo>,
-    handler: &'static str,
+    handler: Arc<str>,
     attempt: Attempt,
     state: Arc<TypeMap>,
     extensions: Mutex<TypeMap>,
@@ -139,7 +151,7 @@ impl Invocation {
     #[must_use]
     pub fn new(
         delivery: Arc<DeliveryInfo>,
-        handler: &'static str,
+        handler: Arc<str>,
         attempt: Attempt,
         state: Arc<TypeMap>,
     ) -> Self {
@@ -163,8 +175,8 @@ impl Invocation {
 
     /// The name of the handler that runs.
     #[must_use]
-    pub fn handler(&self) -> &'static str {
-        self.inner.handler
+    pub fn handler(&self) -> &str {
+        &self.inner.handler
     }
 
     /// Which attempt this is.

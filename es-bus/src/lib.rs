@@ -40,23 +40,11 @@
 //! | check | [`check!`], [`Registry`] |
 //! | test | `testing::TestBus` (feature `testing`) |
 //!
-//! # What is guaranteed
+//! # Guides
 //!
-//! At least once: a delivery is acknowledged when its outcome is on the broker, so a kill at any
-//! moment leaves at worst a duplicate, under the same [`Metadata::event_id`]. Events of one
-//! aggregate are handled in order within a process; an event that waits for its retry is overtaken.
-//!
-//! # Mixed fleets
-//!
-//! While old and new replicas of a service share a group's queue:
-//!
-//! | the new one | an old one that gets such a delivery |
-//! | --- | --- |
-//! | handles a further event | lets it wait in the broker (30 s, 40 times), in a group with exact bindings; skips it under a wide binding, or as `on_unknown` says |
-//! | has a further handler | runs those that it has; the new handler does not see what an old replica took |
-//! | renamed a handler (`formerly = ["old"]`) | hands retries of the old name on to the new one; retries of the new name wait on the old replica for a new one |
-//! | removed a handler | still runs it; a retry that meets only new replicas waits, then is dead-lettered as `handler_gone` |
-//! | changed a policy | goes by its own; each delay has its own queue, so none is declared differently |
+//! The [`guide`] has a page per theme, from [what is guaranteed](guide::guarantees) to
+//! [a mixed fleet during a deploy](guide::mixed_fleet). In short: at least once; a kill at any moment
+//! leaves at worst a duplicate, under the same [`Metadata::event_id`].
 //!
 //! # Linking
 //!
@@ -98,6 +86,7 @@ pub mod worker;
 mod bus;
 pub mod config;
 mod error;
+pub mod guide;
 mod logging;
 mod shutdown;
 #[cfg(feature = "testing")]

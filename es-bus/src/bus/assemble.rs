@@ -152,7 +152,7 @@ fn group(
         .iter()
         .map(|def| {
             let policy = config.handlers.get(def.name).unwrap_or(&config.policy);
-            HandlerSpec { def, policy: retry_policy(policy), timeout: policy.timeout.value }
+            HandlerSpec::of(def, retry_policy(policy), policy.timeout.value)
         })
         .collect();
     GroupSpec::new(GroupName::new(name)?, settings, handlers)

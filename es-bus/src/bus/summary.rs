@@ -63,11 +63,11 @@ fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
             .collect();
         let more = if handler.policy.retries > 6 { ", …" } else { "" };
         let _ = match delays.as_slice() {
-            [] => write!(text, "; {} is never retried", handler.def.name),
+            [] => write!(text, "; {} is never retried", handler.name),
             _ => write!(
                 text,
                 "; {} retries {} ({}{more})",
-                handler.def.name,
+                handler.name,
                 handler.policy.retries,
                 delays.join(", ")
             ),

@@ -18,7 +18,7 @@ pub struct Delivered {
     /// The group whose queue that is.
     pub group: String,
     /// The handler that runs.
-    pub handler: &'static str,
+    pub handler: String,
     /// The exchange that the event was first published to.
     pub exchange: String,
     /// The routing key that it was first published with.
@@ -38,7 +38,7 @@ impl FromDelivery for Delivered {
         Ok(Self {
             queue: delivery.queue().to_owned(),
             group: delivery.group().to_owned(),
-            handler: invocation.handler(),
+            handler: invocation.handler().to_owned(),
             exchange: origin.exchange,
             routing_key: origin.routing_key,
             headers: delivery.received().message.headers.clone(),

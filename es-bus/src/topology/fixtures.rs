@@ -40,11 +40,7 @@ pub(crate) fn handler(
         call: Call::One(|_| Box::pin(async { Outcome::Done })),
         location: Location { module: "tests", file: "tests.rs", line: 1 },
     };
-    HandlerSpec {
-        def: Box::leak(Box::new(def)),
-        policy: RetryPolicy::default(),
-        timeout: Duration::from_secs(300),
-    }
+    HandlerSpec::of(Box::leak(Box::new(def)), RetryPolicy::default(), Duration::from_secs(300))
 }
 
 pub(crate) fn group(handlers: Vec<HandlerSpec>) -> GroupSpec {

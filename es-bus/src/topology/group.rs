@@ -3,10 +3,11 @@
 //! In come the definitions of its handlers and its effective settings; out goes a [`GroupSpec`],
 //! which names every queue and exchange of the group and answers what its handlers take.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     event::EventKind,
+    handler::Call,
     model::{
         Overflow, QueueKind,
         policy::{OnUnknown, Ordering},
@@ -66,12 +67,35 @@ pub(crate) struct UnknownWait {
 /// A handler with its effective policy.
 #[derive(Clone, Debug)]
 pub(crate) struct HandlerSpec {
-    /// What the attribute says.
-    pub(crate) def: &'static HandlerDef,
+    /// Its name: unique in the group, and what retries find it by.
+    pub(crate) name: Arc<str>,
+    /// Names that it had before.
+    pub(crate) formerly: &'static [&'static str],
+    /// Its binding keys.
+    pub(crate) binds: Vec<Cow<'static, str>>,
+    /// The events that it takes; `None` for a handler of raw events.
+    pub(crate) kinds: Option<Cow<'static, [EventKind]>>,
+    /// Runs it.
+    pub(crate) call: Call,
     /// When failed events come back.
     pub(crate) policy: RetryPolicy,
     /// How long one run may take.
     pub(crate) timeout: Duration,
+}
+
+impl HandlerSpec {
+    /// A handler as its attribute says, under the policy that the configuration gives it.
+    pub(crate) fn of(def: &'static HandlerDef, policy: RetryPolicy, timeout: Duration) -> Self {
+        Self {
+            name: def.name.into(),
+            formerly: def.formerly,
+            binds: def.binds.iter().copied().map(Cow::Borrowed).collect(),
+            kinds: def.kinds().map(Cow::Borrowed),
+            call: def.call.clone(),
+            policy,
+            timeout,
+        }
+    }
 }
 
 /// A group: handlers, settings, and the names of all that belongs to it on the broker.
@@ -145,21 +169,18 @@ impl GroupSpec {
     /// Where each binding key is bound: a typed handler's on the exchanges of the events that it
     /// takes, a raw one's on the home exchange.
     #[must_use]
-    pub(crate) fn bindings(&self, default_exchange: &str) -> BTreeSet<(String, &'static str)> {
+    pub(crate) fn bindings(&self, default_exchange: &str) -> BTreeSet<(String, &str)> {
         let mut bindings = BTreeSet::new();
         for handler in &self.handlers {
-            for bind in handler.def.binds {
-                match handler.def.kinds() {
+            for bind in &handler.binds {
+                match &handler.kinds {
                     None => {
-                        bindings.insert((self.settings.home.as_str().to_owned(), *bind));
+                        bindings.insert((self.settings.home.as_str().to_owned(), bind.as_ref()));
                     }
                     Some(kinds) => {
-                        bindings.extend(
-                            kinds
-                                .iter()
-                                .filter(|kind| topic::matches(bind, kind.key))
-                                .map(|kind| (kind.exchange.unwrap_or(default_exchange).to_owned(), *bind)),
-                        );
+                        bindings.extend(kinds.iter().filter(|kind| topic::matches(bind, kind.key)).map(
+                            |kind| (kind.exchange.unwrap_or(default_exchange).to_owned(), bind.as_ref()),
+                        ));
                     }
                 }
             }
@@ -173,8 +194,8 @@ impl GroupSpec {
     #[must_use]
     pub(crate) fn on_unknown(&self) -> OnUnknown {
         self.settings.on_unknown.unwrap_or_else(|| {
-            let wide = |key: &&str| key.split('.').any(|word| word == "*" || word == "#");
-            if self.handlers.iter().flat_map(|handler| handler.def.binds).any(wide) {
+            let wide = |key: &Cow<'_, str>| key.split('.').any(|word| word == "*" || word == "#");
+            if self.handlers.iter().flat_map(|handler| &handler.binds).any(wide) {
                 OnUnknown::Skip
             } else {
                 OnUnknown::Wait
@@ -198,15 +219,15 @@ impl GroupSpec {
                 let exchange = kind.exchange.unwrap_or(default_exchange);
                 bindings.iter().any(|(bound, key)| bound == exchange && topic::matches(key, kind.key))
             })
-            .filter(|kind| !self.handlers.iter().any(|handler| takes(handler.def, kind)))
+            .filter(|kind| !self.handlers.iter().any(|handler| takes(handler, kind)))
             .collect()
     }
 }
 
 /// Whether a handler takes an event that it is sent.
-fn takes(handler: &HandlerDef, kind: &EventKind) -> bool {
+fn takes(handler: &HandlerSpec, kind: &EventKind) -> bool {
     handler.binds.iter().any(|bind| topic::matches(bind, kind.key))
-        && handler.kinds().is_none_or(|kinds| {
+        && handler.kinds.as_deref().is_none_or(|kinds| {
             kinds.iter().any(|own| own.name == kind.name && own.aggregate == kind.aggregate)
         })
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A handler as a tower service: the innermost of the layers around it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct HandlerService {
     pub(super) call: Call,
     pub(super) timeout: Duration,
@@ -34,7 +34,7 @@ impl Service<Invocation> for HandlerService {
     }
 
     fn call(&mut self, invocation: Invocation) -> Self::Future {
-        let Self { call, timeout } = *self;
+        let Self { call, timeout } = self.clone();
         Box::pin(async move { Ok(run(call, invocation, timeout).await) })
     }
 }
@@ -48,6 +48,7 @@ async fn run(call: Call, invocation: Invocation, limit: Duration) -> Outcome {
     let handler = async move {
         match call {
             Call::One(call) => call(once).await,
+            Call::Shared(call) => call(once).await,
             Call::Batch(call) => call(vec![once]).await.pop().unwrap_or_else(|| {
                 Outcome::Failed(HandlerError::retry("the handler gave no outcome for its event"))
             }),

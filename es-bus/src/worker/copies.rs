@@ -94,7 +94,7 @@ pub(super) fn copies(
         let spec = &group.handlers[run.handler];
         let Outcome::Failed(error) = &run.outcome else { continue };
         let failed = || Failed {
-            handler: Some(spec.def.name.to_owned()),
+            handler: Some(spec.name.as_ref().to_owned()),
             attempt: run.attempt,
             reason: error.kind().as_str(),
             error_type: error.type_name(),
@@ -116,7 +116,11 @@ pub(super) fn copies(
         let (handlers, longest, _) = retries.entry(delay).or_insert_with(|| (Vec::new(), stay, failed()));
         // Two that share a queue share a copy; the one that may not be early decides.
         *longest = stay.max(*longest);
-        handlers.push(HandlerAttempt { handler: spec.def.name.to_owned(), attempt: run.attempt + 1, due_ms });
+        handlers.push(HandlerAttempt {
+            handler: spec.name.as_ref().to_owned(),
+            attempt: run.attempt + 1,
+            due_ms,
+        });
     }
     copies.extend(retries.into_iter().map(|(delay, (handlers, time, failure))| Copy::Retry {
         handlers,

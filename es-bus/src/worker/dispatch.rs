@@ -2,9 +2,8 @@
 
 use crate::{
     model::policy::OnUnknown,
-    registry::HandlerDef,
     topic,
-    topology::GroupSpec,
+    topology::{GroupSpec, HandlerSpec},
     wire::{HandlerAttempt, Origin},
 };
 
@@ -43,7 +42,7 @@ pub(super) fn plan(
 ) -> Plan {
     if pending.is_empty() {
         let run: Vec<_> = (0..group.handlers.len())
-            .filter(|&index| fits(group.handlers[index].def, origin, aggregate_type))
+            .filter(|&index| fits(&group.handlers[index], origin, aggregate_type))
             .map(|index| (index, 0))
             .collect();
         return if !run.is_empty() {
@@ -59,8 +58,8 @@ pub(super) fn plan(
     }
     let mut concerned = Concerned::default();
     for entry in pending {
-        let handler = find(group, &entry.handler)
-            .filter(|&index| fits(group.handlers[index].def, origin, aggregate_type));
+        let handler =
+            find(group, &entry.handler).filter(|&index| fits(&group.handlers[index], origin, aggregate_type));
         match handler {
             None => concerned.gone.push(entry),
             Some(_) if entry.due_ms.is_some_and(|due| due > now_ms) => concerned.later.push(entry),
@@ -72,16 +71,16 @@ pub(super) fn plan(
 
 /// The handler of a name, or the one that had it before.
 fn find(group: &GroupSpec, name: &str) -> Option<usize> {
-    let by_name = group.handlers.iter().position(|handler| handler.def.name == name);
-    by_name.or_else(|| group.handlers.iter().position(|handler| handler.def.formerly.contains(&name)))
+    let by_name = group.handlers.iter().position(|handler| *handler.name == *name);
+    by_name.or_else(|| group.handlers.iter().position(|handler| handler.formerly.contains(&name)))
 }
 
 /// Whether a handler takes an event: told by its type, where it claims one, and else by its first
 /// routing key.
-fn fits(handler: &HandlerDef, origin: &Origin, aggregate_type: Option<&str>) -> bool {
+fn fits(handler: &HandlerSpec, origin: &Origin, aggregate_type: Option<&str>) -> bool {
     let bound = handler.binds.iter().any(|bind| topic::matches(bind, &origin.routing_key));
     bound
-        && handler.kinds().is_none_or(|kinds| {
+        && handler.kinds.as_deref().is_none_or(|kinds| {
             kinds.iter().any(|kind| match origin.event_type.as_deref() {
                 Some(name) => kind.name == name && aggregate_type.is_none_or(|of| of == kind.aggregate),
                 None => kind.key == origin.routing_key,

@@ -146,17 +146,17 @@ impl Handling {
             event_type = info.origin().event_type.as_deref(),
             queue = info.queue(),
             group = info.group(),
-            handler = spec.def.name,
+            handler = &*spec.name,
             attempt,
             duration_ms = tracing::field::Empty,
         );
         let invocation = Invocation::new(
             Arc::clone(info),
-            spec.def.name,
+            Arc::clone(&spec.name),
             Attempt { number: attempt, retries: spec.policy.retries },
             Arc::clone(&self.context.state),
         );
-        let service = HandlerService { call: spec.def.call, timeout: spec.timeout };
+        let service = HandlerService { call: spec.call.clone(), timeout: spec.timeout };
         async {
             let started = Instant::now();
             let outcome = service
@@ -207,7 +207,7 @@ impl Handling {
                 }
             }
         };
-        self.observe(origin, Some(spec.def.name), ran.attempt, fate);
+        self.observe(origin, Some(&spec.name), ran.attempt, fate);
     }
 
     fn observe(&self, origin: &Origin, handler: Option<&str>, attempt: u32, fate: Fate) {

@@ -1,0 +1,12 @@
+//! Guides: one page per theme, each example compiled.
+//!
+//! | page | answers |
+//! | --- | --- |
+//! | [`mixed_fleet`] | what happens while old and new replicas of a service run side by side |
+//! | [`guarantees`] | what is promised, and what a kill at each moment leaves behind |
+
+#[doc = include_str!("docs/guide/mixed_fleet.md")]
+pub mod mixed_fleet {}
+
+#[doc = include_str!("docs/guide/guarantees.md")]
+pub mod guarantees {}
