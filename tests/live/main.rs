@@ -4,9 +4,9 @@
 //! One binary and so one node, on which every test has a virtual host of its own. Tests that hurt
 //! their broker start one for themselves.
 
+mod examples;
 mod flow;
 mod python;
-mod quickstart;
 mod reconnect;
 mod shutdown;
 mod start;
