@@ -2,8 +2,13 @@
 //!
 //! | page | answers |
 //! | --- | --- |
+//! | [`testing`] | how a service is tested, from a plain call to a broker that dies |
 //! | [`mixed_fleet`] | what happens while old and new replicas of a service run side by side |
 //! | [`guarantees`] | what is promised, and what a kill at each moment leaves behind |
+
+#[cfg(feature = "testing")]
+#[doc = include_str!("docs/guide/testing.md")]
+pub mod testing {}
 
 #[doc = include_str!("docs/guide/mixed_fleet.md")]
 pub mod mixed_fleet {}
