@@ -6,6 +6,7 @@
 
 mod examples;
 mod flow;
+mod peers;
 mod python;
 mod reconnect;
 mod shutdown;

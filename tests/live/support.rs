@@ -417,11 +417,27 @@ impl Program {
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until it has said something.
+    /// What it has printed, line by line.
+    pub(crate) fn printed(&self) -> Vec<String> {
+        self.output("stdout").lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until it has said something on standard error.
     #[track_caller]
     pub(crate) fn until_says(&mut self, text: &str) {
+        self.until(text, |program| program.stderr().contains(text));
+    }
+
+    /// Waits until it has printed a line on standard output.
+    #[track_caller]
+    pub(crate) fn until_prints(&mut self, line: &str) {
+        self.until(line, |program| program.printed().iter().any(|printed| printed == line));
+    }
+
+    #[track_caller]
+    fn until(&mut self, text: &str, condition: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        while !self.stderr().contains(text) {
+        while !condition(self) {
             let ended = self.child.try_wait().expect("our own child");
             assert!(ended.is_none(), "it ended with {ended:?} before it said {text:?}:\n{}", self.stderr());
             assert!(Instant::now() < deadline, "it never said {text:?}:\n{}", self.stderr());
