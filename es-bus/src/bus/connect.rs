@@ -13,11 +13,11 @@ impl TransportChoice {
     pub(super) fn connect(self, config: &Config) -> Result<Arc<dyn Transport>> {
         match self {
             Self::Given(transport) => Ok(transport),
-            Self::Configured(Broker::Memory { chosen }) => {
+            Self::Configured(Broker::Memory { chosen, name }) => {
                 if !chosen {
                     tracing::warn!("{}", Config::MEMORY_WARNING);
                 }
-                Ok(Arc::new(Memory::new()))
+                Ok(Arc::new(name.map_or_else(Memory::new, |name| Memory::named(&name))))
             }
             #[cfg(feature = "amqp")]
             Self::Configured(Broker::Amqp(url)) => Ok(amqp(&url, config)),

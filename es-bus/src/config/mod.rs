@@ -96,6 +96,8 @@ pub enum Broker {
     Memory {
         /// Whether somebody asked for it. If not, log [`Config::MEMORY_WARNING`].
         chosen: bool,
+        /// Which one, where several buses of this process share it.
+        name: Option<String>,
     },
     /// RabbitMQ.
     Amqp(AmqpUrl),
@@ -116,8 +118,8 @@ impl Config {
     pub fn broker(&self, debug: bool) -> Result<Broker, Error> {
         match &self.bus.url.value {
             Some(BrokerUrl::Amqp(url)) => Ok(Broker::Amqp(url.clone())),
-            Some(BrokerUrl::Memory) => Ok(Broker::Memory { chosen: true }),
-            None if debug => Ok(Broker::Memory { chosen: false }),
+            Some(BrokerUrl::Memory { name }) => Ok(Broker::Memory { chosen: true, name: name.clone() }),
+            None if debug => Ok(Broker::Memory { chosen: false, name: None }),
             None => Err(Error::new(vec![no_url()])),
         }
     }

@@ -125,7 +125,7 @@ settings! {
     /// The settings of the bus itself.
     pub struct BusSettings: Bus {
         /// Where the broker is: `amqp://user:password@host:5672/vhost`, `amqps://…`, several
-        /// hosts parted by commas, or `memory://`.
+        /// hosts parted by commas, `memory://`, or `memory://shop`, which buses of one process share.
         url: Option<BrokerUrl> = "none";
         /// The exchange that events are published to, and the home exchange of groups, unless they
         /// say otherwise.

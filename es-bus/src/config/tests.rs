@@ -420,8 +420,8 @@ fn without_a_url_a_debug_build_takes_memory_and_a_release_build_refuses() {
     let unset = program().load().unwrap();
     let memory = env([("ES_BUS_URL", "memory://")]).load().unwrap();
 
-    assert_eq!(unset.broker(true), Ok(Broker::Memory { chosen: false }));
-    assert_eq!(memory.broker(false), Ok(Broker::Memory { chosen: true }));
+    assert_eq!(unset.broker(true), Ok(Broker::Memory { chosen: false, name: None }));
+    assert_eq!(memory.broker(false), Ok(Broker::Memory { chosen: true, name: None }));
     insta::assert_snapshot!(unset.broker(false).unwrap_err());
 }
 

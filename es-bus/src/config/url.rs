@@ -11,7 +11,11 @@ use std::{fmt, str::FromStr};
 #[non_exhaustive]
 pub enum BrokerUrl {
     /// `memory://`: the broker inside this process.
-    Memory,
+    Memory {
+        /// `memory://shop`: the buses of this process that name the same one share it. Without a name
+        /// a bus has one of its own.
+        name: Option<String>,
+    },
     /// `amqp://…` or `amqps://…`: RabbitMQ.
     Amqp(AmqpUrl),
 }
@@ -37,7 +41,7 @@ impl BrokerUrl {
                 all.hosts.extend(next.hosts);
                 Ok(Self::Amqp(all))
             }
-            (Self::Memory | Self::Amqp(_), _) => Err(UrlError::NotOneCluster),
+            (Self::Memory { .. } | Self::Amqp(_), _) => Err(UrlError::NotOneCluster),
         }
     }
 }
@@ -45,7 +49,7 @@ impl BrokerUrl {
 impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Memory => f.write_str("memory://"),
+            Self::Memory { name } => write!(f, "memory://{}", name.as_deref().unwrap_or_default()),
             Self::Amqp(url) => url.fmt(f),
         }
     }
@@ -171,9 +175,11 @@ pub enum UrlError {
         /// The scheme that was found.
         scheme: String,
     },
-    /// Something follows `memory://`.
-    #[error("has something after memory://, write memory:// alone")]
-    MemoryTakesNothing,
+    /// What follows `memory://` is no name.
+    #[error(
+        "has something after memory:// that is no name of letters, digits, `-`, `_` and `.`, write memory:// or memory://shop"
+    )]
+    MemoryName,
     /// A blank or control character.
     #[error("has a blank or a control character in it, a blank in a password is written %20")]
     Blank,
@@ -247,8 +253,11 @@ fn parse_one(text: &str) -> Result<BrokerUrl, UrlError> {
     let tls = match scheme {
         "amqp" => false,
         "amqps" => true,
-        "memory" if rest.is_empty() => return Ok(BrokerUrl::Memory),
-        "memory" => return Err(UrlError::MemoryTakesNothing),
+        "memory" if rest.is_empty() => return Ok(BrokerUrl::Memory { name: None }),
+        "memory" if rest.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) => {
+            return Ok(BrokerUrl::Memory { name: Some(rest.to_owned()) });
+        }
+        "memory" => return Err(UrlError::MemoryName),
         other if is_scheme(other) => {
             return Err(UrlError::UnknownScheme { scheme: other.to_owned() });
         }
@@ -409,7 +418,7 @@ mod tests {
     fn amqp(text: &str) -> AmqpUrl {
         match text.parse().unwrap() {
             BrokerUrl::Amqp(url) => url,
-            BrokerUrl::Memory => panic!("{text} is memory"),
+            BrokerUrl::Memory { .. } => panic!("{text} is memory"),
         }
     }
 
@@ -427,6 +436,7 @@ mod tests {
             ("amqp://app:pw@[::1]:5673", "amqp://app:***@[::1]:5673/"),
             ("amqp://a:b@one/v, amqp://a:b@two:99/v", "amqp://a:***@one:5672,two:99/v"),
             ("memory://", "memory://"),
+            ("memory://shop-1", "memory://shop-1"),
         ];
         for (text, expected) in cases {
             assert_eq!(text.parse::<BrokerUrl>().unwrap().to_string(), expected, "{text}");
@@ -451,7 +461,7 @@ mod tests {
             "hunter2://localhost",
             "redis://app:hunter2@localhost",
             "AMQP://localhost",
-            "memory://hunter2",
+            "memory://app:hunter2@host",
             "amqp://",
             "amqp:///vhost",
             "amqp://app:hunter2@",
