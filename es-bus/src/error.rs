@@ -10,6 +10,7 @@ mod report;
 use std::{fmt, sync::Arc};
 
 use crate::{
+    bus::SubscribeError,
     config,
     registry::Finding,
     topology::{Conflict, ProvisionError},
@@ -61,8 +62,11 @@ pub enum Error {
     /// The bus was built without the feature that the URL asks for.
     #[error("{0} asks for RabbitMQ, and es-bus was built without its feature `amqp`")]
     NoAmqp(String),
-    /// The bus was closed while it started.
-    #[error("the bus was closed while it started")]
+    /// A subscription or a binding cannot be. The bus goes on as it was.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
+    /// The bus was closed meanwhile.
+    #[error("the bus is closed")]
     Closed,
     /// A task of es-bus itself ended in a way that it should not: please report it.
     #[error("a task of the bus ended unexpectedly: {0}")]

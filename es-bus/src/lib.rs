@@ -36,6 +36,7 @@
 //! | say what a failure means | [`HandlerError`], [`Verdict`] |
 //! | publish | [`Publisher`] |
 //! | run | [`run`], [`Bus`], [`Handle`] |
+//! | subscribe while it runs | [`Subscriptions`], [`Subscriber`] |
 //! | configure | [`config`] |
 //! | check | [`check!`], [`Registry`] |
 //! | test | `testing::TestBus` (feature `testing`) |
@@ -74,6 +75,7 @@ mod const_check;
 mod extract;
 mod handler;
 pub mod registry;
+mod subscriber;
 // Brokers.
 pub mod transport;
 // Work.
@@ -99,7 +101,9 @@ pub mod __private;
 
 pub use self::{
     blocking::abandoned_threads,
-    bus::{Bus, BusBuilder, Handle, run},
+    bus::{
+        Bus, BusBuilder, Handle, Subscribe, SubscribeError, Subscribers, Subscription, Subscriptions, run,
+    },
     error::{Error, Result},
     event::Event,
     extract::{Delivered, Envelope, FromDelivery, Input, Need, RawEvent, State},
@@ -109,6 +113,7 @@ pub use self::{
     publish::{PublishError, PublishReport, Publisher},
     registry::Registry,
     retry::RetryPolicy,
+    subscriber::{BlockingFn, HandlerFn, Subscriber},
     topology::Conflict,
 };
 

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 use crate::{
-    bus::{Bus, BusBuilder, Handle},
+    bus::{Bus, BusBuilder, Handle, Subscriptions},
     clock::Clock,
     error::Result,
     event::Event,
@@ -106,6 +106,12 @@ impl TestBus {
     #[must_use]
     pub fn publisher(&self) -> &Publisher {
         self.handle.publisher()
+    }
+
+    /// Subscribes, binds and pauses while the bus runs.
+    #[must_use]
+    pub fn subscriptions(&self) -> Subscriptions {
+        self.handle.subscriptions()
     }
 
     /// The broker, to look into or to break.

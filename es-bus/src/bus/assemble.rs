@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
     let registry = builder.registry.unwrap_or_else(Registry::collected).on_bus(builder.name);
-    let config = match declare(builder.config, &registry).load() {
+    let config = match declare(builder.config, &registry, &builder.named_groups).load() {
         Ok(config) => config,
         Err(error) => return Err(with_findings(error.into(), &registry, &builder.state, builder.consumes)),
     };
@@ -83,7 +83,10 @@ fn with_findings(error: Error, registry: &Registry, state: &TypeMap, consumes: b
 }
 
 /// Tells the configuration which groups and handlers there are, and what their attributes say.
-fn declare(mut config: ConfigBuilder, registry: &Registry) -> ConfigBuilder {
+fn declare(mut config: ConfigBuilder, registry: &Registry, groups: &[String]) -> ConfigBuilder {
+    for name in groups {
+        config = config.group(name, Attributes::at("", 0));
+    }
     for name in registry.group_names() {
         let attributes = match registry.group_def(name) {
             Some(def) => Attributes::at(def.location.file, def.location.line).with_all(def.settings),
@@ -123,14 +126,13 @@ fn groups(registry: &Registry, config: &Config) -> std::result::Result<Vec<Group
     if conflicts.is_empty() { Ok(groups) } else { Err(conflicts) }
 }
 
-fn group(
-    name: &str,
-    handlers: &[&'static HandlerDef],
+/// The settings of a group as the configuration has them.
+pub(super) fn group_settings(
     config: &GroupConfig,
     dlx_suffix: &str,
-) -> std::result::Result<GroupSpec, InvalidName> {
+) -> std::result::Result<GroupSettings, InvalidName> {
     let said = &config.settings;
-    let settings = GroupSettings {
+    Ok(GroupSettings {
         home: ExchangeName::new(&said.exchange.value)?,
         dlx_suffix: dlx_suffix.to_owned(),
         kind: said.kind.value,
@@ -147,7 +149,16 @@ fn group(
         message_ttl: said.message_ttl.value,
         dlq_ttl: said.dlq_ttl.value,
         dlq_max_length: said.dlq_max_length.value,
-    };
+    })
+}
+
+fn group(
+    name: &str,
+    handlers: &[&'static HandlerDef],
+    config: &GroupConfig,
+    dlx_suffix: &str,
+) -> std::result::Result<GroupSpec, InvalidName> {
+    let settings = group_settings(config, dlx_suffix)?;
     let handlers = handlers
         .iter()
         .map(|def| {
@@ -158,7 +169,7 @@ fn group(
     GroupSpec::new(GroupName::new(name)?, settings, handlers)
 }
 
-fn retry_policy(policy: &Policy) -> RetryPolicy {
+pub(super) fn retry_policy(policy: &Policy) -> RetryPolicy {
     RetryPolicy {
         retries: policy.retries.value,
         base: policy.backoff_base.value,

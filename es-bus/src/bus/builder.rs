@@ -37,6 +37,7 @@ pub struct BusBuilder {
     pub(super) state: TypeMap,
     pub(super) config: ConfigBuilder,
     pub(super) consumes: bool,
+    pub(super) named_groups: Vec<String>,
     pub(super) transport: Option<Arc<dyn Transport>>,
     pub(super) clock: Clock,
     pub(super) observer: Option<mpsc::UnboundedSender<Observation>>,
@@ -57,6 +58,7 @@ impl BusBuilder {
             state: TypeMap::default(),
             config: ConfigBuilder::from_process(),
             consumes: true,
+            named_groups: Vec::new(),
             transport: None,
             clock: Clock::default(),
             observer: None,
@@ -82,7 +84,15 @@ impl BusBuilder {
         self
     }
 
-    /// Consumes nothing: declares the exchanges of its events, and publishes.
+    /// Makes a group known that will be subscribed to while the bus runs, so that `[group.{name}]` of
+    /// the file, the environment and [`set_for_group`](Self::set_for_group) may speak of it.
+    pub fn group(mut self, name: impl Into<String>) -> Self {
+        self.named_groups.push(name.into());
+        self
+    }
+
+    /// Runs no `#[handler]`: declares the exchanges of its events, and publishes. What is subscribed
+    /// while it runs ([`Handle::subscriptions`](crate::Handle::subscriptions)) is consumed.
     pub fn publish_only(mut self) -> Self {
         self.consumes = false;
         self

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::{groups::Groups, subscribe::Subscriptions};
 use crate::{
     error::Result,
     publish::Publisher,
@@ -33,6 +34,7 @@ use crate::{
 pub struct Handle {
     pub(super) publisher: Publisher,
     pub(super) counters: Arc<Counters>,
+    pub(super) groups: Arc<Groups>,
     pub(super) stop: CancellationToken,
     pub(super) kill: CancellationToken,
     pub(super) running: Option<JoinHandle<Result<()>>>,
@@ -49,6 +51,12 @@ impl Handle {
     #[must_use]
     pub fn publisher(&self) -> &Publisher {
         &self.publisher
+    }
+
+    /// Subscribes, binds and pauses while the bus runs; clone it to keep it.
+    #[must_use]
+    pub fn subscriptions(&self) -> Subscriptions {
+        Subscriptions::new(Arc::clone(&self.groups))
     }
 
     /// What happened since the bus was started.

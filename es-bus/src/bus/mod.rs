@@ -6,10 +6,13 @@
 mod assemble;
 mod builder;
 mod connect;
+mod groups;
 mod handle;
 mod run;
+mod subscribe;
 mod summary;
 
+pub use self::subscribe::{Subscribe, SubscribeError, Subscribers, Subscription, Subscriptions};
 pub use self::{builder::BusBuilder, handle::Handle, run::Bus};
 
 /// Runs everything that the program declares, until SIGTERM or SIGINT.

@@ -1,11 +1,11 @@
 //! The checked program, and how it runs.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{BusBuilder, Handle, summary};
+use super::{BusBuilder, Handle, groups::Groups, summary};
 use crate::{
     clock::Clock,
     config::Config,
@@ -19,7 +19,7 @@ use crate::{
     topology::{GroupSpec, Provision, ProvisionError},
     transport::Transport,
     wire,
-    worker::{Observation, WorkerContext, work},
+    worker::{Observation, Post, WorkerContext, work},
 };
 
 /// How long the broker may take over the last words of a connection.
@@ -35,7 +35,7 @@ pub struct Bus {
     pub(super) transport: TransportChoice,
     pub(super) state: TypeMap,
     pub(super) clock: Clock,
-    pub(super) observer: Option<tokio::sync::mpsc::UnboundedSender<Observation>>,
+    pub(super) observer: Option<mpsc::UnboundedSender<Observation>>,
 }
 
 impl fmt::Debug for Bus {
@@ -146,6 +146,8 @@ impl Bus {
             return Err(error.into());
         }
         summary::log(&self.groups, &self.registry, &self.publishing.exchange);
+        let exchange = self.publishing.exchange.clone();
+        let shutdown_timeout = self.config.bus.shutdown_timeout.value;
 
         let counters = Arc::new(Counters::default());
         let publisher =
@@ -166,21 +168,26 @@ impl Bus {
             kill: kill.clone(),
             observer: self.observer,
         };
+        let (groups, posts) =
+            Groups::new(&self.groups, context.clone(), self.registry, self.config, exchange);
         let supervisor = Supervisor {
-            groups: self.groups,
+            groups: Arc::clone(&groups),
+            posts,
             context,
             publisher: publisher.clone(),
             transport,
-            shutdown_timeout: self.config.bus.shutdown_timeout.value,
+            shutdown_timeout,
         };
         let running = tokio::spawn(supervisor.run());
-        Ok(Handle { publisher, counters, stop, kill, running: Some(running) })
+        Ok(Handle { publisher, counters, groups, stop, kill, running: Some(running) })
     }
 }
 
 /// Owns the workers of a running bus.
 struct Supervisor {
-    groups: Vec<Arc<GroupSpec>>,
+    groups: Arc<Groups>,
+    /// Workers that are to be started: of the groups that are declared, then of those that come.
+    posts: mpsc::UnboundedReceiver<Post>,
     context: WorkerContext,
     publisher: Publisher,
     transport: Arc<dyn Transport>,
@@ -191,19 +198,26 @@ impl Supervisor {
     /// Runs the workers until they are stopped, or until one of them cannot go on.
     ///
     /// Killed anywhere: what is not acknowledged comes again.
-    async fn run(self) -> Result<()> {
+    async fn run(mut self) -> Result<()> {
         let (stop, kill) = (self.context.stop.clone(), self.context.kill.clone());
         let mut workers = JoinSet::new();
-        for group in self.groups {
-            workers.spawn(work(group, self.context.clone()));
-        }
         let mut result = Ok(());
-        tokio::select! {
-            () = stop.cancelled() => {}
-            Some(ended) = workers.join_next() => result = worker_ended(ended),
-            // Also when the consumers could go on: nothing that fails could be retried any more.
-            error = given_up(&self.context.provision) => result = Err(error.into()),
+        {
+            let mut given_up = pin!(given_up(&self.context.provision));
+            while result.is_ok() {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    Some(post) = self.posts.recv() => {
+                        workers.spawn(work(post, self.context.clone()));
+                    }
+                    // One that nobody subscribes to any more ends in order, and the others go on.
+                    Some(ended) = workers.join_next() => result = worker_ended(ended),
+                    // Also when the consumers could go on: nothing that fails could be retried any more.
+                    error = &mut given_up => result = Err(error.into()),
+                }
+            }
         }
+        self.groups.close();
         stop.cancel();
         if timeout(self.shutdown_timeout, all_ended(&mut workers, &mut result)).await.is_err() {
             kill.cancel();
@@ -213,6 +227,7 @@ impl Supervisor {
         }
         self.publisher.close();
         close(&*self.transport).await;
+        self.groups.clear();
         result
     }
 }

@@ -218,15 +218,22 @@ impl Loader {
         for name in self.groups.clone() {
             groups.insert(name.clone(), self.group(&name, handlers));
         }
+        let told = self.warnings.len();
+        let others = self.group_of(&Scope::Bus, "", &BTreeSet::new());
+        // About a group that there may never be.
+        self.warnings.truncate(told);
         if !self.findings.is_empty() {
             return Err(Error::new(self.findings));
         }
-        Ok(Config { bus, groups, warnings: self.warnings })
+        Ok(Config { bus, groups, others, warnings: self.warnings })
     }
 
     fn group(&mut self, name: &str, handlers: &BTreeSet<(String, String)>) -> GroupConfig {
-        let scope = Scope::group(name);
-        let mut settings = GroupSettings::resolve(&self.layers, &scope);
+        self.group_of(&Scope::group(name), name, handlers)
+    }
+
+    fn group_of(&mut self, scope: &Scope, name: &str, handlers: &BTreeSet<(String, String)>) -> GroupConfig {
+        let mut settings = GroupSettings::resolve(&self.layers, scope);
         if settings.concurrency.value > settings.prefetch.value {
             if !settings.concurrency.is_built_in() {
                 let finding = Finding::new(
@@ -240,7 +247,7 @@ impl Loader {
             }
             settings.concurrency.value = settings.prefetch.value;
         }
-        let policy = self.policy(&scope);
+        let policy = self.policy(scope);
         let handlers = handlers
             .iter()
             .filter(|(group, _)| group == name)

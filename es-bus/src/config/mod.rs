@@ -72,6 +72,9 @@ pub struct Config {
     pub bus: BusSettings,
     /// The settings of every group that the program declares, by name.
     pub groups: BTreeMap<String, GroupConfig>,
+    /// The settings of a group that the program does not declare: one that is subscribed to while it
+    /// runs.
+    pub(crate) others: GroupConfig,
     /// What is odd, but no mistake: to be logged by the caller. Holds no secret.
     pub warnings: Vec<Finding>,
 }

@@ -35,6 +35,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// Holds a text to the type and the bounds of the setting.
+    pub(crate) fn check(&self, text: &super::Text) -> Result<(), String> {
+        (self.check)(&text.0)
+    }
+
     /// The environment variable that sets it for the bus and for all groups.
     #[must_use]
     pub fn variable(&self) -> String {

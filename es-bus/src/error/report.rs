@@ -36,7 +36,12 @@ pub(super) fn write(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             Ok(())
         }
         Error::Config(error) => f.write_str(error.to_string().trim_end()),
-        Error::Publish(_) | Error::Transport(_) | Error::NoAmqp(_) | Error::Closed | Error::Internal(_) => {
+        Error::Publish(_)
+        | Error::Transport(_)
+        | Error::Subscribe(_)
+        | Error::NoAmqp(_)
+        | Error::Closed
+        | Error::Internal(_) => {
             write!(f, "{error}")?;
             let mut cause = error.source();
             while let Some(error) = cause {

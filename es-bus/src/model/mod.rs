@@ -85,6 +85,17 @@ impl Topology {
         self.unbound.iter()
     }
 
+    /// What of it another one does not hold.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        Self {
+            exchanges: beyond(&self.exchanges, &other.exchanges),
+            queues: beyond(&self.queues, &other.queues),
+            bindings: self.bindings.iter().filter(|it| !other.bindings.contains(it)).cloned().collect(),
+            unbound: self.unbound.iter().filter(|it| !other.unbound.contains(it)).cloned().collect(),
+        }
+    }
+
     /// The exchange of a name.
     #[must_use]
     pub fn exchange(&self, name: &str) -> Option<&Exchange> {
@@ -102,6 +113,11 @@ impl Topology {
     pub fn is_empty(&self) -> bool {
         self.exchanges.is_empty() && self.queues.is_empty()
     }
+}
+
+fn beyond<K: Ord + Clone, V: Clone>(all: &BTreeMap<K, V>, other: &BTreeMap<K, V>) -> BTreeMap<K, V> {
+    let beyond = all.iter().filter(|(name, _)| !other.contains_key(*name));
+    beyond.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn add<K: Ord, V: PartialEq + Clone>(all: &mut BTreeMap<K, V>, name: K, value: V) -> Result<(), V> {

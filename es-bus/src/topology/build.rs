@@ -1,6 +1,6 @@
 //! Groups and events → the topology that they need. Pure and deterministic.
 
-use std::collections::BTreeSet;
+use std::{borrow::Borrow, collections::BTreeSet};
 
 use crate::{
     event::EventKind,
@@ -51,8 +51,8 @@ pub enum Conflict {
 /// # Errors
 ///
 /// Everything that cannot stand in one topology.
-pub(crate) fn build(
-    groups: &[GroupSpec],
+pub(crate) fn build<G: Borrow<GroupSpec>>(
+    groups: &[G],
     published: &[EventKind],
     default_exchange: &ExchangeName,
 ) -> Result<Topology, Vec<Conflict>> {
@@ -63,16 +63,16 @@ pub(crate) fn build(
     if published.is_empty() && groups.is_empty() {
         builder.event_exchange(default_exchange.as_str());
     }
-    for group in groups {
+    for group in groups.iter().map(Borrow::borrow) {
         builder.dead_letters(group);
     }
-    for group in groups {
+    for group in groups.iter().map(Borrow::borrow) {
         builder.retries(group);
     }
-    for group in groups {
+    for group in groups.iter().map(Borrow::borrow) {
         builder.work(group, default_exchange);
     }
-    for group in groups {
+    for group in groups.iter().map(Borrow::borrow) {
         builder.retired(group, published, default_exchange);
     }
     if builder.conflicts.is_empty() { Ok(builder.topology) } else { Err(builder.conflicts) }
@@ -187,6 +187,11 @@ impl Builder {
             if let Ok(exchange) = ExchangeName::new(&exchange) {
                 self.topology.add_binding(Binding::by_key(exchange, group.queue.clone(), key));
             }
+        }
+        for bound in group.bound.iter().filter(|bound| bound.holds) {
+            self.event_exchange(bound.exchange.as_str());
+            let (exchange, key) = (bound.exchange.clone(), bound.key.as_str());
+            self.topology.add_binding(Binding::by_key(exchange, group.queue.clone(), key));
         }
     }
 }
@@ -321,7 +326,7 @@ mod tests {
     fn a_publisher_declares_only_what_it_publishes_to() {
         const AWAY: EventKind = SHIPPED.exchange("shop");
 
-        let topology = build(&[], &[PLACED, AWAY], &exchange()).unwrap();
+        let topology = build::<GroupSpec>(&[], &[PLACED, AWAY], &exchange()).unwrap();
 
         assert_eq!(text(&topology), "exchange events topic\nexchange shop topic\n");
     }

@@ -98,6 +98,18 @@ impl HandlerSpec {
     }
 }
 
+/// A binding that was made while the program runs. It is the group's: what it brings goes to every
+/// handler that takes the type.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bound {
+    /// The exchange.
+    pub(crate) exchange: ExchangeName,
+    /// The binding key.
+    pub(crate) key: String,
+    /// Whether it is bound. What an unbound one had brought before is handled as ever.
+    pub(crate) holds: bool,
+}
+
 /// A group: handlers, settings, and the names of all that belongs to it on the broker.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupSpec {
@@ -107,6 +119,8 @@ pub(crate) struct GroupSpec {
     pub(crate) settings: GroupSettings,
     /// Its handlers, by name.
     pub(crate) handlers: Vec<HandlerSpec>,
+    /// What was bound while the program runs.
+    pub(crate) bound: Vec<Bound>,
     /// `{exchange}.{group}`.
     pub(crate) queue: QueueName,
     /// `{exchange}.{group}.dlq`.
@@ -141,7 +155,15 @@ impl GroupSpec {
             name,
             settings,
             handlers,
+            bound: Vec::new(),
         })
+    }
+
+    /// The group as it is for as long as it lives.
+    #[must_use]
+    pub(crate) fn without_handlers(&self) -> Self {
+        // `clone` would hold the handlers for a moment, no longer.
+        Self { handlers: Vec::new(), bound: Vec::new(), ..self.clone() }
     }
 
     /// The queue in which events wait for this long.
@@ -194,13 +216,26 @@ impl GroupSpec {
     #[must_use]
     pub(crate) fn on_unknown(&self) -> OnUnknown {
         self.settings.on_unknown.unwrap_or_else(|| {
-            let wide = |key: &Cow<'_, str>| key.split('.').any(|word| word == "*" || word == "#");
-            if self.handlers.iter().flat_map(|handler| &handler.binds).any(wide) {
+            let wide = |key: &str| key.split('.').any(|word| word == "*" || word == "#");
+            let binds = self.handlers.iter().flat_map(|handler| &handler.binds).map(AsRef::as_ref);
+            if binds.chain(self.bound.iter().map(|bound| bound.key.as_str())).any(wide) {
                 OnUnknown::Skip
             } else {
                 OnUnknown::Wait
             }
         })
+    }
+
+    /// Whether an event came by what was bound while the program runs.
+    #[must_use]
+    pub(crate) fn is_bound(&self, routing_key: &str) -> bool {
+        self.bound.iter().any(|bound| topic::matches(&bound.key, routing_key))
+    }
+
+    /// Whether nothing is left to consume or to keep bound.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.handlers.is_empty() && self.bound.iter().all(|bound| !bound.holds)
     }
 
     /// Whether the group gave an event up (`retired = ["Order.OrderPlaced"]`).

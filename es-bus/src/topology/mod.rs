@@ -16,6 +16,6 @@ pub use self::build::Conflict;
 pub(crate) use self::{
     apply::{ApplyError, apply},
     build::build,
-    group::{GroupSettings, GroupSpec, HandlerSpec, UnknownWait, delay_name},
+    group::{Bound, GroupSettings, GroupSpec, HandlerSpec, UnknownWait, delay_name},
     provision::{Provision, ProvisionError},
 };

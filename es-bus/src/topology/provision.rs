@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -38,7 +38,8 @@ pub(crate) enum ProvisionError {
 /// A broker and the topology that it is kept at.
 pub(crate) struct Provision {
     transport: Arc<dyn Transport>,
-    topology: Topology,
+    /// Grows and shrinks with what is subscribed while the program runs.
+    topology: RwLock<Arc<Topology>>,
     /// The generation for which the topology was applied last; 0 for none.
     applied: watch::Sender<u64>,
     applying: Mutex<()>,
@@ -47,6 +48,9 @@ pub(crate) struct Provision {
     /// Whether the topology was ever applied.
     held: AtomicBool,
 }
+
+/// How long it may take until a connection is known to be lost.
+const INTERRUPTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a broker that refuses what it took before is left alone.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
@@ -66,7 +70,7 @@ impl Provision {
     pub(crate) fn new(transport: Arc<dyn Transport>, topology: Topology) -> Self {
         Self {
             transport,
-            topology,
+            topology: RwLock::new(Arc::new(topology)),
             applied: watch::Sender::new(0),
             applying: Mutex::new(()),
             times: watch::Sender::new(0),
@@ -80,10 +84,52 @@ impl Provision {
         &self.transport
     }
 
-    /// The topology.
+    /// The topology, as it is now.
     #[must_use]
-    pub(crate) fn topology(&self) -> &Topology {
-        &self.topology
+    pub(crate) fn topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.topology.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps the broker at this topology from now on. Nothing is declared for it, and nothing removed.
+    pub(crate) fn hold(&self, topology: Topology) {
+        *self.topology.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(topology);
+    }
+
+    /// Declares `part` on the broker, waiting for one that is not there, then runs `commit` before
+    /// anyone applies the topology again: it is to [`hold`](Self::hold) one with the part in it.
+    ///
+    /// What is refused never comes into the topology, so that it cannot stop the bus when it connects
+    /// anew.
+    ///
+    /// # Errors
+    ///
+    /// [`ProvisionError`] when waiting longer cannot help.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves at worst a part of it declared; `commit` runs whole or not at all.
+    pub(crate) async fn extend<T>(
+        &self,
+        part: &Topology,
+        commit: impl FnOnce() -> T,
+    ) -> Result<T, ProvisionError> {
+        loop {
+            let generation = self.ready().await?;
+            let one_at_a_time = self.applying.lock().await;
+            if *self.applied.borrow() != generation {
+                continue;
+            }
+            match apply(&*self.transport, part).await {
+                Ok(()) => return Ok(commit()),
+                Err(error) if error.is_interrupted() => {
+                    drop(one_at_a_time);
+                    tracing::debug!(%error, "the connection was lost while a part was declared");
+                    // A link that is still up will be told of its loss in a moment.
+                    sleep(INTERRUPTED_PAUSE).await;
+                }
+                Err(error) => return Err(ProvisionError::Topology(error)),
+            }
+        }
     }
 
     /// Waits until the broker is there and at its topology; gives the generation of the connection.
@@ -114,7 +160,7 @@ impl Provision {
                         tracing::debug!(%error, "the connection was lost while the topology was applied");
                         // A link that is still up will be told of its loss in a moment.
                         if link.has_changed().is_ok_and(|changed| !changed) {
-                            sleep(Duration::from_millis(50)).await;
+                            sleep(INTERRUPTED_PAUSE).await;
                         }
                     }
                     Err(error) => return Err(ProvisionError::Topology(error)),
@@ -149,7 +195,8 @@ impl Provision {
             return Ok(());
         }
         loop {
-            match apply(&*self.transport, &self.topology).await {
+            // Read anew each time: a subscription may have ended meanwhile.
+            match apply(&*self.transport, &self.topology()).await {
                 Ok(()) => break,
                 Err(error) if self.held.load(Ordering::Relaxed) && error.may_pass() => {
                     let errors: Vec<String> = error.errors.iter().map(ToString::to_string).collect();

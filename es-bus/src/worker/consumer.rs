@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, sleep, timeout},
 };
 
-use super::{WorkerContext, lanes::Lanes, settle::Handling};
+use super::{Assignment, Post, WorkerContext, lanes::Lanes, settle::Handling};
 use crate::{
     model::policy::Ordering,
     publish::lane,
@@ -29,10 +29,12 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// A group's loop. Lanes and running handlers outlive a lost connection: an event that is delivered
 /// again waits behind the run of it that still goes on.
 pub(super) struct Loop {
-    group: Arc<GroupSpec>,
-    context: WorkerContext,
-    /// What every delivery is handled with; one for all, so that a delivery costs no copies of it.
-    handling: Arc<Handling>,
+    /// What of the group never changes. It has no handlers: whoever ends a subscription waits until
+    /// nobody holds it any more.
+    group: GroupSpec,
+    post: Post,
+    /// One for all deliveries, so that a delivery costs no copies of it.
+    context: Arc<WorkerContext>,
     lanes: Lanes<Delivery>,
     running: JoinSet<Option<u64>>,
     /// Changes when the topology was applied after the consumer was started.
@@ -45,29 +47,42 @@ enum Ended {
     Stopped,
     /// The topology was applied again: the queue may be another one of the same name.
     DeclaredAnew,
+    /// The group is paused, or has no handlers any more.
+    Idle,
     /// The broker, or the connection, ended it.
     Failed(ConsumeError),
 }
 
 impl Loop {
-    pub(super) fn new(group: Arc<GroupSpec>, context: WorkerContext) -> Self {
-        let handling = Arc::new(Handling::new(Arc::clone(&group), context.clone()));
+    pub(super) fn new(post: Post, context: WorkerContext) -> Self {
+        let group = post.assignment.borrow().group.without_handlers();
         let applications = context.provision.applications();
-        Self { group, context, handling, lanes: Lanes::new(), running: JoinSet::new(), applications }
+        let context = Arc::new(context);
+        Self { group, post, context, lanes: Lanes::new(), running: JoinSet::new(), applications }
     }
 
     pub(super) async fn run(mut self) -> Result<(), ProvisionError> {
         let stop = self.context.stop.clone();
         let mut pause = MIN_PAUSE;
         loop {
+            let mut assignment = self.post.assignment.clone();
+            if !assignment.borrow_and_update().is_active() {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    is_over = self.idle() => if is_over { return Ok(()) },
+                }
+                continue;
+            }
             let connected = tokio::select! {
                 () = stop.cancelled() => break,
+                () = until_idle(&mut assignment) => continue,
                 connected = self.connect() => connected,
             };
             let error = match connected {
                 Ok(Ok(mut consumer)) => {
                     Counters::add(&self.context.counters.consumers);
                     let since = Instant::now();
+                    self.post.consuming.send_replace(true);
                     let ended = self.consume(&mut consumer).await;
                     if since.elapsed() > MAX_PAUSE {
                         pause = MIN_PAUSE;
@@ -76,6 +91,12 @@ impl Loop {
                         Ended::Stopped => {
                             self.stop(consumer).await;
                             return Ok(());
+                        }
+                        Ended::Idle => {
+                            self.hand_back(&mut consumer).await;
+                            self.post.consuming.send_replace(false);
+                            // What runs keeps the channel open until it is settled.
+                            continue;
                         }
                         Ended::DeclaredAnew => {
                             tracing::info!(group = %self.group.name, "the topology was declared anew; consuming anew");
@@ -87,6 +108,7 @@ impl Loop {
                             // cancelled the consumer of, what runs keeps it open for a while, and what has
                             // not started must not wait for that.
                             give_back(self.lanes.drain());
+                            self.post.consuming.send_replace(false);
                             drop(consumer);
                             error
                         }
@@ -102,13 +124,35 @@ impl Loop {
             if matches!(error, ConsumeError::NoQueue { .. } | ConsumeError::Cancelled { .. }) {
                 self.context.provision.invalidate();
             }
+            let mut assignment = self.post.assignment.clone();
             tokio::select! {
                 () = stop.cancelled() => break,
+                () = until_idle(&mut assignment) => {}
                 () = sleep(pause) => pause = (pause * 2).min(MAX_PAUSE),
             }
         }
         self.finish_running().await;
         Ok(())
+    }
+
+    /// Waits, with what runs, until the group is wanted; says whether it is over instead.
+    async fn idle(&mut self) -> bool {
+        let mut assignment = self.post.assignment.clone();
+        loop {
+            if assignment.borrow_and_update().is_active() {
+                return false;
+            }
+            if self.running.is_empty()
+                && assignment.borrow().group.handlers.is_empty()
+                && (self.post.is_over)()
+            {
+                return true;
+            }
+            tokio::select! {
+                changed = assignment.changed() => if changed.is_err() { return true },
+                Some(finished) = self.running.join_next(), if !self.running.is_empty() => self.finished(&finished),
+            }
+        }
     }
 
     async fn connect(&mut self) -> Result<Result<Consumer, ConsumeError>, ProvisionError> {
@@ -128,7 +172,11 @@ impl Loop {
         let stop = self.context.stop.clone();
         let mut link = self.context.provision.transport().link();
         let mut is_watched = true;
+        let mut assignment = self.post.assignment.clone();
         loop {
+            if !assignment.borrow_and_update().is_active() {
+                return Ended::Idle;
+            }
             // While the broker takes no publishes, an event that failed could neither be retried nor
             // dead-lettered. What runs goes on, and is acknowledged.
             if link.borrow_and_update().blocked.is_none() {
@@ -138,12 +186,8 @@ impl Loop {
                 changed = link.changed(), if is_watched => is_watched = changed.is_ok(),
                 () = stop.cancelled() => return Ended::Stopped,
                 Ok(()) = self.applications.changed() => return Ended::DeclaredAnew,
-                Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
-                    // Only a task that was aborted gives no lane, and then the loop ends.
-                    if let Ok(lane) = finished {
-                        self.lanes.done(lane);
-                    }
-                }
+                Ok(()) = assignment.changed() => {}
+                Some(finished) = self.running.join_next(), if !self.running.is_empty() => self.finished(&finished),
                 delivery = consumer.next() => match delivery {
                     Some(Ok(delivery)) => {
                         let lane = self.lane_of(&delivery);
@@ -169,10 +213,28 @@ impl Loop {
         }
     }
 
+    fn finished(&mut self, run: &Result<Option<u64>, JoinError>) {
+        // Only a task that was aborted gives no lane, and then the loop ends.
+        if let Ok(lane) = run {
+            self.lanes.done(*lane);
+        }
+    }
+
+    /// Starts what may start, with the handlers that the group has at this moment.
     fn start_ready(&mut self) {
+        if self.lanes.is_idle() || self.running.len() >= self.group.settings.concurrency {
+            return;
+        }
+        let group = {
+            let now = self.post.assignment.borrow();
+            if !now.is_active() {
+                return;
+            }
+            Arc::clone(&now.group)
+        };
         while self.running.len() < self.group.settings.concurrency {
             let Some((lane, delivery)) = self.lanes.next() else { break };
-            let handling = Arc::clone(&self.handling);
+            let handling = Handling::new(Arc::clone(&group), Arc::clone(&self.context));
             self.running.spawn(async move {
                 handling.handle(delivery).await;
                 lane
@@ -228,6 +290,14 @@ impl Loop {
             );
         }
         self.running.shutdown().await;
+    }
+}
+
+/// Waits until a group is paused or has no handlers any more.
+async fn until_idle(assignment: &mut watch::Receiver<Assignment>) {
+    if assignment.wait_for(|now| !now.is_active()).await.is_err() {
+        // Nobody can change it any more.
+        std::future::pending::<()>().await;
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn plan(
 ) -> Plan {
     if pending.is_empty() {
         let run: Vec<_> = (0..group.handlers.len())
-            .filter(|&index| fits(&group.handlers[index], origin, aggregate_type))
+            .filter(|&index| fits(group, &group.handlers[index], origin, aggregate_type))
             .map(|index| (index, 0))
             .collect();
         return if !run.is_empty() {
@@ -58,8 +58,8 @@ pub(super) fn plan(
     }
     let mut concerned = Concerned::default();
     for entry in pending {
-        let handler =
-            find(group, &entry.handler).filter(|&index| fits(&group.handlers[index], origin, aggregate_type));
+        let handler = find(group, &entry.handler)
+            .filter(|&index| fits(group, &group.handlers[index], origin, aggregate_type));
         match handler {
             None => concerned.gone.push(entry),
             Some(_) if entry.due_ms.is_some_and(|due| due > now_ms) => concerned.later.push(entry),
@@ -77,8 +77,12 @@ fn find(group: &GroupSpec, name: &str) -> Option<usize> {
 
 /// Whether a handler takes an event: told by its type, where it claims one, and else by its first
 /// routing key.
-fn fits(handler: &HandlerSpec, origin: &Origin, aggregate_type: Option<&str>) -> bool {
-    let bound = handler.binds.iter().any(|bind| topic::matches(bind, &origin.routing_key));
+///
+/// What was bound while the program runs is the group's, and goes to each of its handlers that takes
+/// the type.
+fn fits(group: &GroupSpec, handler: &HandlerSpec, origin: &Origin, aggregate_type: Option<&str>) -> bool {
+    let bound = handler.binds.iter().any(|bind| topic::matches(bind, &origin.routing_key))
+        || group.is_bound(&origin.routing_key);
     bound
         && handler.kinds.as_deref().is_none_or(|kinds| {
             kinds.iter().any(|kind| match origin.event_type.as_deref() {

@@ -37,6 +37,11 @@ impl<T> Lanes<T> {
         self.ready.pop_front()
     }
 
+    /// Whether nothing may start.
+    pub(super) fn is_idle(&self) -> bool {
+        self.ready.is_empty()
+    }
+
     /// Frees a lane for the delivery behind.
     pub(super) fn done(&mut self, lane: Option<u64>) {
         let Some(lane) = lane else { return };

@@ -8,12 +8,15 @@
 //! acknowledged and comes again; between the copies and the acknowledgement, it comes again beside
 //! its copies, a duplicate; after it, nothing is left to do.
 
+mod assignment;
 mod call;
 mod consumer;
 mod copies;
 mod dispatch;
 mod lanes;
 mod settle;
+
+pub(crate) use self::assignment::{Assignment, Post};
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +28,7 @@ use crate::{
     handler::TypeMap,
     outcome::FailureKind,
     telemetry::Counters,
-    topology::{GroupSpec, Provision, ProvisionError},
+    topology::{Provision, ProvisionError},
 };
 
 /// What a worker works with.
@@ -102,13 +105,13 @@ pub enum Fate {
     Waited,
 }
 
-/// Consumes a group's queue until it is told to stop.
+/// Consumes a group's queue until it is told to stop, or until nobody wants the group any more.
 ///
 /// Returns once everything in hand is settled or given back.
 ///
 /// # Errors
 ///
 /// [`ProvisionError`] when the broker cannot be used and waiting does not help.
-pub(crate) async fn work(group: Arc<GroupSpec>, context: WorkerContext) -> Result<(), ProvisionError> {
-    consumer::Loop::new(group, context).run().await
+pub(crate) async fn work(post: Post, context: WorkerContext) -> Result<(), ProvisionError> {
+    consumer::Loop::new(post, context).run().await
 }

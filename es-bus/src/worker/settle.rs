@@ -42,12 +42,13 @@ enum Sent {
 
 /// What one delivery is handled with.
 pub(super) struct Handling {
+    /// The group as it was when the delivery was started.
     group: Arc<GroupSpec>,
-    context: WorkerContext,
+    context: Arc<WorkerContext>,
 }
 
 impl Handling {
-    pub(super) fn new(group: Arc<GroupSpec>, context: WorkerContext) -> Self {
+    pub(super) fn new(group: Arc<GroupSpec>, context: Arc<WorkerContext>) -> Self {
         Self { group, context }
     }
 

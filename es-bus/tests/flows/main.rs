@@ -10,4 +10,5 @@ mod order;
 mod publishing;
 mod retries;
 mod shutdown;
+mod subscribing;
 mod support;
