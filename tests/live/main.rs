@@ -12,6 +12,7 @@ mod python;
 mod reconnect;
 mod shutdown;
 mod start;
+mod subscribing;
 mod support;
 mod survivor;
 mod topology;

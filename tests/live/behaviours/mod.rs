@@ -10,6 +10,7 @@ mod publishing;
 mod retry;
 mod round_trip;
 mod shutdown;
+mod subscription;
 
 use es_bus::{Handle, RawEvent, Registry, State, handler};
 use es_bus_tests::{Node, Vhost};
