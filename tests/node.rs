@@ -55,7 +55,16 @@ impl Node {
     /// As [`start`](Self::start), with more lines for `rabbitmq.conf`.
     #[track_caller]
     pub fn start_with(conf: &str) -> Self {
-        Self::try_start(conf).unwrap_or_else(|error| panic!("{error}"))
+        Self::try_start(conf, &[]).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`start_with`](Self::start_with), with listeners for TLS on 127.0.0.1 and 127.0.0.2, of the
+    /// same [port](Self::tls_port), and logins by certificate.
+    #[track_caller]
+    pub fn start_secure(conf: &str) -> Self {
+        let conf =
+            format!("listeners.ssl.1 = 127.0.0.1:TLS_PORT\nlisteners.ssl.2 = 127.0.0.2:TLS_PORT\n{conf}");
+        Self::try_start(&conf, &["rabbitmq_auth_mechanism_ssl"]).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The one node of this test binary, booted by whoever asks first.
@@ -63,7 +72,7 @@ impl Node {
     pub fn shared() -> &'static Self {
         // The failure is kept too: with no RabbitMQ, only the first test waits for nothing.
         static SHARED: OnceLock<Result<Node, String>> = OnceLock::new();
-        match SHARED.get_or_init(|| Self::try_start("")) {
+        match SHARED.get_or_init(|| Self::try_start("", &[])) {
             Ok(node) => node,
             Err(error) => panic!("{error}"),
         }
@@ -72,6 +81,16 @@ impl Node {
     /// `amqp://guest:guest@127.0.0.1:{port}/`, the default virtual host.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/", self.ports.amqp())
+    }
+
+    /// The port without TLS, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.ports.amqp()
+    }
+
+    /// The port with TLS of a node that was [started with it](Self::start_secure).
+    pub fn tls_port(&self) -> u16 {
+        self.ports.tls()
     }
 
     /// `http://guest:guest@127.0.0.1:{port}`, the root of the management API.
@@ -158,11 +177,11 @@ impl Node {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn try_start(conf: &str) -> Result<Self, String> {
+    fn try_start(conf: &str, plugins: &[&str]) -> Result<Self, String> {
         let scripts = find_scripts()?;
         let ports = Ports::claim();
         let dir = env::temp_dir().join(format!("es-bus-node-{}-{}", process::id(), ports.base));
-        write_files(&dir, &ports, conf).map_err(|error| format!("{}: {error}", dir.display()))?;
+        write_files(&dir, &ports, conf, plugins).map_err(|error| format!("{}: {error}", dir.display()))?;
         let janitor = spawn(
             Command::new("sh").args(["-c", JANITOR, "janitor"]).arg(&dir).stdin(Stdio::piped()),
             &dir.join("janitor.log"),
@@ -340,7 +359,7 @@ impl Ports {
     }
 
     fn are_free(&self) -> bool {
-        let needed = [self.amqp(), self.management(), self.distribution()];
+        let needed = [self.amqp(), self.management(), self.distribution(), self.tls()];
         needed.iter().all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
     }
 
@@ -359,6 +378,10 @@ impl Ports {
     fn epmd(&self) -> u16 {
         self.base + 3
     }
+
+    fn tls(&self) -> u16 {
+        self.base + 4
+    }
 }
 
 /// The directory of RabbitMQ's own scripts.
@@ -372,21 +395,22 @@ fn find_scripts() -> Result<PathBuf, String> {
     candidates.into_iter().next().ok_or_else(|| MISSING.to_owned())
 }
 
-fn write_files(dir: &Path, ports: &Ports, conf: &str) -> std::io::Result<()> {
+fn write_files(dir: &Path, ports: &Ports, conf: &str, plugins: &[&str]) -> std::io::Result<()> {
     let mut private = DirBuilder::new();
     private.mode(0o700).create(dir)?;
     for name in ["home", "mnesia", "log"] {
         private.create(dir.join(name))?;
     }
     // A node that finds no cookie makes one; `rabbitmqctl` finds it in the same place.
-    fs::write(dir.join("enabled_plugins"), "[rabbitmq_management].\n")?;
+    let plugins = [&["rabbitmq_management"], plugins].concat().join(",");
+    fs::write(dir.join("enabled_plugins"), format!("[{plugins}].\n"))?;
     let interval = COUNTS_INTERVAL.as_millis().to_string();
     fs::write(dir.join("advanced.config"), ADVANCED_CONFIG.replace("COUNTS_INTERVAL", &interval))?;
     let mut file = fs::File::create(dir.join("rabbitmq.conf"))?;
     writeln!(file, "listeners.tcp.1 = 127.0.0.1:{}", ports.amqp())?;
     writeln!(file, "management.tcp.ip = 127.0.0.1")?;
     writeln!(file, "management.tcp.port = {}", ports.management())?;
-    writeln!(file, "{RABBITMQ_CONF}{conf}")
+    writeln!(file, "{RABBITMQ_CONF}{}", conf.replace("TLS_PORT", &ports.tls().to_string()))
 }
 
 fn spawn(command: &mut Command, log: &Path) -> Result<Child, String> {

@@ -241,7 +241,11 @@ async fn a_bus_ends_when_the_broker_refuses_it_for_good_and_its_consumers_could_
     let handle = start_on(&broker, Registry::new().handler::<take>(), &Journal::default()).await;
     sleep(Duration::from_secs(1)).await;
 
-    let refused = TransportError::Login { address: "amqp://x".to_owned(), reason: "no".to_owned() };
+    let refused = TransportError::Login {
+        address: "amqp://x".to_owned(),
+        reason: "no".to_owned(),
+        remedy: "yes".to_owned(),
+    };
     broker.link.send_modify(|link| link.state = LinkState::Fatal(Arc::new(refused)));
     let ended = tokio::time::timeout(Duration::from_secs(60), handle.wait()).await;
 

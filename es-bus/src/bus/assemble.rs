@@ -20,7 +20,8 @@ use crate::{
 
 pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
     let registry = builder.registry.unwrap_or_else(Registry::collected).on_bus(builder.name);
-    let config = match declare(builder.config, &registry, &builder.named_groups).load() {
+    let config = if builder.tls.is_given() { builder.config.tls_given() } else { builder.config };
+    let config = match declare(config, &registry, &builder.named_groups).load() {
         Ok(config) => config,
         Err(error) => return Err(with_findings(error.into(), &registry, &builder.state, builder.consumes)),
     };
@@ -53,7 +54,7 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
     let topology = build(&groups, &published, &exchange).map_err(Error::Conflict)?;
     let transport = match builder.transport {
         Some(transport) => TransportChoice::Given(transport),
-        None => TransportChoice::Configured(config.broker(cfg!(debug_assertions))?),
+        None => TransportChoice::configured(&config, builder.tls)?,
     };
     let publishing = PublisherSettings {
         exchange,

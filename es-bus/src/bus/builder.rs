@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use tokio::sync::mpsc;
 
-use super::{Bus, assemble};
+use super::{Bus, assemble, connect::GivenTls};
 use crate::{
     clock::Clock,
     config::{ConfigBuilder, Scope, Text},
@@ -39,6 +39,7 @@ pub struct BusBuilder {
     pub(super) consumes: bool,
     pub(super) named_groups: Vec<String>,
     pub(super) transport: Option<Arc<dyn Transport>>,
+    pub(super) tls: GivenTls,
     pub(super) clock: Clock,
     pub(super) observer: Option<mpsc::UnboundedSender<Observation>>,
 }
@@ -60,6 +61,7 @@ impl BusBuilder {
             consumes: true,
             named_groups: Vec::new(),
             transport: None,
+            tls: GivenTls::default(),
             clock: Clock::default(),
             observer: None,
         }
@@ -150,9 +152,42 @@ impl BusBuilder {
         self
     }
 
-    /// Reads neither `es-bus.toml` nor the environment. Settings made before are forgotten.
+    /// Reads neither `es-bus.toml` nor `.env` nor the environment. Settings made before are forgotten.
     pub fn without_environment(mut self) -> Self {
         self.config = ConfigBuilder::new();
+        self
+    }
+
+    /// Encrypts connections the way that this configuration of rustls says, instead of reading
+    /// `ca_file`, `cert_file` and the others: certificates from elsewhere than files, keys in
+    /// hardware, a verifier of one's own.
+    ///
+    /// # Examples
+    ///
+    /// ```standalone_crate
+    /// use std::sync::Arc;
+    ///
+    /// use es_bus::{Bus, transport::amqp::rustls};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let provider = Arc::new(rustls::crypto::ring::default_provider());
+    /// let tls = rustls::ClientConfig::builder_with_provider(provider)
+    ///     .with_safe_default_protocol_versions()?
+    ///     .with_root_certificates(rustls::RootCertStore::empty())
+    ///     .with_no_client_auth();
+    ///
+    /// let bus = Bus::builder()
+    ///     .url("amqps://orders:secret@rabbitmq.internal/")
+    ///     .tls(Arc::new(tls))
+    ///     .publish_only()
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "amqp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "amqp")))]
+    pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
+        self.tls = GivenTls(Some(config.into()));
         self
     }
 

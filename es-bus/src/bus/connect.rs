@@ -9,39 +9,79 @@ use crate::{
     transport::{Transport, memory::Memory},
 };
 
+/// The TLS configuration that the program gives, when it does.
+#[derive(Default)]
+pub(super) struct GivenTls(
+    #[cfg(feature = "amqp")] pub(super) Option<crate::transport::amqp::Tls>,
+    #[cfg(not(feature = "amqp"))] (),
+);
+
+impl GivenTls {
+    pub(super) fn is_given(&self) -> bool {
+        #[cfg(feature = "amqp")]
+        return self.0.is_some();
+        #[cfg(not(feature = "amqp"))]
+        return false;
+    }
+}
+
 impl TransportChoice {
-    pub(super) fn connect(self, config: &Config) -> Result<Arc<dyn Transport>> {
+    /// Reads the files that the broker needs, too.
+    pub(super) fn configured(config: &Config, tls: GivenTls) -> Result<Self> {
+        match config.broker(cfg!(debug_assertions))? {
+            Broker::Memory { chosen, name } => Ok(Self::Memory { chosen, name }),
+            #[cfg(feature = "amqp")]
+            Broker::Amqp(url) => amqp(&url, config, tls),
+            #[cfg(not(feature = "amqp"))]
+            Broker::Amqp(url) => {
+                let GivenTls(()) = tls;
+                Err(crate::error::Error::NoAmqp(url.to_string()))
+            }
+        }
+    }
+
+    pub(super) fn connect(self) -> Arc<dyn Transport> {
         match self {
-            Self::Given(transport) => Ok(transport),
-            Self::Configured(Broker::Memory { chosen, name }) => {
+            Self::Given(transport) => transport,
+            Self::Memory { chosen, name } => {
                 if !chosen {
                     tracing::warn!("{}", Config::MEMORY_WARNING);
                 }
-                Ok(Arc::new(name.map_or_else(Memory::new, |name| Memory::named(&name))))
+                Arc::new(name.map_or_else(Memory::new, |name| Memory::named(&name)))
             }
             #[cfg(feature = "amqp")]
-            Self::Configured(Broker::Amqp(url)) => Ok(amqp(&url, config)),
-            #[cfg(not(feature = "amqp"))]
-            Self::Configured(Broker::Amqp(url)) => {
-                let _ = config;
-                Err(crate::error::Error::NoAmqp(url.to_string()))
-            }
+            Self::Amqp(options) => crate::transport::amqp::Amqp::connect(*options),
         }
     }
 }
 
 #[cfg(feature = "amqp")]
-fn amqp(url: &crate::config::AmqpUrl, config: &Config) -> Arc<dyn Transport> {
-    use crate::transport::amqp::{Amqp, AmqpOptions, Host};
+fn amqp(url: &crate::config::AmqpUrl, config: &Config, GivenTls(given): GivenTls) -> Result<TransportChoice> {
+    use crate::{
+        config::Auth,
+        transport::amqp::{AmqpOptions, Host, Mechanism, Tls},
+    };
 
     let bus = &config.bus;
-    let options = AmqpOptions {
+    let tls = match (url.is_tls(), given) {
+        (false, _) => None,
+        (true, Some(given)) => Some(given),
+        (true, None) => Some(Tls::from_files(tls_files(config)).map_err(|errors| {
+            let files = errors.into_iter().map(|error| (error.setting, error.file, error.problem));
+            crate::config::unusable_files(bus, files)
+        })?),
+    };
+    Ok(TransportChoice::Amqp(Box::new(AmqpOptions {
         hosts: url
             .hosts()
             .iter()
             .map(|host| Host { host: host.name().to_owned(), port: host.port() })
             .collect(),
-        tls: url.is_tls(),
+        tls,
+        mechanism: match bus.auth.value {
+            Auth::Plain => Mechanism::Plain,
+            Auth::External => Mechanism::External,
+        },
         user: url.user().to_owned(),
         password: url.expose_password().to_owned(),
         vhost: url.virtual_host().to_owned(),
@@ -52,6 +92,23 @@ fn amqp(url: &crate::config::AmqpUrl, config: &Config) -> Arc<dyn Transport> {
         reconnect_max: bus.reconnect_max.value,
         frame_max: u32::try_from(bus.frame_max.value.bytes()).unwrap_or(u32::MAX),
         channels: usize::from(bus.publish_channels.value),
-    };
-    Amqp::connect(options)
+    })))
+}
+
+#[cfg(feature = "amqp")]
+fn tls_files(config: &Config) -> crate::transport::amqp::TlsFiles {
+    use crate::transport::amqp::{TlsFiles, TlsIdentity};
+
+    let bus = &config.bus;
+    let pem = bus.cert_file.value.clone().zip(bus.key_file.value.clone());
+    let pem = pem.map(|(cert_file, key_file)| TlsIdentity::Pem { cert_file, key_file });
+    let password = bus.identity_password.value.as_ref().map_or("", |password| password.expose());
+    let pkcs12 = bus.identity_file.value.clone();
+    let pkcs12 =
+        pkcs12.map(|identity_file| TlsIdentity::Pkcs12 { identity_file, password: password.to_owned() });
+    TlsFiles {
+        ca_file: bus.ca_file.value.clone(),
+        identity: pem.or(pkcs12),
+        accept_any_certificate: !bus.verify_ssl.value,
+    }
 }

@@ -52,8 +52,11 @@ impl fmt::Debug for Bus {
 pub(super) enum TransportChoice {
     /// This one.
     Given(Arc<dyn Transport>),
-    /// The one that the configuration names.
-    Configured(crate::config::Broker),
+    /// A new one in this process; somebody asked for it or not.
+    Memory { chosen: bool, name: Option<String> },
+    /// RabbitMQ.
+    #[cfg(feature = "amqp")]
+    Amqp(Box<crate::transport::amqp::AmqpOptions>),
 }
 
 impl Bus {
@@ -138,7 +141,7 @@ impl Bus {
             tracing::warn!("{warning}");
         }
         tracing::debug!("effective configuration:\n{}", self.config);
-        let transport = self.transport.connect(&self.config)?;
+        let transport = self.transport.connect();
         tracing::info!(broker = transport.describe(), "connecting");
         let provision = Arc::new(Provision::new(Arc::clone(&transport), self.topology));
         if let Err(error) = provision.ready().await {

@@ -62,7 +62,9 @@ pub struct ConfigBuilder {
     handlers: BTreeSet<(String, String)>,
     said: Vec<Said>,
     file: FileChoice,
+    env_file: Option<PathBuf>,
     environment: BTreeMap<OsString, OsString>,
+    tls_given: bool,
     consumer_name: Option<String>,
 }
 
@@ -105,12 +107,27 @@ impl ConfigBuilder {
         Self::default()
     }
 
-    /// Reads the environment of the process, and `es-bus.toml` in the working directory if there
-    /// is one.
+    /// Reads the environment of the process, and `es-bus.toml` and `.env` in the working directory if
+    /// they are there.
     #[must_use]
     pub fn from_process() -> Self {
         let builder = Self { file: FileChoice::Optional(DEFAULT_FILE.into()), ..Self::default() };
-        builder.env(std::env::vars_os())
+        builder.env_file(DEFAULT_ENV_FILE).env(std::env::vars_os())
+    }
+
+    /// Reads this file of `NAME=value` lines if it is there, as if its lines were variables; those of
+    /// the environment beat them. Only names that es-bus knows count.
+    #[must_use]
+    pub fn env_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.env_file = Some(path.into());
+        self
+    }
+
+    /// Leaves TLS to a configuration that the program gives: no file is read for it.
+    #[must_use]
+    pub fn tls_given(mut self) -> Self {
+        self.tls_given = true;
+        self
     }
 
     /// Adds variables to the environment; the last of one name counts.
@@ -200,9 +217,13 @@ impl ConfigBuilder {
         for said in self.said {
             loader.said(said);
         }
-        let named = loader.environment(&self.environment);
-        loader.file(named.map_or(self.file, FileChoice::Required));
-        loader.finish(&self.handlers)
+        let from_file = self.env_file.map(|path| loader.env_file(&path));
+        let named_there = from_file.as_ref().and_then(|(path, variables)| {
+            loader.environment(variables, |variable| Source::EnvFile { path: path.clone(), variable })
+        });
+        let named = loader.environment(&self.environment, |variable| Source::Environment { variable });
+        loader.file(named.or(named_there).map_or(self.file, FileChoice::Required));
+        loader.finish(&self.handlers, self.tls_given)
     }
 
     fn attributes(&mut self, scope: &Scope, attributes: Attributes) {
@@ -223,3 +244,5 @@ impl ConfigBuilder {
 
 /// Read from the working directory when it is there.
 const DEFAULT_FILE: &str = "es-bus.toml";
+/// As [`DEFAULT_FILE`].
+const DEFAULT_ENV_FILE: &str = ".env";

@@ -29,8 +29,6 @@ pub(super) enum Known {
     Alias(&'static Key),
     /// A name of the seeds for the kind of the exchange, which is not a setting.
     ExchangeKind,
-    /// A name of the seeds for something that es-bus cannot do yet.
-    NotYet(&'static str),
 }
 
 /// Tells what a variable is; `groups` are those that the program declares.
@@ -46,9 +44,6 @@ pub(super) fn classify<'a>(
     match name {
         FILE_VARIABLE => return Variable::Known(Known::NamesFile),
         "RABBITMQ_EXCHANGE_TYPE" => return Variable::Known(Known::ExchangeKind),
-        "RABBITMQ_CA_FILE" | "RABBITMQ_CERT_FILE" | "RABBITMQ_KEY_FILE" => {
-            return Variable::Known(Known::NotYet("TLS files"));
-        }
         _ => {}
     }
     let Some(rest) = name.strip_prefix(PREFIX) else {
@@ -149,6 +144,10 @@ const ALIASES: &[(&str, &str)] = &[
     ("RABBITMQ_EXCHANGE", "exchange"),
     ("RABBITMQ_CONSUMER_GROUP", "groups"),
     ("RABBITMQ_PREFETCH", "prefetch"),
+    ("RABBITMQ_CA_FILE", "ca_file"),
+    ("RABBITMQ_CERT_FILE", "cert_file"),
+    ("RABBITMQ_KEY_FILE", "key_file"),
+    ("RABBITMQ_VERIFY_SSL", "verify_ssl"),
 ];
 
 #[cfg(test)]

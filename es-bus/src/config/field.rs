@@ -1,9 +1,9 @@
 //! How one value is read from text, bounded and printed. The same text form serves attributes,
 //! the file, the environment and the builder.
 
-use std::{cmp, fmt, str::FromStr, time::Duration};
+use std::{cmp, fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use super::url::BrokerUrl;
+use super::{security::Auth, url::BrokerUrl};
 use crate::{
     duration::{self, ByteSize},
     model::{
@@ -65,7 +65,31 @@ macro_rules! fields {
     )+};
 }
 
-fields!(BrokerUrl, QueueKind, Overflow);
+fields!(BrokerUrl, QueueKind, Overflow, Auth);
+
+impl Field for bool {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => Err(format!("\"{other}\" is neither true nor false")),
+        }
+    }
+
+    fn print(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Field for PathBuf {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.into()) }
+    }
+
+    fn print(&self) -> String {
+        self.display().to_string()
+    }
+}
 
 impl Field for ByteSize {
     fn parse(text: &str) -> Result<Self, String> {
@@ -235,7 +259,8 @@ macro_rules! texts {
 }
 
 texts!(
-    &str, &String, String, u16, u32, u64, i32, usize, f64, ByteSize, QueueKind, Overflow, OnUnknown, Ordering
+    &str, &String, String, bool, u16, u32, u64, i32, usize, f64, ByteSize, QueueKind, Overflow, OnUnknown,
+    Ordering
 );
 
 /// Which groups this process consumes.

@@ -11,11 +11,13 @@ use std::{
 use super::{
     Config, GroupConfig,
     builder::{FileChoice, Said},
+    env_file,
     environment::{FILE_VARIABLE, Known, Variable, classify, folded},
     error::{Error, Finding, did_you_mean, group_remedy},
     field::GroupSelection,
     file,
     layers::{Entry, Layers},
+    security,
     settings::{BusSettings, GroupSettings, Key, Policy, keys},
     source::{Scope, Setting, Source},
 };
@@ -87,69 +89,88 @@ impl Loader {
         self.set(scope, known, text, source, || place);
     }
 
+    /// The variables of a file that need not be there.
+    pub(super) fn env_file(&mut self, path: &Path) -> (PathBuf, BTreeMap<OsString, OsString>) {
+        let shown = path.display().to_string();
+        let variables = match fs::read_to_string(path) {
+            Ok(text) => env_file::read(&shown, &text, &mut self.findings),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                self.findings.push(Finding::new(shown, format!("cannot be read: {error}")));
+                Vec::new()
+            }
+        };
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        (path.to_owned(), variables.collect())
+    }
+
     /// Reads all variables; gives the file that they name.
-    pub(super) fn environment(&mut self, variables: &BTreeMap<OsString, OsString>) -> Option<PathBuf> {
+    pub(super) fn environment(
+        &mut self,
+        variables: &BTreeMap<OsString, OsString>,
+        source: impl Fn(String) -> Source,
+    ) -> Option<PathBuf> {
         let mut file = None;
         for (name, value) in variables {
             let Some(name) = name.to_str() else { continue };
+            let source = source(name.to_owned());
+            let place = source.to_string();
             let text = value.to_str();
             let groups = self.groups.iter().map(String::as_str);
             let variable = match classify(name, text.unwrap_or_default(), groups) {
                 Variable::Foreign => continue,
                 Variable::Unknown { nearest } => {
-                    let finding = Finding::new(name, "es-bus knows no such variable and ignores it");
+                    let finding = Finding::new(&place, "es-bus knows no such variable and ignores it");
                     self.warnings.push(finding.maybe(nearest.as_deref().map(did_you_mean)));
                     continue;
                 }
                 Variable::Known(known) => known,
             };
             let Some(text) = text else {
-                self.findings.push(Finding::new(name, "is no UTF-8").remedy("write it in UTF-8"));
+                self.findings.push(Finding::new(&place, "is no UTF-8").remedy("write it in UTF-8"));
                 continue;
             };
             if text.is_empty() {
-                self.findings.push(Finding::new(name, "is empty").remedy("unset it, or give it a value"));
+                self.findings.push(Finding::new(&place, "is empty").remedy("unset it, or give it a value"));
                 continue;
             }
-            let source = Source::Environment { variable: name.to_owned() };
             match variable {
                 Known::Sets(scope, key) => {
-                    self.set(scope, key, text.to_owned(), source, || name.to_owned());
+                    self.set(scope, key, text.to_owned(), source, || place);
                 }
                 Known::NamesFile | Known::ExchangeKind if holds_url(text) => {
-                    self.findings.push(Finding::new(name, MISPLACED_URL));
+                    self.findings.push(Finding::new(&place, MISPLACED_URL));
                 }
                 Known::NamesFile => file = Some(PathBuf::from(text)),
-                Known::Alias(key) => self.alias(name, text, key, variables),
+                Known::Alias(key) => self.alias(name, text, key, variables, source),
                 Known::ExchangeKind if text == "topic" => {}
                 Known::ExchangeKind => {
                     let finding = Finding::new(
-                        name,
+                        &place,
                         format!("es-bus publishes to topic exchanges, not yet to \"{text}\" ones"),
                     );
                     self.findings.push(finding.remedy("unset it, or write \"topic\""));
-                }
-                Known::NotYet(what) => {
-                    let finding = Finding::new(name, format!("es-bus does not read {what} yet"));
-                    self.findings.push(
-                        finding.remedy("unset it: amqps:// trusts the certificates that the system trusts"),
-                    );
                 }
             }
         }
         file
     }
 
-    fn alias(&mut self, name: &str, text: &str, key: &'static Key, variables: &BTreeMap<OsString, OsString>) {
+    fn alias(
+        &mut self,
+        name: &str,
+        text: &str,
+        key: &'static Key,
+        variables: &BTreeMap<OsString, OsString>,
+        source: Source,
+    ) {
+        let place = source.to_string();
         let own = key.variable();
         match variables.get(&OsString::from(&own)) {
-            None => {
-                let source = Source::Environment { variable: name.to_owned() };
-                self.set(Scope::Bus, key, text.to_owned(), source, || name.to_owned());
-            }
+            None => self.set(Scope::Bus, key, text.to_owned(), source, || place),
             Some(value) if value.to_str() == Some(text) => {}
             Some(_) => {
-                let finding = Finding::new(name, format!("differs from {own}, which counts"));
+                let finding = Finding::new(place, format!("differs from {own}, which counts"));
                 self.warnings.push(finding.remedy(format!("unset {name}")));
             }
         }
@@ -198,7 +219,7 @@ impl Loader {
         source: Source,
         place: impl FnOnce() -> String,
     ) {
-        let checked = if key.name != "url" && holds_url(&text) {
+        let checked = if !matches!(key.name, "url" | "identity_password") && holds_url(&text) {
             // A check may quote the value, and a URL may hold a password.
             Err(MISPLACED_URL.to_owned())
         } else {
@@ -210,10 +231,16 @@ impl Loader {
         }
     }
 
-    pub(super) fn finish(mut self, handlers: &BTreeSet<(String, String)>) -> Result<Config, Error> {
+    pub(super) fn finish(
+        mut self,
+        handlers: &BTreeSet<(String, String)>,
+        tls_given: bool,
+    ) -> Result<Config, Error> {
         let mut bus = BusSettings::resolve(&self.layers, &Scope::Bus);
         self.check_selection(&bus.groups);
         self.check_pair(("reconnect_min", &mut bus.reconnect_min), ("reconnect_max", &bus.reconnect_max), "");
+        self.findings.extend(security::check(&bus, tls_given));
+        self.warnings.extend(security::warning(&bus));
         let mut groups = BTreeMap::new();
         for name in self.groups.clone() {
             groups.insert(name.clone(), self.group(&name, handlers));

@@ -4,15 +4,15 @@
 //!
 //! # Which value counts
 //!
-//! A setting can be said about the bus, a group or a handler ([`Scope`]), in any of seven layers
+//! A setting can be said about the bus, a group or a handler ([`Scope`]), in any of eight layers
 //! ([`Source`]). Of all that is said:
 //!
 //! 1. What is **forced** by the builder beats everything else; that is what forcing is for.
 //! 2. **Specific beats general**: what is said about a handler beats what is said about its group,
 //!    and that beats what is said about the bus. `ES_BUS_PREFETCH=50` is for groups that say
 //!    nothing themselves; `#[group(prefetch = 5)]` keeps its 5.
-//! 3. **Later beats earlier**: built-in, attribute, builder default, `es-bus.toml`, environment,
-//!    command line. `ES_BUS_GROUP__ORDERS__PREFETCH=9` beats `#[group(prefetch = 5)]`.
+//! 3. **Later beats earlier**: built-in, attribute, builder default, `es-bus.toml`, `.env`,
+//!    environment, command line. `ES_BUS_GROUP__ORDERS__PREFETCH=9` beats `#[group(prefetch = 5)]`.
 //!
 //! The rule holds for each key by itself: a handler that says `retries` still takes its group's
 //! `timeout`. File and environment cannot name a handler, so what its own attribute says is
@@ -28,8 +28,12 @@
 //!
 //! In the file, `[backoff] base = "1s"` is `backoff_base = "1s"`. In the environment `-`, `.` and
 //! `_` are one; two groups that coincide there are an error. `ES_BUS_CONFIG` names another file.
-//! `RABBITMQ_URL`, `RABBITMQ_EXCHANGE`, `RABBITMQ_CONSUMER_GROUP` (as `ES_BUS_GROUPS`) and
-//! `RABBITMQ_PREFETCH` are read too; the `ES_BUS_` name beats them.
+//! `RABBITMQ_URL`, `RABBITMQ_EXCHANGE`, `RABBITMQ_CONSUMER_GROUP` (as `ES_BUS_GROUPS`),
+//! `RABBITMQ_PREFETCH`, `RABBITMQ_CA_FILE`, `RABBITMQ_CERT_FILE`, `RABBITMQ_KEY_FILE` and
+//! `RABBITMQ_VERIFY_SSL` are read too; the `ES_BUS_` name beats them.
+//!
+//! A file `.env` in the working directory is read as if its lines were variables, for these names
+//! only; a variable of the process beats it. It sets nothing for anybody else.
 //!
 //! # On layering crates
 //!
@@ -41,12 +45,14 @@ use std::collections::BTreeMap;
 
 mod builder;
 mod effective;
+mod env_file;
 mod environment;
 mod error;
 mod field;
 mod file;
 mod layers;
 mod loader;
+mod security;
 mod settings;
 mod source;
 mod url;
@@ -54,10 +60,13 @@ mod url;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "amqp")]
+pub(crate) use self::security::unusable_files;
 pub use self::{
     builder::{Attributes, ConfigBuilder},
     error::{Error, Finding},
     field::{GroupSelection, Text},
+    security::{Auth, Secret},
     settings::{BusSettings, GroupSettings, Key, Policy, keys},
     source::{Level, Scope, Setting, Source},
     url::{AmqpUrl, BrokerUrl, Host, UrlError},

@@ -2,11 +2,12 @@
 //! the known keys, the names of the variables, the "did you mean" and the printed configuration all
 //! derive from it.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     field::{Field, GroupSelection},
     layers::Layers,
+    security::{Auth, Secret},
     source::{Level, Scope, Setting},
     url::BrokerUrl,
 };
@@ -132,6 +133,24 @@ settings! {
         /// Where the broker is: `amqp://user:password@host:5672/vhost`, `amqps://…`, several
         /// hosts parted by commas, `memory://`, or `memory://shop`, which buses of one process share.
         url: Option<BrokerUrl> = "none";
+        /// How to log in: `plain`, by user and password of the URL, or `external`, by the client
+        /// certificate.
+        auth: Auth = "plain";
+        /// The certificates of the authorities that alone are trusted, a PEM file; `none` trusts
+        /// those that the system trusts.
+        ca_file: Option<PathBuf> = "none";
+        /// The client certificate, a PEM file; needs `key_file`.
+        cert_file: Option<PathBuf> = "none";
+        /// The private key of the client certificate, a PEM file.
+        key_file: Option<PathBuf> = "none";
+        /// Client certificate and key in one PKCS #12 file (`.p12`), instead of `cert_file` and
+        /// `key_file`.
+        identity_file: Option<PathBuf> = "none";
+        /// What `identity_file` is encrypted with.
+        identity_password: Option<Secret> = "none";
+        /// Whether the broker has to prove who it is. `false` sends everything, the password too, to
+        /// whoever answers.
+        verify_ssl: bool = "true";
         /// The exchange that events are published to, and the home exchange of groups, unless they
         /// say otherwise.
         exchange: String = "events";

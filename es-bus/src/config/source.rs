@@ -22,6 +22,13 @@ pub enum Source {
         /// The file as it was named.
         path: PathBuf,
     },
+    /// A line of the file `.env`.
+    EnvFile {
+        /// The file as it was named.
+        path: PathBuf,
+        /// The variable that it sets.
+        variable: String,
+    },
     /// An environment variable.
     Environment {
         /// Its name.
@@ -41,9 +48,10 @@ impl Source {
             Self::Attribute { .. } => 1,
             Self::Builder => 2,
             Self::File { .. } => 3,
-            Self::Environment { .. } => 4,
-            Self::CommandLine => 5,
-            Self::Forced => 6,
+            Self::EnvFile { .. } => 4,
+            Self::Environment { .. } => 5,
+            Self::CommandLine => 6,
+            Self::Forced => 7,
         }
     }
 }
@@ -55,6 +63,7 @@ impl fmt::Display for Source {
             Self::Attribute { file, line } => write!(f, "{file}:{line}"),
             Self::Builder => f.write_str("builder"),
             Self::File { path } => write!(f, "{}", path.display()),
+            Self::EnvFile { path, variable } => write!(f, "{}: {variable}", path.display()),
             Self::Environment { variable } => f.write_str(variable),
             Self::CommandLine => f.write_str("command line"),
             Self::Forced => f.write_str("forced by the builder"),

@@ -212,7 +212,7 @@ fn all_mistakes_are_reported_at_once() {
                 ("ES_BUS_GROUPS", "audit, order-projection"),
                 ("ES_BUS_GROUP__AUDIT__PREFETCH", "0"),
                 ("RABBITMQ_EXCHANGE_TYPE", "fanout"),
-                ("RABBITMQ_CA_FILE", "/etc/ca.pem"),
+                ("RABBITMQ_VERIFY_SSL", "yes"),
                 ("RABBITMQ_URL", "amqp://app:hun/ter2@localhost"),
             ])
             .file_text(
@@ -480,4 +480,86 @@ proptest! {
             prop_assert!(!shown.contains("Zq9x") && !shown.contains("x9qZ"), "{}", shown);
         }
     }
+}
+
+#[test]
+fn tls_settings_that_contradict_each_other_are_mistakes() {
+    const TLS: (&str, &str) = ("ES_BUS_URL", "amqps://app:hunter2@broker");
+    const PLAIN: (&str, &str) = ("ES_BUS_URL", "amqp://app:hunter2@broker");
+    let both = ("RABBITMQ_KEY_FILE", "client.key");
+    let cases = [
+        env([TLS, ("RABBITMQ_CERT_FILE", "client.pem")]),
+        env([TLS, both]),
+        env([TLS, ("ES_BUS_CERT_FILE", "client.pem"), both, ("ES_BUS_IDENTITY_FILE", "client.p12")]),
+        env([TLS, ("ES_BUS_IDENTITY_PASSWORD", "hunter2://")]),
+        env([TLS, ("ES_BUS_AUTH", "external")]),
+        env([TLS, ("ES_BUS_AUTH", "hunter")]),
+        env([
+            PLAIN,
+            ("RABBITMQ_CA_FILE", "ca.pem"),
+            ("ES_BUS_AUTH", "external"),
+            ("ES_BUS_VERIFY_SSL", "false"),
+        ]),
+        env([TLS, ("ES_BUS_CA_FILE", "ca.pem")]).tls_given(),
+        env([PLAIN]).tls_given(),
+        ConfigBuilder::new().env([("ES_BUS_URL", "amqps://app:hunter2@broker/?cacertfile=/etc/hunter2")]),
+    ];
+
+    let report: Vec<_> = cases.into_iter().map(errors).collect();
+
+    let report = report.join("\n");
+    assert!(!report.contains("hunter2"), "{report}");
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn tls_settings_are_read_by_the_names_of_the_seeds_and_mean_nothing_in_memory() {
+    let seeds = [
+        ("RABBITMQ_CA_FILE", "/etc/ca.pem"),
+        ("RABBITMQ_CERT_FILE", "/etc/client.pem"),
+        ("RABBITMQ_KEY_FILE", "/etc/client.key"),
+        ("RABBITMQ_VERIFY_SSL", "false"),
+    ];
+
+    let config = env(seeds).env([("RABBITMQ_URL", "amqps://app:pw@broker")]).load().unwrap();
+    let memory = env(seeds).env([("RABBITMQ_URL", "memory://")]).load().unwrap();
+
+    let path =
+        |setting: &Setting<Option<std::path::PathBuf>>| setting.value.clone().unwrap().display().to_string();
+    assert_eq!(path(&config.bus.ca_file), "/etc/ca.pem");
+    assert_eq!(path(&config.bus.cert_file), "/etc/client.pem");
+    assert_eq!(path(&config.bus.key_file), "/etc/client.key");
+    let warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(warnings.join("\n"));
+    assert_eq!(memory.warnings, []);
+}
+
+#[test]
+fn a_line_of_the_env_file_is_a_variable_that_yields_to_those_of_the_process() {
+    let path = std::env::temp_dir().join(format!("es-bus-{}.env", std::process::id()));
+    let lines = "ES_BUS_EXCHANGE=from.file\nRABBITMQ_URL=amqp://app:hunter2@file\nES_BUS_HEARTBEAT=5s\nES_BUS_PREFECH=1\n";
+    std::fs::write(&path, lines).unwrap();
+    let program =
+        || program().file_text("es-bus.toml", "heartbeat = \"7s\"\nexchange = \"toml\"").env_file(&path);
+
+    let config = program().env([("RABBITMQ_URL", "amqp://app:hunter2@process")]).load().unwrap();
+    std::fs::write(&path, "ES_BUS_HEARTBEAT=hunter2\nES_BUS_URL='x").unwrap();
+    let mistakes = errors(program());
+    std::fs::remove_file(&path).unwrap();
+    let gone = program().load().unwrap();
+
+    assert_eq!(config.bus.url.source, Source::Environment { variable: "RABBITMQ_URL".into() });
+    assert_eq!(*config.bus.exchange, "from.file");
+    assert_eq!(*config.bus.heartbeat, Some(Duration::from_secs(5)));
+    let file = path.display().to_string();
+    assert_eq!(config.bus.exchange.source.to_string(), format!("{file}: ES_BUS_EXCHANGE"));
+    assert_eq!(
+        config.warnings[0].to_string(),
+        format!(
+            "{file}: ES_BUS_PREFECH: es-bus knows no such variable and ignores it; did you mean `ES_BUS_PREFETCH`?"
+        )
+    );
+    assert!(mistakes.contains(&format!("{file}:2: has a quote")), "{mistakes}");
+    assert!(mistakes.contains(&format!("{file}: ES_BUS_HEARTBEAT: ")), "{mistakes}");
+    assert_eq!(*gone.bus.exchange, "toml");
 }

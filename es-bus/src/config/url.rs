@@ -406,8 +406,17 @@ const KNOWN_SCHEMES: &[&str] = &[
 ];
 
 /// What other clients read from the query, and the setting that says it here.
-const QUERY_SETTINGS: &[(&str, &str)] =
-    &[("heartbeat", "heartbeat"), ("connection_timeout", "connect_timeout"), ("frame_max", "frame_max")];
+const QUERY_SETTINGS: &[(&str, &str)] = &[
+    ("heartbeat", "heartbeat"),
+    ("connection_timeout", "connect_timeout"),
+    ("frame_max", "frame_max"),
+    ("auth_mechanism", "auth"),
+    ("cacertfile", "ca_file"),
+    ("cafile", "ca_file"),
+    ("certfile", "cert_file"),
+    ("keyfile", "key_file"),
+    ("verify", "verify_ssl"),
+];
 
 #[cfg(test)]
 mod tests {

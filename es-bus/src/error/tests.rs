@@ -94,6 +94,7 @@ fn prints_the_causes_of_what_stopped_a_program() {
     let login = Error::from(TransportError::Login {
         address: "amqp://orders@broker:5672".to_owned(),
         reason: "ACCESS_REFUSED".to_owned(),
+        remedy: "check user and password in the URL".to_owned(),
     });
     let of_file = |text: &str| config::ConfigBuilder::new().file_text("es-bus.toml", text).load();
     let config = Error::from(of_file("prefech = 10\nheartbeat = \"no\"").expect_err("two mistakes"));

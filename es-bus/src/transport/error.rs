@@ -9,12 +9,14 @@ use crate::{outcome::BoxError, wire::TooLarge};
 #[non_exhaustive]
 pub enum TransportError {
     /// The broker refused the login.
-    #[error("{address} refused the login: {reason}; check user and password in the URL")]
+    #[error("{address} refused the login: {reason}; {remedy}")]
     Login {
         /// Which broker, without its password.
         address: String,
         /// What it said.
         reason: String,
+        /// What to do about it.
+        remedy: String,
     },
     /// There is no such virtual host, or the user may not use it.
     #[error(
@@ -29,23 +31,24 @@ pub enum TransportError {
         reason: String,
     },
     /// The address does not speak AMQP the way it was spoken to.
-    #[error("{address} does not answer as an AMQP broker: {reason}")]
+    #[error("{address} does not answer as an AMQP broker: {reason}; {remedy}")]
     Protocol {
         /// Which broker.
         address: String,
         /// What came instead.
         reason: String,
+        /// What to do about it.
+        remedy: String,
     },
     /// TLS could not be agreed on.
-    #[error(
-        "TLS with {address} failed: {reason}; see that the port speaks TLS (5671 is usual) and that this system \
-         trusts the broker's certificate"
-    )]
+    #[error("TLS with {address} failed: {reason}; {remedy}")]
     Tls {
         /// Which broker.
         address: String,
         /// What failed.
         reason: String,
+        /// What to do about it.
+        remedy: String,
     },
     /// The connection is not there, for a reason that may pass.
     #[error("no connection to {address}: {reason}")]

@@ -4,6 +4,7 @@ use std::io;
 
 use lapin::ErrorKind;
 
+use super::{AmqpOptions, Mechanism, handshake};
 use crate::transport::{ConsumeError, DeclareError, PublishError, TransportError};
 
 /// A connection that could not be made.
@@ -15,38 +16,70 @@ pub(super) enum Failure {
 }
 
 /// Why a connection could not be made, and whether it is worth another try.
-pub(super) fn connect(error: &lapin::Error, tls: bool, address: &str, vhost: &str) -> Failure {
+pub(super) fn connect(error: &lapin::Error, options: &AmqpOptions, address: &str) -> Failure {
     let reason = text(error);
     let address = address.to_owned();
     match error.kind() {
         ErrorKind::ProtocolError(_) => match reply_code(error) {
-            Some(403) => Failure::Fatal(TransportError::Login { address, reason }),
+            Some(403) => Failure::Fatal(TransportError::Login { address, reason, remedy: login(options) }),
             // The same code says that the virtual host is full, which passes.
             Some(530) if reason.contains("limit (") => Failure::Passing(reason),
             Some(530) => {
-                Failure::Fatal(TransportError::VirtualHost { address, vhost: vhost.to_owned(), reason })
+                Failure::Fatal(TransportError::VirtualHost { address, vhost: options.vhost.clone(), reason })
             }
-            Some(501 | 502 | 503 | 505 | 540) => Failure::Fatal(TransportError::Protocol { address, reason }),
+            Some(501 | 502 | 503 | 505 | 540) => protocol(options, address, reason),
             _ => Failure::Passing(reason),
         },
-        ErrorKind::AuthProviderError(_) => Failure::Fatal(TransportError::Login { address, reason }),
+        ErrorKind::AuthProviderError(_) => {
+            Failure::Fatal(TransportError::Login { address, reason, remedy: login(options) })
+        }
         ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => {
-            Failure::Fatal(TransportError::Protocol { address, reason })
+            protocol(options, address, reason)
         }
-        ErrorKind::IOError(error)
-            if tls && matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) =>
-        {
-            Failure::Fatal(TransportError::Tls { address, reason })
-        }
-        // What a port that speaks another protocol looks like, after a silence.
-        ErrorKind::IOError(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
-            let (here, there) = if tls { ("TLS", "amqps") } else { ("AMQP without TLS", "amqp") };
-            Failure::Passing(format!(
-                "{reason} during the handshake; if it goes on, see that the port speaks {here} ({there}://)"
-            ))
-        }
+        ErrorKind::IOError(error) => match (handshake::explain(error, options), &options.tls) {
+            (Some((reason, remedy)), _) => Failure::Fatal(TransportError::Tls { address, reason, remedy }),
+            // What a port that speaks another protocol looks like, after a silence.
+            (None, tls) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                let (here, there) = match tls {
+                    Some(_) => ("TLS", "amqps"),
+                    None => ("AMQP without TLS", "amqp"),
+                };
+                Failure::Passing(format!(
+                    "{reason} during the handshake; if it goes on, see that the port speaks {here} ({there}://)"
+                ))
+            }
+            (None, _) => Failure::Passing(reason),
+        },
         _ => Failure::Passing(reason),
     }
+}
+
+/// Why a connection that was not refused did not come about in time.
+pub(super) fn no_answer(options: &AmqpOptions) -> Failure {
+    Failure::Passing(format!("no answer within {:?}", options.connect_timeout))
+}
+
+fn protocol(options: &AmqpOptions, address: String, reason: String) -> Failure {
+    let remedy = match options.tls {
+        None => "see that the port speaks AMQP (5672 is usual); if it speaks TLS, write amqps:// in the URL",
+        Some(_) => "see that the port is the one for AMQP over TLS (5671 is usual)",
+    };
+    Failure::Fatal(TransportError::Protocol { address, reason, remedy: remedy.to_owned() })
+}
+
+fn login(options: &AmqpOptions) -> String {
+    let remedy = match options.mechanism {
+        Mechanism::Plain if options.user == "guest" => {
+            "check user and password in the URL; RabbitMQ lets `guest` in from its own machine only, make a user \
+             (`rabbitmqctl add_user`)"
+        }
+        Mechanism::Plain => "check user and password in the URL",
+        Mechanism::External => {
+            "see that the broker has the plugin rabbitmq_auth_mechanism_ssl, EXTERNAL among its `auth_mechanisms`, \
+             and a user named after the certificate (`ssl_cert_login_from` says which part of it)"
+        }
+    };
+    remedy.to_owned()
 }
 
 /// Why a declaration failed.
@@ -188,6 +221,12 @@ mod tests {
     use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
     use super::*;
+    use crate::transport::amqp::{Tls, TlsFiles};
+
+    fn options(tls: bool) -> AmqpOptions {
+        let files = TlsFiles { accept_any_certificate: true, ..TlsFiles::default() };
+        AmqpOptions { tls: tls.then(|| Tls::from_files(files).unwrap()), ..AmqpOptions::default() }
+    }
 
     fn broker(kind: impl Into<AMQPErrorKind>, text: &str) -> lapin::Error {
         ErrorKind::ProtocolError(AMQPError::new(kind.into(), text.into())).into()
@@ -266,10 +305,11 @@ mod tests {
             (io(io::ErrorKind::ConnectionRefused, "refused"), true, "passing"),
             (io(io::ErrorKind::ConnectionAborted, "connection aborted"), false, "passing"),
             (io(io::ErrorKind::InvalidData, "invalid peer certificate"), true, "Tls"),
+            (io(io::ErrorKind::ConnectionReset, "reset"), true, "passing"),
             (io(io::ErrorKind::UnexpectedEof, "tls handshake eof"), true, "passing"),
             (ErrorKind::MissingHeartbeatError.into(), false, "passing"),
         ] {
-            let found = match connect(&error, tls, "amqp://guest@localhost:5672/", "/") {
+            let found = match connect(&error, &options(tls), "amqp://guest@localhost:5672/") {
                 Failure::Passing(_) => "passing".to_owned(),
                 Failure::Fatal(error) => format!("{error:?}"),
             };
@@ -282,7 +322,8 @@ mod tests {
         let error = ErrorKind::IOError(io::Error::from(io::ErrorKind::ConnectionAborted).into()).into();
 
         for (tls, expected) in [(false, "AMQP without TLS (amqp://)"), (true, "TLS (amqps://)")] {
-            let Failure::Passing(reason) = connect(&error, tls, "amqp://guest@localhost:15672/", "/") else {
+            let Failure::Passing(reason) = connect(&error, &options(tls), "amqp://guest@localhost:15672/")
+            else {
                 panic!("it may pass");
             };
 

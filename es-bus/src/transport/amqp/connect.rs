@@ -10,8 +10,8 @@ use std::{
 use futures_util::StreamExt;
 use lapin::{
     Connection, ConnectionProperties, Event,
-    tcp::OwnedTLSConfig,
-    uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
+    tcp::{AMQPUriTcpExt, RustlsConnector, TLSConfig},
+    uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism},
 };
 use tokio::{
     sync::watch,
@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{AmqpOptions, Host, classify};
+use super::{AmqpOptions, Host, Mechanism, classify, silence};
 use crate::transport::{Link, LinkState, TransportError};
 
 /// How long the broker has to agree that a connection ends.
@@ -219,17 +219,34 @@ impl Supervisor {
             .with_connection_name(name.into())
             .with_client_property("product".into(), "es-bus".into())
             .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-        let runtime = lapin::runtime::default_runtime()
-            .map_err(|error| classify::connect(&error, self.options.tls, address, &self.options.vhost))?;
-        let attempt =
-            Connection::connect_uri_with_config(uri, properties, OwnedTLSConfig::default(), runtime);
+        let failure = |error| classify::connect(&error, &self.options, address);
+        let runtime = lapin::runtime::default_runtime().map_err(failure)?;
+        let tls = match self.options.tls.clone() {
+            None => None,
+            // Reads files.
+            Some(tls) => Some(
+                tokio::task::spawn_blocking(move || tls.current())
+                    .await
+                    .map_err(|error| classify::Failure::Passing(error.to_string()))?,
+            ),
+        };
+        let attempt = Connection::connector(
+            uri,
+            runtime,
+            // lapin runs this on the thread that it has for the connection.
+            async move |uri: AMQPUri, runtime| {
+                silence::this_thread();
+                let stream = uri.connect_with_config_async(TLSConfig::default(), &runtime).await?;
+                let Some(tls) = &tls else { return Ok(stream) };
+                let connector = RustlsConnector::from(tls.clone());
+                Ok(stream.into_rustls(&connector, &uri.authority.host).await?)
+            },
+            properties,
+        );
         match timeout(self.options.connect_timeout, Box::pin(attempt)).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(classify::connect(&error, self.options.tls, address, &self.options.vhost)),
-            Err(_) => Err(classify::Failure::Passing(format!(
-                "no answer within {:?}",
-                self.options.connect_timeout
-            ))),
+            Ok(Err(error)) => Err(failure(error)),
+            Err(_) => Err(classify::no_answer(&self.options)),
         }
     }
 
@@ -300,7 +317,8 @@ fn uri(side: Side, options: &AmqpOptions, host: &Host, address: &str) -> Result<
         Side::Consuming => 0,
     };
     Ok(AMQPUri {
-        scheme: if options.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+        // Of the TCP connection; TLS is made on it by ourselves.
+        scheme: AMQPScheme::AMQP,
         authority: AMQPAuthority {
             userinfo: AMQPUserInfo { username: options.user.clone(), password: options.password.clone() },
             host: host.host.clone(),
@@ -312,7 +330,10 @@ fn uri(side: Side, options: &AmqpOptions, host: &Host, address: &str) -> Result<
             channel_max: None,
             heartbeat: Some(heartbeat_seconds(options.heartbeat)),
             connection_timeout: Some(u64::try_from(options.connect_timeout.as_millis()).unwrap_or(u64::MAX)),
-            auth_mechanism: None,
+            auth_mechanism: Some(match options.mechanism {
+                Mechanism::Plain => SASLMechanism::Plain,
+                Mechanism::External => SASLMechanism::External,
+            }),
         },
     })
 }

@@ -23,7 +23,10 @@ mod connect;
 mod consume;
 mod convert;
 mod declare;
+mod handshake;
 mod publish;
+mod silence;
+mod tls;
 
 use std::{
     fmt,
@@ -33,6 +36,10 @@ use std::{
 
 use tokio::sync::watch;
 
+/// For [`Tls::from`]: the version whose `ClientConfig` it takes.
+pub use rustls;
+
+pub use self::tls::{Tls, TlsError, TlsFiles, TlsIdentity};
 use self::{connect::Line, consume::Settler, declare::Declarer, publish::Publisher};
 use super::{
     Admin, Consume, ConsumeError, ConsumeRequest, Consumer, DeclareError, Link, Publication, Publish,
@@ -49,8 +56,10 @@ use crate::{
 pub struct AmqpOptions {
     /// The nodes, tried in turn.
     pub hosts: Vec<Host>,
-    /// Whether the connections are encrypted; certificates are checked against the system's roots.
-    pub tls: bool,
+    /// How the connections are encrypted, when they are.
+    pub tls: Option<Tls>,
+    /// How this program proves who it is.
+    pub mechanism: Mechanism,
     /// The user.
     pub user: String,
     /// The password.
@@ -81,7 +90,8 @@ impl Default for AmqpOptions {
     fn default() -> Self {
         Self {
             hosts: vec![Host { host: "localhost".to_owned(), port: 5672 }],
-            tls: false,
+            tls: None,
+            mechanism: Mechanism::Plain,
             user: "guest".to_owned(),
             password: "guest".to_owned(),
             vhost: "/".to_owned(),
@@ -101,6 +111,7 @@ impl fmt::Debug for AmqpOptions {
         f.debug_struct("AmqpOptions")
             .field("hosts", &self.hosts)
             .field("tls", &self.tls)
+            .field("mechanism", &self.mechanism)
             .field("user", &self.user)
             .field("password", &"***")
             .field("vhost", &self.vhost)
@@ -118,24 +129,35 @@ impl fmt::Debug for AmqpOptions {
 impl AmqpOptions {
     /// The address of one node without the password, for people.
     fn address(&self, host: &Host) -> String {
-        format!("{}://{}@{host}/{}", self.scheme(), self.user, self.vhost.trim_start_matches('/'))
+        self.url(&host.to_string())
     }
 
     /// The address of all nodes without the password, for people.
     fn describe(&self) -> String {
         let hosts: Vec<String> = self.hosts.iter().map(Host::to_string).collect();
-        format!(
-            "{}://{}@{}/{}",
-            self.scheme(),
-            self.user,
-            hosts.join(","),
-            self.vhost.trim_start_matches('/')
-        )
+        self.url(&hosts.join(","))
     }
 
-    const fn scheme(&self) -> &'static str {
-        if self.tls { "amqps" } else { "amqp" }
+    fn url(&self, hosts: &str) -> String {
+        let scheme = if self.tls.is_some() { "amqps" } else { "amqp" };
+        let user = match self.mechanism {
+            Mechanism::Plain => format!("{}@", self.user),
+            // Only the broker knows whom the certificate names.
+            Mechanism::External => String::new(),
+        };
+        format!("{scheme}://{user}{hosts}/{}", self.vhost.trim_start_matches('/'))
     }
+}
+
+/// How a program proves to RabbitMQ who it is, in the words of SASL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mechanism {
+    /// By user and password.
+    #[default]
+    Plain,
+    /// By the certificate that it shows in the TLS handshake; needs the plugin
+    /// `rabbitmq_auth_mechanism_ssl`.
+    External,
 }
 
 /// A node of RabbitMQ.
@@ -295,7 +317,9 @@ mod tests {
                 Host { host: "rabbit-1".to_owned(), port: 5671 },
                 Host { host: "::1".to_owned(), port: 5671 },
             ],
-            tls: true,
+            tls: Some(
+                Tls::from_files(TlsFiles { accept_any_certificate: true, ..TlsFiles::default() }).unwrap(),
+            ),
             user: "orders".to_owned(),
             vhost: "shop".to_owned(),
             ..AmqpOptions::default()

@@ -1,0 +1,7 @@
+//! Encrypted connections, logins by certificate, and what must not be told: on real nodes, with
+//! certificates made here.
+
+mod certs;
+mod secrets;
+mod support;
+mod tls;
