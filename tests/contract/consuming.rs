@@ -93,6 +93,32 @@ pub(crate) async fn close_gives_back_in_order(fixture: &Fixture) {
     assert_eq!(seen, expected.map(|(body, redelivered)| (body.to_owned(), redelivered)));
 }
 
+/// What a tool relies on that looks at a queue and puts it back: also for more messages than one
+/// consumer holds, and again for those that were looked at before.
+pub(crate) async fn consumers_closed_one_after_the_other_give_back_in_order(fixture: &Fixture) {
+    let queue = fixture.plain("orders").await;
+    let sent: Vec<String> = (0..300).map(|n| n.to_string()).collect();
+    for body in &sent {
+        fixture.send(&queue, &[body]).await;
+    }
+
+    for _ in 0..2 {
+        let (mut consumers, mut seen) = (Vec::new(), Vec::new());
+        for size in [40, 160, 100] {
+            let mut consumer = fixture.consume(&queue, size).await;
+            seen.extend(hold(&mut consumer, usize::from(size)).await.iter().map(body));
+            consumers.push(consumer);
+        }
+        for consumer in consumers {
+            consumer.close().await;
+        }
+        assert_eq!(seen, sent);
+        fixture.wait_for_messages(&queue, 300).await;
+    }
+
+    assert_eq!(fixture.contents(&queue).await, sent);
+}
+
 pub(crate) async fn a_settlement_after_close_says_so(fixture: &Fixture) {
     let queue = fixture.plain("orders").await;
     fixture.send(&queue, &["a"]).await;

@@ -48,6 +48,7 @@ macro_rules! contract {
                 two_consumers_share,
                 a_requeued_message_comes_back_redelivered,
                 close_gives_back_in_order,
+                consumers_closed_one_after_the_other_give_back_in_order,
                 a_settlement_after_close_says_so,
                 cancel_ends_the_stream_and_leaves_the_rest,
                 a_deleted_queue_ends_its_consumer,
