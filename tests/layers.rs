@@ -31,7 +31,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
     (1, &["model"]),
     (2, &["outcome", "extract", "handler", "registry", "const_check", "blocking", "subscriber"]),
     (3, &["transport", "clock"]),
-    (4, &["topology", "publish", "worker"]),
+    (4, &["topology", "publish", "dead_letters", "worker"]),
     (5, &["config", "shutdown", "error", "testing", "bus", "logging", "check_macro", "guide"]),
 ];
 

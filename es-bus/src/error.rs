@@ -12,6 +12,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     bus::SubscribeError,
     config,
+    dead_letters::DeadLetterError,
     registry::Finding,
     topology::{Conflict, ProvisionError},
     transport::{DeclareError, PublishError, TransportError},
@@ -56,6 +57,9 @@ pub enum Error {
     /// A publish did not end with the broker's confirmation.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// Dead letters could not be looked at or moved, or there are too many.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
     /// Several of these at once.
     #[error("{}", report::summary(.0))]
     Several(Vec<Error>),

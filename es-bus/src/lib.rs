@@ -35,6 +35,7 @@
 //! | take what a handler needs | [`Envelope`], [`RawEvent`], [`State`], [`Metadata`], [`Delivered`], [`Attempt`], [`Publisher`], your own [`FromDelivery`] |
 //! | say what a failure means | [`HandlerError`], [`Verdict`] |
 //! | publish | [`Publisher`] |
+//! | look at what failed, and replay it | [`dead_letters`] |
 //! | run | [`run`], [`Bus`], [`Handle`] |
 //! | subscribe while it runs | [`Subscriptions`], [`Subscriber`] |
 //! | configure | [`config`] |
@@ -80,6 +81,7 @@ mod subscriber;
 pub mod transport;
 // Work.
 mod clock;
+pub mod dead_letters;
 pub mod publish;
 pub mod telemetry;
 mod topology;

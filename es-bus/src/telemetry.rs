@@ -46,6 +46,10 @@ counters! {
     retried,
     /// Copies that went to a dead-letter queue.
     dead_lettered,
+    /// Dead letters that were sent back to be handled again.
+    replayed,
+    /// Dead letters that were thrown away.
+    discarded,
     /// Events that a handler chose to drop.
     dropped,
     /// Events that a wide binding brought and no handler takes.

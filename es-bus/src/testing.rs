@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use crate::{
     bus::{Bus, BusBuilder, Handle, Subscriptions},
     clock::Clock,
+    dead_letters::{DeadLetterError, DeadLetters},
     error::Result,
     event::Event,
     publish::{Publish, Publisher},
@@ -112,6 +113,24 @@ impl TestBus {
     #[must_use]
     pub fn subscriptions(&self) -> Subscriptions {
         self.handle.subscriptions()
+    }
+
+    /// The dead letters of a group.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::dead_letters`].
+    pub fn dead_letters(&self, group: &str) -> Result<DeadLetters, DeadLetterError> {
+        self.handle.dead_letters(group)
+    }
+
+    /// The dead letters in a queue, by its name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::dead_letter_queue`].
+    pub fn dead_letter_queue(&self, queue: &str) -> Result<DeadLetters, DeadLetterError> {
+        self.handle.dead_letter_queue(queue)
     }
 
     /// The broker, to look into or to break.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     config::{Attributes, Config, ConfigBuilder, GroupConfig, GroupSelection, Policy},
+    dead_letters::KnownGroup,
     error::{Error, Result},
     event::EventKind,
     handler::TypeMap,
@@ -50,6 +51,7 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
     let exchange =
         ExchangeName::new(&config.bus.exchange.value).map_err(|error| Error::Conflict(vec![error.into()]))?;
     let groups = groups(&consumed, &config).map_err(Error::Conflict)?;
+    let dead_letters = dead_letter_queues(&registry, &config);
     let published: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
     let topology = build(&groups, &published, &exchange).map_err(Error::Conflict)?;
     let transport = match builder.transport {
@@ -65,6 +67,7 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
     Ok(Bus {
         registry,
         groups: groups.into_iter().map(Arc::new).collect(),
+        dead_letters,
         topology,
         publishing,
         transport,
@@ -125,6 +128,15 @@ fn groups(registry: &Registry, config: &Config) -> std::result::Result<Vec<Group
         }
     }
     if conflicts.is_empty() { Ok(groups) } else { Err(conflicts) }
+}
+
+/// Where the dead letters of each group are, also of those that are not consumed here: of them it is no
+/// error when they cannot be put together.
+fn dead_letter_queues(registry: &Registry, config: &Config) -> BTreeMap<String, KnownGroup> {
+    let suffix = &config.bus.dlq_exchange_suffix.value;
+    let known = |name: &str| group(name, &[], config.groups.get(name)?, suffix).ok();
+    let names = registry.group_names().into_iter();
+    names.filter_map(|name| Some((name.to_owned(), KnownGroup::from(&known(name)?)))).collect()
 }
 
 /// The settings of a group as the configuration has them.

@@ -251,6 +251,11 @@ impl Groups {
         &self.exchange
     }
 
+    /// A group that is there now, declared or subscribed.
+    pub(super) fn spec(&self, name: &str) -> Option<Arc<GroupSpec>> {
+        self.running().groups.get(name).map(Group::spec)
+    }
+
     fn is_running(&self, group: &str) -> bool {
         self.running().groups.contains_key(group)
     }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{groups::Groups, subscribe::Subscriptions};
 use crate::{
+    dead_letters::{DeadLetterError, DeadLetters, Desk, KnownGroup},
     error::Result,
     publish::Publisher,
     telemetry::{Counters, Counts},
@@ -35,6 +36,7 @@ pub struct Handle {
     pub(super) publisher: Publisher,
     pub(super) counters: Arc<Counters>,
     pub(super) groups: Arc<Groups>,
+    pub(super) desk: Arc<Desk>,
     pub(super) stop: CancellationToken,
     pub(super) kill: CancellationToken,
     pub(super) running: Option<JoinHandle<Result<()>>>,
@@ -63,6 +65,27 @@ impl Handle {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counters.snapshot()
+    }
+
+    /// The dead letters of a group that this program declares, whether this process consumes it or
+    /// not, or that it has subscribed to.
+    ///
+    /// # Errors
+    ///
+    /// [`DeadLetterError::UnknownGroup`], with the names that there are.
+    pub fn dead_letters(&self, group: &str) -> Result<DeadLetters, DeadLetterError> {
+        self.desk.of_group(group, || Some(KnownGroup::from(&*self.groups.spec(group)?)))
+    }
+
+    /// The dead letters in a queue, by its name: of a service that this program knows nothing of, of
+    /// eventsource-py too.
+    ///
+    /// # Errors
+    ///
+    /// [`DeadLetterError::Name`] when no queue can have that name. Whether there is one shows at the
+    /// first call.
+    pub fn dead_letter_queue(&self, queue: &str) -> Result<DeadLetters, DeadLetterError> {
+        self.desk.of_queue(queue)
     }
 
     /// Stops taking events, finishes what is in hand within `shutdown_timeout`, gives the rest

@@ -1,6 +1,6 @@
 //! The checked program, and how it runs.
 
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -9,6 +9,7 @@ use super::{BusBuilder, Handle, groups::Groups, summary};
 use crate::{
     clock::Clock,
     config::Config,
+    dead_letters::{Desk, KnownGroup},
     error::{Error, Result},
     handler::TypeMap,
     model::Topology,
@@ -30,6 +31,8 @@ pub struct Bus {
     pub(super) registry: Registry,
     pub(super) config: Config,
     pub(super) groups: Vec<Arc<GroupSpec>>,
+    /// Where the dead letters of every group are that the program declares.
+    pub(super) dead_letters: BTreeMap<String, KnownGroup>,
     pub(super) topology: Topology,
     pub(super) publishing: PublisherSettings,
     pub(super) transport: TransportChoice,
@@ -157,6 +160,18 @@ impl Bus {
             Publisher::new(Arc::clone(&provision), self.publishing, self.clock, Arc::clone(&counters));
         let mut state = self.state;
         state.insert(publisher.clone());
+        let header_limit = wire::header_limit(
+            usize::try_from(self.config.bus.frame_max.value.bytes()).unwrap_or(usize::MAX),
+        );
+        let desk = Desk::new(
+            Arc::clone(&provision),
+            publisher.clone(),
+            self.clock,
+            Arc::clone(&counters),
+            header_limit,
+            self.dead_letters,
+            self.config.bus.dlq_exchange_suffix.value.clone(),
+        );
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let context = WorkerContext {
             provision,
@@ -164,9 +179,7 @@ impl Bus {
             clock: self.clock,
             counters: Arc::clone(&counters),
             consumer_name: self.config.bus.consumer_name.value.clone(),
-            header_limit: wire::header_limit(
-                usize::try_from(self.config.bus.frame_max.value.bytes()).unwrap_or(usize::MAX),
-            ),
+            header_limit,
             stop: stop.clone(),
             kill: kill.clone(),
             observer: self.observer,
@@ -182,7 +195,7 @@ impl Bus {
             shutdown_timeout,
         };
         let running = tokio::spawn(supervisor.run());
-        Ok(Handle { publisher, counters, groups, stop, kill, running: Some(running) })
+        Ok(Handle { publisher, counters, groups, desk, stop, kill, running: Some(running) })
     }
 }
 

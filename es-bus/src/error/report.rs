@@ -37,6 +37,7 @@ pub(super) fn write(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         Error::Config(error) => f.write_str(error.to_string().trim_end()),
         Error::Publish(_)
+        | Error::DeadLetters(_)
         | Error::Transport(_)
         | Error::Subscribe(_)
         | Error::NoAmqp(_)

@@ -84,7 +84,7 @@ pub fn retry_count(received: &Received) -> u32 {
 }
 
 /// Whether our own headers were written after the last replay, or there was none.
-fn knows_of_replay(headers: &Headers) -> bool {
+pub(super) fn knows_of_replay(headers: &Headers) -> bool {
     headers
         .get(names::REPLAYED_FROM_DLQ)
         .is_none_or(|replay| headers.get_str(names::ES_REPLAYED) == Some(&*replay_mark(replay)))

@@ -133,18 +133,22 @@ impl Source<'_> {
         copy
     }
 
-    /// A copy of a message in the dead-letter queue, to be handled again by the handler it failed
-    /// in, or by all when it failed in none.
+    /// A copy of a message in the dead-letter queue, to be handled again by the handlers that it
+    /// failed in, or by all when it names none.
     #[must_use]
-    pub fn replay(&self, handler: Option<&str>, publish_id: &str) -> Message {
+    pub fn replay(&self, handlers: &[&str], publish_id: &str) -> Message {
+        let replays = self.received.message.headers.get_int(names::ES_REPLAYS).unwrap_or(0);
         let mut copy = self.copy(publish_id);
         let headers = &mut copy.headers;
         headers.insert(names::RETRY_COUNT, 0_u32);
         headers.insert(names::REPLAYED_FROM_DLQ, isoformat(self.now));
         acknowledge_replay(headers);
-        let handlers =
-            handler.map(|handler| HandlerAttempt { handler: handler.to_owned(), attempt: 0, due_ms: None });
-        write_attempts(headers, self.queue, handlers.as_slice());
+        headers.insert(names::ES_REPLAYS, replays.clamp(0, i64::from(u32::MAX) - 1) + 1);
+        let handlers: Vec<_> = handlers
+            .iter()
+            .map(|&handler| HandlerAttempt { handler: handler.to_owned(), attempt: 0, due_ms: None })
+            .collect();
+        write_attempts(headers, self.queue, &handlers);
         copy
     }
 

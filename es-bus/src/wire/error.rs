@@ -95,7 +95,7 @@ pub struct TooLarge {
 }
 
 /// A text of at most `limit` bytes: the beginning of a longer one, ended by `…`.
-pub(super) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
+pub(crate) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     const MARK: &str = "…";
     if text.len() <= limit {
         return Cow::Borrowed(text);

@@ -81,7 +81,7 @@ pub(super) fn header_text(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-fn event_type(received: &Received) -> Option<String> {
+pub(super) fn event_type(received: &Received) -> Option<String> {
     let message = &received.message;
     let named = |name: &&str| !name.is_empty();
     message

@@ -7,6 +7,7 @@
 //!   [`retry_count`] and [`lane`] read the other headers that a worker asks for.
 //! * [`Source`] makes the copies that go to a retry queue or to the dead-letter queue; [`fit()`],
 //!   [`drop_foreign`] and [`check_sizes`] see to it that the broker can take them.
+//! * [`provenance()`] tells of a message in a dead-letter queue who put it there, and what for.
 //!
 //! Everything here is a function of its arguments: the clock and fresh ids come in. Nothing that a
 //! message holds makes any of it panic; what cannot be read is absent, or a [`DecodeError`].
@@ -31,6 +32,7 @@ mod flat;
 mod identify;
 mod ids;
 mod keys;
+mod letter;
 pub mod names;
 mod time;
 
@@ -39,6 +41,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::error::cut;
 pub use self::{
     attempts::{HandlerAttempt, attempts, retry_count, waits},
     copies::{FailureInfo, Source},
@@ -49,4 +52,8 @@ pub use self::{
     fit::{check_sizes, drop_foreign, fit, header_frame_len, header_limit},
     identify::{Origin, lane, origin},
     ids::{NAMESPACE, wire_id},
+    letter::{
+        DeadLetterAuthor, Provenance, aggregate_id, dead_letter_id, death_count, event_id, latest_death,
+        provenance,
+    },
 };

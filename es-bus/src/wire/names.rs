@@ -77,6 +77,8 @@ pub const ES_DLQ_ID: &str = "x-es-dlq-id";
 /// The replay that this group's worker has taken note of: the text of [`REPLAYED_FROM_DLQ`] then.
 /// An attempt list is obeyed only when the two agree; a replay by anybody else makes it void.
 pub const ES_REPLAYED: &str = "x-es-replayed";
+/// How often es-bus has replayed the message from a dead-letter queue.
+pub const ES_REPLAYS: &str = "x-es-replays";
 /// The names of headers that had to go for the message to fit a frame.
 pub const ES_DROPPED_HEADERS: &str = "x-es-dropped-headers";
 /// What a copy cannot carry under its own name stands under its own name after this.

@@ -58,8 +58,7 @@ fn dead_letter(received: &Received, failure: &FailureInfo<'_>) -> Message {
 fn replay(dead: Message) -> Received {
     let dead = received(dead);
     let origin = origin(&dead, QUEUE);
-    let copy =
-        Source { received: &dead, origin: &origin, queue: QUEUE, now: NOW }.replay(Some("project"), "p");
+    let copy = Source { received: &dead, origin: &origin, queue: QUEUE, now: NOW }.replay(&["project"], "p");
     let mut received = received(copy);
     received.exchange = format!("{QUEUE}.in");
     received

@@ -251,7 +251,7 @@ proptest! {
             source.retry(&handlers, "1s", 1000, &failure, "p"),
             source.wait(&handlers, 1, "30s", 30_000, names::REASON_HANDLER_GONE, "p"),
             source.dead_letter(None, 0, &failure, "d", "p"),
-            source.replay(Some("project"), "p"),
+            source.replay(&["project"], "p"),
         ] {
             prop_assert_eq!(&copy.body, &delivery.message.body);
             prop_assert_eq!(copy.headers.get("CC"), None);
