@@ -3,12 +3,20 @@
 //! | page | answers |
 //! | --- | --- |
 //! | [`testing`] | how a service is tested, from a plain call to a broker that dies |
+//! | [`production`] | starting, stopping, scaling, the first deploy |
+//! | [`troubleshooting`] | what you see, what it is, what to do |
 //! | [`mixed_fleet`] | what happens while old and new replicas of a service run side by side |
 //! | [`guarantees`] | what is promised, and what a kill at each moment leaves behind |
 
 #[cfg(feature = "testing")]
 #[doc = include_str!("docs/guide/testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("docs/guide/production.md")]
+pub mod production {}
+
+#[doc = include_str!("docs/guide/troubleshooting.md")]
+pub mod troubleshooting {}
 
 #[doc = include_str!("docs/guide/mixed_fleet.md")]
 pub mod mixed_fleet {}

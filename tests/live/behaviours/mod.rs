@@ -6,6 +6,7 @@
 mod batch;
 mod connection;
 mod consumer_groups;
+mod edge_cases;
 mod publishing;
 mod retry;
 mod round_trip;
