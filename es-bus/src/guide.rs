@@ -2,11 +2,19 @@
 //!
 //! | page | answers |
 //! | --- | --- |
+//! | [`first_service`] | how to get from an empty directory to a service on RabbitMQ |
+//! | [`subscribing`] | how handlers, bindings and consumers come and go while the program runs |
 //! | [`testing`] | how a service is tested, from a plain call to a broker that dies |
 //! | [`production`] | starting, stopping, scaling, the first deploy |
 //! | [`troubleshooting`] | what you see, what it is, what to do |
 //! | [`mixed_fleet`] | what happens while old and new replicas of a service run side by side |
 //! | [`guarantees`] | what is promised, and what a kill at each moment leaves behind |
+
+#[doc = include_str!("docs/guide/first_service.md")]
+pub mod first_service {}
+
+#[doc = include_str!("docs/guide/subscribing.md")]
+pub mod subscribing {}
 
 #[cfg(feature = "testing")]
 #[doc = include_str!("docs/guide/testing.md")]

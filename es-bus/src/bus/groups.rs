@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     assemble::{group_settings, retry_policy},
     subscribe::{SubscribeError, Subscribers, Subscription, Wanted},
+    summary,
 };
 use crate::{
     config::Config,
@@ -344,6 +345,7 @@ impl Groups {
             None => {
                 let mut changed = spec.without_handlers();
                 change(&mut changed);
+                tracing::info!("{}", summary::line(&changed, &self.exchange));
                 self.add(&mut running, Arc::new(changed));
                 None
             }

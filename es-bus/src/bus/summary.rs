@@ -25,16 +25,19 @@ pub(super) fn log(groups: &[Arc<GroupSpec>], registry: &Registry, exchange: &Exc
         }
     }
     if groups.is_empty() {
-        tracing::info!("no group is consumed; this process only publishes");
+        tracing::info!(
+            "no group is consumed; this process publishes, and consumes what is subscribed while it runs"
+        );
     }
 }
 
 /// One line for one group.
-fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
+pub(super) fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
     let settings = &group.settings;
     let keys: Vec<_> = group
         .bindings(exchange.as_str())
         .into_iter()
+        .chain(group.bound.iter().map(|bound| (bound.exchange.as_str().to_owned(), bound.key.as_str())))
         .map(
             |(bound, key)| {
                 if bound == exchange.as_str() { key.to_owned() } else { format!("{key} on {bound}") }
