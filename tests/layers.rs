@@ -32,7 +32,21 @@ const LAYERS: [(u8, &[&str]); 6] = [
     (2, &["outcome", "extract", "handler", "registry", "const_check", "blocking", "subscriber"]),
     (3, &["transport", "clock"]),
     (4, &["topology", "publish", "dead_letters", "worker"]),
-    (5, &["config", "shutdown", "error", "testing", "bus", "logging", "check_macro", "guide"]),
+    (
+        5,
+        &[
+            "config",
+            "shutdown",
+            "error",
+            "testing",
+            "bus",
+            "logging",
+            "check_macro",
+            "guide",
+            "monitor",
+            "http",
+        ],
+    ),
 ];
 
 /// What generated code calls. No room names it, and it names these layers at most.

@@ -284,6 +284,27 @@ impl Args {
         check_duration(&key.to_string(), &text, low, high, because, errors).map(|ms| (text, ms))
     }
 
+    /// A duration, or `none`.
+    pub(crate) fn duration_or_none(
+        &mut self,
+        key: &str,
+        low: &str,
+        high: &str,
+        errors: &mut Errors,
+    ) -> Option<LitStr> {
+        let (key, value) = self.take(key)?;
+        match as_text(&value) {
+            None => {
+                self.wrong(&key, &value, &format!("a duration, or \"none\": `{key} = \"1s\"`"), errors);
+                None
+            }
+            Some(text) if text.value() == "none" => Some(text),
+            Some(text) => {
+                check_duration(&key.to_string(), &text, low, high, "`none` for never", errors).map(|_ms| text)
+            }
+        }
+    }
+
     /// A size in bytes.
     pub(crate) fn size(&mut self, key: &str, errors: &mut Errors) -> Option<LitStr> {
         let (key, value) = self.take(key)?;

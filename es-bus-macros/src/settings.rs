@@ -34,7 +34,7 @@ const BACKOFF_KEYS: &[&str] = &["base", "max", "jitter"];
 /// The longest length that a queue can have.
 const LONGEST: u64 = 9_223_372_036_854_775_807;
 
-/// Takes retries, backoff and timeout.
+/// Takes retries, backoff, timeout, and when a run is slow.
 pub(crate) fn take_policy(args: &mut Args, settings: &mut Settings, errors: &mut Errors) {
     if let Some(retries) = args.number("retries", 0, 100, "", errors) {
         settings.push(("retries", retries.to_string()));
@@ -63,6 +63,9 @@ pub(crate) fn take_policy(args: &mut Args, settings: &mut Settings, errors: &mut
     let because = "RabbitMQ takes a delivery back after 30 minutes, its consumer timeout";
     if let Some((text, _)) = args.duration("timeout", "1ms", "29m", because, errors) {
         settings.push(("timeout", text.value()));
+    }
+    if let Some(text) = args.duration_or_none("slow_handler", "1ms", "29m", errors) {
+        settings.push(("slow_handler", text.value()));
     }
 }
 

@@ -7,7 +7,7 @@
 mod remedy;
 mod report;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use crate::{
     bus::SubscribeError,
@@ -66,6 +66,17 @@ pub enum Error {
     /// The bus was built without the feature that the URL asks for.
     #[error("{0} asks for RabbitMQ, and es-bus was built without its feature `amqp`")]
     NoAmqp(String),
+    /// Health and metrics cannot be served on the address of the setting `http`.
+    #[error(
+        "cannot listen on {address} for health and metrics: {source}; another program has it, or this one started \
+         twice: set `http` (ES_BUS_HTTP) to another port, or to `none`"
+    )]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A subscription or a binding cannot be. The bus goes on as it was.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),

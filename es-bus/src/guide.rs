@@ -9,6 +9,7 @@
 //! | [`troubleshooting`] | what you see, what it is, what to do |
 //! | [`mixed_fleet`] | what happens while old and new replicas of a service run side by side |
 //! | [`guarantees`] | what is promised, and what a kill at each moment leaves behind |
+//! | [`observing`] | what a running bus tells of itself: statistics, queues, health, metrics |
 
 #[doc = include_str!("docs/guide/first_service.md")]
 pub mod first_service {}
@@ -31,3 +32,6 @@ pub mod mixed_fleet {}
 
 #[doc = include_str!("docs/guide/guarantees.md")]
 pub mod guarantees {}
+
+#[doc = include_str!("docs/guide/observing.md")]
+pub mod observing {}

@@ -38,6 +38,7 @@
 //! | look at what failed, and replay it | [`dead_letters`] |
 //! | run | [`run`], [`Bus`], [`Handle`] |
 //! | subscribe while it runs | [`Subscriptions`], [`Subscriber`] |
+//! | observe | [`Monitor`], [`Stats`], [`Health`], the features `metrics` and `http` |
 //! | configure | [`config`] |
 //! | check | [`check!`], [`Registry`] |
 //! | test | `testing::TestBus` (feature `testing`) |
@@ -91,7 +92,11 @@ mod bus;
 pub mod config;
 mod error;
 pub mod guide;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
 mod logging;
+mod monitor;
 mod shutdown;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
@@ -111,6 +116,10 @@ pub use self::{
     extract::{Delivered, Envelope, FromDelivery, Input, Need, RawEvent, State},
     handler::{Attempt, BoxFuture, Call, DeliveryInfo, Invocation, TypeMap},
     metadata::Metadata,
+    monitor::{
+        ConnectionStatus, Details, GroupHealth, Health, HealthStatus, Monitor, Part, Problem, QueueInfo,
+        QueueInfoError, QueueState, Stats,
+    },
     outcome::{BoxError, Failure, FailureKind, HandlerError, IntoOutcome, Outcome, Verdict},
     publish::{PublishError, PublishReport, Publisher},
     registry::Registry,

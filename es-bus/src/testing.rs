@@ -10,6 +10,7 @@ use crate::{
     dead_letters::{DeadLetterError, DeadLetters},
     error::Result,
     event::Event,
+    monitor::Monitor,
     publish::{Publish, Publisher},
     registry::Registry,
     telemetry::Counts,
@@ -191,6 +192,12 @@ impl TestBus {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.handle.counts()
+    }
+
+    /// Looks at the bus: statistics, queues, health.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        self.handle.monitor()
     }
 
     /// Stops the bus in order.

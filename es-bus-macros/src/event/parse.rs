@@ -406,7 +406,8 @@ fn take_field(args: &mut Args, errors: &mut Errors) -> Option<(Member, Span)> {
 /// Explains keys that have their place elsewhere.
 fn elsewhere(key: &str) -> Option<String> {
     match key {
-        "group" | "bind" | "retries" | "backoff" | "timeout" | "partial" | "foreign" | "formerly" => {
+        "group" | "bind" | "retries" | "backoff" | "timeout" | "slow_handler" | "partial" | "foreign"
+        | "formerly" => {
             Some(format!("`{key}` belongs on a `#[handler]`: an event does not know who handles it"))
         }
         "compat" | "schema" | "emit" | "kind" => Some(format!("`{key}` comes in a later version of es-bus")),

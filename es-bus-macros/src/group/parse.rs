@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "retries",
     "backoff",
     "timeout",
+    "slow_handler",
     "retry_ladder",
     "max_length",
     "max_length_bytes",

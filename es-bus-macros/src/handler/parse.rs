@@ -19,7 +19,17 @@ use crate::{
 };
 
 const KEYS: &[&str] = &[
-    "group", "bind", "name", "formerly", "partial", "foreign", "retries", "backoff", "timeout", "bus",
+    "group",
+    "bind",
+    "name",
+    "formerly",
+    "partial",
+    "foreign",
+    "retries",
+    "backoff",
+    "timeout",
+    "slow_handler",
+    "bus",
     "crate",
 ];
 

@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     event::EventKind,
     handler::TypeMap,
+    monitor::Monitor,
     name::{ExchangeName, GroupName, InvalidName},
     publish::PublisherSettings,
     registry::{Facts, HandlerDef, Registry, check},
@@ -58,6 +59,8 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
         Some(transport) => TransportChoice::Given(transport),
         None => TransportChoice::configured(&config, builder.tls)?,
     };
+    config.http()?;
+    let monitor = Monitor::new(Arc::default(), builder.clock, exchange.as_str().to_owned());
     let publishing = PublisherSettings {
         exchange,
         timeout: config.bus.publish_timeout.value,
@@ -65,6 +68,7 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
         max_body: usize::try_from(config.bus.max_message_size.value.bytes()).unwrap_or(usize::MAX),
     };
     Ok(Bus {
+        monitor,
         registry,
         groups: groups.into_iter().map(Arc::new).collect(),
         dead_letters,
@@ -176,7 +180,9 @@ fn group(
         .iter()
         .map(|def| {
             let policy = config.handlers.get(def.name).unwrap_or(&config.policy);
-            HandlerSpec::of(def, retry_policy(policy), policy.timeout.value)
+            let mut spec = HandlerSpec::of(def, retry_policy(policy), policy.timeout.value);
+            spec.slow = policy.slow_handler.value;
+            spec
         })
         .collect();
     GroupSpec::new(GroupName::new(name)?, settings, handlers)

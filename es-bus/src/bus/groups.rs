@@ -311,6 +311,7 @@ impl Groups {
             call,
             policy,
             timeout: wanted.timeout.unwrap_or(config.policy.timeout.value),
+            slow: config.policy.slow_handler.value,
         })
     }
 

@@ -9,8 +9,9 @@ use super::{groups::Groups, subscribe::Subscriptions};
 use crate::{
     dead_letters::{DeadLetterError, DeadLetters, Desk, KnownGroup},
     error::Result,
+    monitor::{Health, Monitor, QueueInfo, QueueInfoError, Stats},
     publish::Publisher,
-    telemetry::{Counters, Counts},
+    telemetry::Counts,
 };
 
 /// A running bus: publish through it, stop it, wait for it.
@@ -34,7 +35,7 @@ use crate::{
 /// ```
 pub struct Handle {
     pub(super) publisher: Publisher,
-    pub(super) counters: Arc<Counters>,
+    pub(super) monitor: Monitor,
     pub(super) groups: Arc<Groups>,
     pub(super) desk: Arc<Desk>,
     pub(super) stop: CancellationToken,
@@ -64,7 +65,40 @@ impl Handle {
     /// What happened since the bus was started.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.counters.snapshot()
+        self.monitor.counts()
+    }
+
+    /// Looks at this bus, from wherever it is wanted: a web server, say. It stays valid after the bus
+    /// has ended, and tells that it has.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
+    }
+
+    /// Statistics since the bus was built, or since they were reset.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.monitor.stats()
+    }
+
+    /// Starts to count from zero: the statistics, and no metrics, which only go up.
+    pub fn reset_stats(&self) {
+        self.monitor.reset_stats();
+    }
+
+    /// Asks the broker how full the queues of a group are.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueInfoError`] when no such group is consumed here, or the broker does not answer within
+    /// five seconds.
+    pub async fn queue_info(&self, group: &str) -> Result<QueueInfo, QueueInfoError> {
+        self.monitor.queue_info(group).await
+    }
+
+    /// How the bus is, after asking the broker how the queues are. Takes five seconds at most.
+    pub async fn health(&self) -> Health {
+        self.monitor.health().await
     }
 
     /// The dead letters of a group that this program declares, whether this process consumes it or

@@ -13,10 +13,10 @@ use crate::{
     error::{Error, Result},
     handler::TypeMap,
     model::Topology,
+    monitor::{Monitor, measure_queues, watch_link},
     publish::{Publisher, PublisherSettings},
     registry::Registry,
     shutdown::Signals,
-    telemetry::Counters,
     topology::{GroupSpec, Provision, ProvisionError},
     transport::Transport,
     wire,
@@ -28,6 +28,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A program that was checked and is not yet connected.
 pub struct Bus {
+    pub(super) monitor: Monitor,
     pub(super) registry: Registry,
     pub(super) config: Config,
     pub(super) groups: Vec<Arc<GroupSpec>>,
@@ -83,6 +84,12 @@ impl Bus {
     /// The queues that this process will consume.
     pub fn queues(&self) -> impl Iterator<Item = &crate::name::QueueName> {
         self.groups.iter().map(|group| &group.queue)
+    }
+
+    /// Looks at the bus from elsewhere, from before it is started until after it has ended.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
     }
 
     /// What the program declares.
@@ -144,18 +151,30 @@ impl Bus {
             tracing::warn!("{warning}");
         }
         tracing::debug!("effective configuration:\n{}", self.config);
+        let monitor = self.monitor;
+        monitor.starts();
+        // Ended with this call when it fails, and with the supervisor when it does not.
+        let mut attendants = attendants(&self.config, &monitor).await?;
+        let counters = Arc::clone(monitor.counters());
+        counters.register(self.registry.kinds().iter().map(|kind| kind.name));
         let transport = self.transport.connect();
         tracing::info!(broker = transport.describe(), "connecting");
         let provision = Arc::new(Provision::new(Arc::clone(&transport), self.topology));
+        monitor.connects(&provision);
+        attendants.spawn(watch_link(monitor.clone(), Arc::clone(&provision)));
         if let Err(error) = provision.ready().await {
             close(&*transport).await;
-            return Err(error.into());
+            let error = Error::from(error);
+            monitor.ended(Some(error.to_string()));
+            return Err(error);
+        }
+        if let (true, Some(every)) = (cfg!(feature = "metrics"), self.config.bus.queue_size_interval.value) {
+            attendants.spawn(measure_queues(Arc::clone(&provision), every));
         }
         summary::log(&self.groups, &self.registry, &self.publishing.exchange);
         let exchange = self.publishing.exchange.clone();
         let shutdown_timeout = self.config.bus.shutdown_timeout.value;
 
-        let counters = Arc::new(Counters::default());
         let publisher =
             Publisher::new(Arc::clone(&provision), self.publishing, self.clock, Arc::clone(&counters));
         let mut state = self.state;
@@ -172,7 +191,7 @@ impl Bus {
             self.dead_letters,
             self.config.bus.dlq_exchange_suffix.value.clone(),
         );
-        let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+        let (stop, kill) = (monitor.stop().clone(), CancellationToken::new());
         let context = WorkerContext {
             provision,
             state: Arc::new(state),
@@ -184,6 +203,10 @@ impl Bus {
             kill: kill.clone(),
             observer: self.observer,
         };
+        for group in &self.groups {
+            // Their workers find what is made here: none is to be missed until they run.
+            let _ = counters.group(group.watch());
+        }
         let (groups, posts) =
             Groups::new(&self.groups, context.clone(), self.registry, self.config, exchange);
         let supervisor = Supervisor {
@@ -193,10 +216,33 @@ impl Bus {
             publisher: publisher.clone(),
             transport,
             shutdown_timeout,
+            monitor: monitor.clone(),
+            _attendants: attendants,
         };
+        monitor.serves();
         let running = tokio::spawn(supervisor.run());
-        Ok(Handle { publisher, counters, groups, desk, stop, kill, running: Some(running) })
+        Ok(Handle { publisher, monitor, groups, desk, stop, kill, running: Some(running) })
     }
+}
+
+/// What goes on beside the workers, from before the broker is there.
+#[cfg(feature = "http")]
+async fn attendants(config: &Config, monitor: &Monitor) -> Result<JoinSet<()>> {
+    let mut attendants = JoinSet::new();
+    if let Some(address) = config.http()? {
+        crate::http::install();
+        let server = crate::http::Server::bind(address).await?;
+        monitor.serves_http(server.address());
+        attendants.spawn(server.serve(monitor.clone()));
+    }
+    Ok(attendants)
+}
+
+/// What goes on beside the workers, from before the broker is there.
+#[cfg(not(feature = "http"))]
+#[expect(clippy::unused_async, reason = "with the feature `http` it binds a port")]
+async fn attendants(_config: &Config, _monitor: &Monitor) -> Result<JoinSet<()>> {
+    Ok(JoinSet::new())
 }
 
 /// Owns the workers of a running bus.
@@ -208,6 +254,9 @@ struct Supervisor {
     publisher: Publisher,
     transport: Arc<dyn Transport>,
     shutdown_timeout: Duration,
+    monitor: Monitor,
+    /// Aborted when the supervisor is done, or gone: none of them holds anything that could be lost.
+    _attendants: JoinSet<()>,
 }
 
 impl Supervisor {
@@ -244,6 +293,7 @@ impl Supervisor {
         self.publisher.close();
         close(&*self.transport).await;
         self.groups.clear();
+        self.monitor.ended(result.as_ref().err().map(ToString::to_string));
         result
     }
 }

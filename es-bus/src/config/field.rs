@@ -1,7 +1,13 @@
 //! How one value is read from text, bounded and printed. The same text form serves attributes,
 //! the file, the environment and the builder.
 
-use std::{cmp, fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    cmp, fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use super::{security::Auth, url::BrokerUrl};
 use crate::{
@@ -189,6 +195,29 @@ impl Field for String {
 
     fn print(&self) -> String {
         self.clone()
+    }
+}
+
+impl Field for SocketAddr {
+    fn parse(text: &str) -> Result<Self, String> {
+        let host = Ipv4Addr::LOCALHOST;
+        if let Ok(port) = text.parse::<u16>() {
+            return Ok(Self::from((host, port)));
+        }
+        if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse::<u16>().ok()) {
+            return Ok(Self::from((host, port)));
+        }
+        text.parse().map_err(|_no_address| match text.parse::<IpAddr>() {
+            Ok(_) => format!("\"{text}\" has no port, write \"{}\"", Self::new(host.into(), 9090)),
+            Err(_) => format!(
+                "\"{text}\" is no address and port, write \"9090\" for {host}:9090, or \"0.0.0.0:9090\" for \
+                 every network of this machine"
+            ),
+        })
+    }
+
+    fn print(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -137,6 +137,23 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Where health and metrics are served.
+    ///
+    /// # Errors
+    ///
+    /// They are to be served, and the feature `http` is off.
+    pub(crate) fn http(&self) -> Result<Option<std::net::SocketAddr>, Error> {
+        let http = &self.bus.http;
+        if http.value.is_some() && !cfg!(feature = "http") {
+            let finding = Finding::new(&http.source, "es-bus was built without its feature `http`")
+                .remedy("add it to the features of es-bus in Cargo.toml, or leave the setting `http` out");
+            return Err(Error::new(vec![finding]));
+        }
+        Ok(http.value)
+    }
+}
+
 fn no_url() -> Finding {
     Finding {
         place: "ES_BUS_URL".to_owned(),

@@ -2,7 +2,7 @@
 //! the known keys, the names of the variables, the "did you mean" and the printed configuration all
 //! derive from it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     field::{Field, GroupSelection},
@@ -181,6 +181,11 @@ settings! {
         frame_max: ByteSize = "128 KiB", within "8 KiB"..="16 MiB";
         /// The largest body that is sent; a larger one is an error before anything leaves.
         max_message_size: ByteSize = "16 MiB", within "1 B"..="512 MiB";
+        /// Where health and metrics are served (feature `http`): an address and a port, or a port of
+        /// `127.0.0.1`. Port 0 is any that is free.
+        http: Option<SocketAddr> = "none";
+        /// How often the sizes of queues are measured (feature `metrics`); `none` for never.
+        queue_size_interval: Option<Duration> = "15s", within "1s"..="1h", because "`none` for never";
     }
 
     /// The settings of a group.
@@ -234,5 +239,7 @@ settings! {
         /// How long one attempt may take.
         timeout: Duration = "5m", within "1ms"..="29m",
             because "RabbitMQ takes a delivery back after 30 minutes, its consumer timeout";
+        /// A run that takes this long is warned of and counted; `none` for never.
+        slow_handler: Option<Duration> = "1s", within "1ms"..="29m", because "`none` for never";
     }
 }

@@ -36,6 +36,8 @@ pub(super) fn write(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             Ok(())
         }
         Error::Config(error) => f.write_str(error.to_string().trim_end()),
+        // Its text tells the cause.
+        Error::Http { .. } => write!(f, "{error}"),
         Error::Publish(_)
         | Error::DeadLetters(_)
         | Error::Transport(_)

@@ -96,6 +96,7 @@ struct Shared {
 pub(super) struct Prepared {
     publication: Publication,
     event_id: String,
+    event_type: &'static str,
     unroutable: Unroutable,
 }
 
@@ -174,6 +175,12 @@ impl Publisher {
         }
         report.published.sort_unstable_by_key(|(index, _)| *index);
         report.failed.sort_unstable_by_key(|failed| failed.index);
+        if report.total() > 0 {
+            let counters = &self.shared.counters;
+            Counters::add(&counters.batches);
+            counters.batch_published.add(report.published.len() as u64);
+            counters.batch_failures.add(u64::from(!report.is_complete()));
+        }
         report
     }
 
@@ -195,7 +202,7 @@ impl Publisher {
             mandatory: true,
             lane: None,
         };
-        self.confirm(publication).await
+        self.confirm(publication).await.inspect_err(|error| self.failed(error))
     }
 
     /// Refuses every publish from now on.
@@ -233,15 +240,16 @@ impl Publisher {
         Ok(Prepared {
             publication: Publication { exchange, routing_key, message, mandatory: true, lane },
             event_id: metadata.event_id,
+            event_type: kind.name,
             unroutable: kind.unroutable,
         })
     }
 
     pub(super) async fn send(&self, prepared: Prepared) -> Result<String, PublishError> {
-        let Prepared { publication, event_id, unroutable } = prepared;
+        let Prepared { publication, event_id, event_type, unroutable } = prepared;
         match self.confirm(publication).await {
             Ok(()) => {
-                Counters::add(&self.shared.counters.published);
+                self.shared.counters.event_published(event_type, self.shared.clock.now());
                 Ok(event_id)
             }
             Err(PublishError::Unroutable { exchange, routing_key })
@@ -250,8 +258,18 @@ impl Publisher {
                 Counters::add(&self.shared.counters.unroutable);
                 Ok(event_id)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                self.failed(&error);
+                Err(error)
+            }
         }
+    }
+
+    /// Counts a publish that failed.
+    fn failed(&self, error: &PublishError) {
+        let counters = &self.shared.counters;
+        Counters::add(&counters.publish_errors);
+        counters.went_wrong(self.shared.clock.now(), format!("a publish failed: {error}"));
     }
 
     async fn send_in_order(&self, lane: Vec<(usize, Prepared)>) -> (Vec<(usize, String)>, Vec<Failed>) {
@@ -303,6 +321,16 @@ impl Publisher {
     ///
     /// Killed at any of the awaits: the broker has the message or not, and the caller never saw `Ok`.
     async fn confirm(&self, publication: Publication) -> Result<(), PublishError> {
+        let verdict = self.until_confirmed(publication).await;
+        match &verdict {
+            Ok(()) => Counters::add(&self.shared.counters.confirmed),
+            Err(PublishError::Unroutable { .. }) => Counters::add(&self.shared.counters.returned),
+            Err(_) => {}
+        }
+        verdict
+    }
+
+    async fn until_confirmed(&self, publication: Publication) -> Result<(), PublishError> {
         let shared = &*self.shared;
         let after = shared.settings.timeout;
         let deadline = Instant::now() + after;

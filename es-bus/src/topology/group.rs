@@ -15,6 +15,7 @@ use crate::{
     name::{ExchangeName, GroupName, InvalidName, QueueName},
     registry::HandlerDef,
     retry::RetryPolicy,
+    telemetry::GroupWatch,
     topic,
 };
 
@@ -81,6 +82,8 @@ pub(crate) struct HandlerSpec {
     pub(crate) policy: RetryPolicy,
     /// How long one run may take.
     pub(crate) timeout: Duration,
+    /// How long a run takes that is told of as slow.
+    pub(crate) slow: Option<Duration>,
 }
 
 impl HandlerSpec {
@@ -94,6 +97,7 @@ impl HandlerSpec {
             call: def.call.clone(),
             policy,
             timeout,
+            slow: None,
         }
     }
 }
@@ -164,6 +168,11 @@ impl GroupSpec {
     pub(crate) fn without_handlers(&self) -> Self {
         // `clone` would hold the handlers for a moment, no longer.
         Self { handlers: Vec::new(), bound: Vec::new(), ..self.clone() }
+    }
+
+    /// What others see of the group while it is consumed.
+    pub(crate) fn watch(&self) -> GroupWatch {
+        GroupWatch::new(self.name.clone(), self.queue.clone(), Some(self.dlq.clone()))
     }
 
     /// The queue in which events wait for this long.

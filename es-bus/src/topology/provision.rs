@@ -176,6 +176,12 @@ impl Provision {
         }
     }
 
+    /// Whether the broker is there and at its topology, as far as this program knows.
+    pub(crate) fn is_applied(&self) -> bool {
+        let applied = *self.applied.borrow();
+        applied != 0 && applied == self.transport.link().borrow().generation
+    }
+
     /// Changes each time the topology is applied. A consumer from before may be that of a queue which
     /// was deleted and declared again: RabbitMQ does not always say so (seen on 3.10, quorum queues
     /// declared again within milliseconds).

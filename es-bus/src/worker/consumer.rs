@@ -12,7 +12,7 @@ use super::{Assignment, Post, WorkerContext, lanes::Lanes, settle::Handling};
 use crate::{
     model::policy::Ordering,
     publish::lane,
-    telemetry::Counters,
+    telemetry::{Counters, GroupWatch},
     topology::{GroupSpec, ProvisionError},
     transport::{ConsumeError, ConsumeRequest, Consumer, Delivery, Settlement},
     wire,
@@ -39,6 +39,8 @@ pub(super) struct Loop {
     running: JoinSet<Option<u64>>,
     /// Changes when the topology was applied after the consumer was started.
     applications: watch::Receiver<u64>,
+    /// What others see of it.
+    watch: Arc<GroupWatch>,
 }
 
 /// Why a consumer takes no more deliveries.
@@ -56,9 +58,10 @@ enum Ended {
 impl Loop {
     pub(super) fn new(post: Post, context: WorkerContext) -> Self {
         let group = post.assignment.borrow().group.without_handlers();
+        let watch = context.counters.group(group.watch());
         let applications = context.provision.applications();
         let context = Arc::new(context);
-        Self { group, post, context, lanes: Lanes::new(), running: JoinSet::new(), applications }
+        Self { group, post, context, lanes: Lanes::new(), running: JoinSet::new(), applications, watch }
     }
 
     pub(super) async fn run(mut self) -> Result<(), ProvisionError> {
@@ -67,12 +70,17 @@ impl Loop {
         loop {
             let mut assignment = self.post.assignment.clone();
             if !assignment.borrow_and_update().is_active() {
+                self.watch.set_idle(true);
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    is_over = self.idle() => if is_over { return Ok(()) },
+                    is_over = self.idle() => if is_over {
+                        self.context.counters.forget_group(&self.watch);
+                        return Ok(());
+                    },
                 }
                 continue;
             }
+            self.watch.set_idle(false);
             let connected = tokio::select! {
                 () = stop.cancelled() => break,
                 () = until_idle(&mut assignment) => continue,
@@ -83,7 +91,10 @@ impl Loop {
                     Counters::add(&self.context.counters.consumers);
                     let since = Instant::now();
                     self.post.consuming.send_replace(true);
+                    let watch = Arc::clone(&self.watch);
+                    let consuming = watch.consuming();
                     let ended = self.consume(&mut consumer).await;
+                    drop(consuming);
                     if since.elapsed() > MAX_PAUSE {
                         pause = MIN_PAUSE;
                     }
@@ -234,7 +245,8 @@ impl Loop {
         };
         while self.running.len() < self.group.settings.concurrency {
             let Some((lane, delivery)) = self.lanes.next() else { break };
-            let handling = Handling::new(Arc::clone(&group), Arc::clone(&self.context));
+            let handling =
+                Handling::new(Arc::clone(&group), Arc::clone(&self.context), Arc::clone(&self.watch));
             self.running.spawn(async move {
                 handling.handle(delivery).await;
                 lane

@@ -18,7 +18,7 @@ use crate::{
     handler::{Attempt, DeliveryInfo, Invocation},
     model::policy::OnUnknown,
     outcome::{Decision, FailureKind, HandlerError, Outcome, Wait},
-    telemetry::Counters,
+    telemetry::{Counters, GroupWatch},
     topology::{GroupSpec, ProvisionError},
     transport::{Delivery, Publication, PublishError, Settlement},
     wire::{self, Origin, names},
@@ -45,16 +45,18 @@ pub(super) struct Handling {
     /// The group as it was when the delivery was started.
     group: Arc<GroupSpec>,
     context: Arc<WorkerContext>,
+    watch: Arc<GroupWatch>,
 }
 
 impl Handling {
-    pub(super) fn new(group: Arc<GroupSpec>, context: Arc<WorkerContext>) -> Self {
-        Self { group, context }
+    pub(super) fn new(group: Arc<GroupSpec>, context: Arc<WorkerContext>, watch: Arc<GroupWatch>) -> Self {
+        Self { group, context, watch }
     }
 
     /// Handles a delivery and settles it.
     pub(super) async fn handle(&self, delivery: Delivery) {
-        Counters::add(&self.context.counters.delivered);
+        self.context.counters.delivery_taken(self.context.clock.now());
+        let _in_flight = self.watch.handling();
         let (received, settle) = delivery.split();
         let origin = wire::origin(&received, self.group.queue.as_str());
         let info = Arc::new(DeliveryInfo::new(
@@ -65,6 +67,7 @@ impl Handling {
         ));
         // A panic of our own must cost neither the lane nor the event.
         let sent = AssertUnwindSafe(self.run_and_copy(&info)).catch_unwind().await;
+        let counters = &self.context.counters;
         let settlement = match sent {
             Ok(Sent::Confirmed) => Settlement::Ack,
             // Not settled: the broker hands it out again when the channel closes.
@@ -77,6 +80,7 @@ impl Handling {
                     dlq = %self.group.dlq,
                     "no copy of the event can be published; the broker dead-letters it as it came"
                 );
+                counters.dead_letter("unpublishable");
                 Settlement::Reject
             }
             Err(_panic) => {
@@ -85,14 +89,12 @@ impl Handling {
                     dlq = %self.group.dlq,
                     "the worker itself panicked over an event; the broker dead-letters it as it came"
                 );
+                counters.dead_letter("worker_panic");
                 Settlement::Reject
             }
         };
-        if settlement == Settlement::Reject {
-            Counters::add(&self.context.counters.dead_lettered);
-        }
         if !settle(settlement) {
-            Counters::add(&self.context.counters.stale);
+            Counters::add(&counters.stale);
             tracing::debug!(queue = %self.group.queue, "the outcome came after the connection was lost; the event comes again");
         }
     }
@@ -123,7 +125,13 @@ impl Handling {
             Plan::Unknown(OnUnknown::DeadLetter) => vec![dead_letter_unknown(group)],
             Plan::Unknown(OnUnknown::Wait | OnUnknown::Skip) => wait(group, &[], waits),
             Plan::Handlers(concerned) => {
+                let started = Instant::now();
                 let ran = self.run(info, &concerned).await;
+                if !ran.is_empty() {
+                    let is_success = ran.iter().all(|run| run.outcome.is_done());
+                    let event_type = info.origin().event_type.as_deref();
+                    self.context.counters.delivery_processed(event_type, is_success, started.elapsed());
+                }
                 copies(group, &ran, &concerned, waits, self.context.clock.now(), rand::rng().random())
             }
         }
@@ -164,8 +172,13 @@ impl Handling {
                 .oneshot(invocation)
                 .await
                 .unwrap_or_else(|error| Outcome::Failed(HandlerError::of_kind(FailureKind::Error, error)));
-            let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let took = started.elapsed();
+            let elapsed = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             tracing::Span::current().record("duration_ms", elapsed);
+            if spec.slow.is_some_and(|slow| took >= slow) {
+                self.context.counters.slow_handler(info.group(), &spec.name);
+                tracing::warn!(limit = ?spec.slow.unwrap_or_default(), "slow: the handler took {took:?}");
+            }
             let ran = Ran::new(&self.group, handler, attempt, outcome);
             self.tell(info.origin(), &ran);
             ran
@@ -187,6 +200,15 @@ impl Handling {
             (Outcome::Failed(error), decision) => {
                 Counters::add(&counters.failed);
                 let (kind, text) = (error.kind(), error.text());
+                counters.went_wrong(
+                    self.context.clock.now(),
+                    format!(
+                        "handler {:?} of group {:?} failed: {}",
+                        &*spec.name,
+                        self.group.name.as_str(),
+                        kind.as_str()
+                    ),
+                );
                 match decision {
                     Decision::Retry(Wait::Policy(after) | Wait::AtLeast(after)) => {
                         tracing::warn!(error = text, kind = kind.as_str(), retry_in = ?after, "failed; comes again");
@@ -252,7 +274,7 @@ impl Handling {
                 self.observe(info.origin(), None, 0, Fate::Waited);
             }
             Copy::DeadLetter(failed) => {
-                Counters::add(&counters.dead_lettered);
+                counters.dead_letter(failed.reason);
                 // Where a handler ran, it was told when it did.
                 if matches!(failed.reason, names::REASON_UNKNOWN_EVENT | names::REASON_HANDLER_GONE | NOT_DUE)
                 {

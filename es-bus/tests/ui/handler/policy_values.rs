@@ -46,4 +46,16 @@ async fn more(event: OrderEvent) {
     let _ = event;
 }
 
+#[handler(group = "g", slow_handler = "0s")]
+//~^ error 39 «"0s"» `slow_handler` is a duration from 1ms to 29m (`none` for never)
+async fn slow(event: OrderEvent) {
+    let _ = event;
+}
+
+#[handler(group = "g", slow_handler = off)]
+//~^ error 39 «off» `slow_handler` of `#[handler]` takes a duration, or "none": `slow_handler = "1s"`
+async fn slower(event: OrderEvent) {
+    let _ = event;
+}
+
 fn main() {}

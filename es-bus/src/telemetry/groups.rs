@@ -1,0 +1,91 @@
+//! What a group does at the moment: whether it consumes, and how much it has in hand.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::metrics::GroupMeters;
+use crate::name::{GroupName, QueueName};
+
+/// A group that is consumed here, as others see it.
+#[derive(Debug)]
+pub(crate) struct GroupWatch {
+    /// Its name.
+    pub(crate) name: GroupName,
+    /// Its queue.
+    pub(crate) queue: QueueName,
+    /// Its dead-letter queue, where it has one.
+    pub(crate) dlq: Option<QueueName>,
+    /// Whether it is meant to consume nothing: it is paused, or has no handlers.
+    idle: AtomicBool,
+    consumers: AtomicU64,
+    in_flight: AtomicU64,
+    meters: GroupMeters,
+}
+
+impl GroupWatch {
+    /// A group that does not consume yet.
+    pub(crate) fn new(name: GroupName, queue: QueueName, dlq: Option<QueueName>) -> Self {
+        let meters = GroupMeters::new(name.as_str());
+        Self {
+            name,
+            queue,
+            dlq,
+            idle: AtomicBool::default(),
+            consumers: AtomicU64::default(),
+            in_flight: AtomicU64::default(),
+            meters,
+        }
+    }
+
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        self.name == other.name && self.queue == other.queue
+    }
+
+    /// Says whether it is meant to consume nothing.
+    pub(crate) fn set_idle(&self, is_idle: bool) {
+        self.idle.store(is_idle, Ordering::Relaxed);
+    }
+
+    /// Whether it is meant to consume nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has a consumer on the broker.
+    pub(crate) fn is_consuming(&self) -> bool {
+        self.consumers.load(Ordering::Relaxed) > 0
+    }
+
+    /// How many deliveries are handled.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Says that it has a consumer, until what is given is dropped.
+    pub(crate) fn consuming(&self) -> impl Drop + '_ {
+        self.consumers.fetch_add(1, Ordering::Relaxed);
+        self.meters.consumers(1.0);
+        Until(|| {
+            self.consumers.fetch_sub(1, Ordering::Relaxed);
+            self.meters.consumers(-1.0);
+        })
+    }
+
+    /// Says that a delivery is handled, until what is given is dropped.
+    pub(crate) fn handling(&self) -> impl Drop + '_ {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.meters.in_flight(1.0);
+        Until(|| {
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+            self.meters.in_flight(-1.0);
+        })
+    }
+}
+
+/// Does something when it is dropped: also when a task is aborted, or panics.
+struct Until<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Until<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
