@@ -650,3 +650,76 @@ async fn nothing_can_be_subscribed_to_once_the_bus_has_stopped() {
     subscription.unsubscribe().await;
     subscriptions.pause_all().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_waits_for_a_broker_that_is_away_and_can_be_given_up() {
+    let (bus, journal) = (bare().await, Journal::default());
+
+    bus.broker().faults().cut_link_for(Duration::from_secs(20));
+    let given_up = bus.subscriptions().subscribe("given-up", |_: OrderPlaced| async {});
+    tokio::time::timeout(Duration::from_secs(5), given_up).await.expect_err("the broker is away");
+    let subscription = within_a_minute("the broker", noting(&bus, "projections", "saw", &journal)).await;
+    bus.publish(&placed("1")).await.unwrap();
+    bus.run_until_idle().await;
+
+    assert_eq!(journal.lines(), ["saw 1"]);
+    assert_eq!(bus.subscriptions().subscribers().groups.len(), 1, "what was given up is not there");
+    assert_eq!(status(&bus, "events.given-up").await, None);
+    subscription.unsubscribe().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_ends_also_while_the_broker_is_away() {
+    let (bus, journal) = (bare().await, Journal::default());
+    let subscription = noting(&bus, "projections", "saw", &journal).await;
+
+    bus.broker().faults().cut_link_for(Duration::from_secs(600));
+    within_a_minute("the end", subscription.unsubscribe()).await;
+    at_rest().await;
+
+    assert_eq!(bus.subscriptions().subscribers().groups.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_may_end_its_own_subscription() {
+    let (bus, journal) = (bare().await, Journal::default());
+    let guard: Arc<std::sync::Mutex<Option<Subscription>>> = Arc::default();
+    let (own, notes) = (Arc::clone(&guard), journal.clone());
+    let subscribe = bus.subscriptions().subscribe("once", move |order: OrderPlaced| {
+        let (own, journal) = (Arc::clone(&own), notes.clone());
+        async move {
+            journal.note(order.order_id);
+            drop(own.lock().unwrap().take());
+        }
+    });
+    let subscription = subscribe.await.unwrap();
+    *guard.lock().unwrap() = Some(subscription);
+
+    for id in ["1", "1", "1"] {
+        bus.publish(&placed(id)).await.unwrap();
+    }
+    at_rest().await;
+
+    assert_eq!(journal.lines(), ["1"]);
+    assert_eq!(ready_in(&bus, "events.once").await, 2, "what came after it waits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_and_a_binding_outlast_a_lost_connection() {
+    let (bus, journal) = (bare().await, Journal::default());
+    let _subscription = noting(&bus, "projections", "saw", &journal).await;
+    bus.subscriptions().bind("projections", "Payment.*").await.unwrap();
+    bus.subscriptions().pause("projections").await.unwrap();
+
+    bus.broker().faults().cut_link_for(Duration::from_secs(5));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    bus.publish(&placed("1")).await.unwrap();
+    at_rest().await;
+
+    assert_eq!(journal.lines(), [""; 0]);
+    let bindings = bus.subscriptions().topology();
+    assert!(bindings.bindings().any(|binding| binding.key == "Payment.*"));
+    bus.subscriptions().resume("projections").await.unwrap();
+    bus.run_until_idle().await;
+    assert_eq!(journal.lines(), ["saw 1"]);
+}
