@@ -31,7 +31,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
     (1, &["model"]),
     (2, &["outcome", "extract", "handler", "registry", "const_check", "blocking", "subscriber"]),
     (3, &["transport", "clock"]),
-    (4, &["topology", "publish", "dead_letters", "worker"]),
+    (4, &["topology", "otel", "publish", "dead_letters", "worker"]),
     (
         5,
         &[
@@ -54,8 +54,9 @@ const PRIVATE: &str = "private";
 const PRIVATE_USES: u8 = 5;
 
 /// A path, and the only modules that may name it; with none, nobody may.
-const ONLY: [(&str, &[&str]); 6] = [
+const ONLY: [(&str, &[&str]); 7] = [
     ("lapin", &["transport::amqp"]),
+    ("opentelemetry", &["otel"]),
     ("std::env", &["config"]),
     ("inventory", &["registry", PRIVATE]),
     ("linkme", &["registry", PRIVATE]),

@@ -63,6 +63,7 @@ mod event_set;
 pub mod message;
 mod metadata;
 pub mod name;
+mod otel;
 mod outcome;
 mod retry;
 mod suggest;

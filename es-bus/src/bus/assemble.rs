@@ -66,6 +66,7 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
         timeout: config.bus.publish_timeout.value,
         batch: usize::try_from(config.bus.publish_batch.value).unwrap_or(usize::MAX),
         max_body: usize::try_from(config.bus.max_message_size.value.bytes()).unwrap_or(usize::MAX),
+        tracing: config.bus.tracing.value,
     };
     Ok(Bus {
         monitor,

@@ -199,6 +199,7 @@ impl Bus {
             counters: Arc::clone(&counters),
             consumer_name: self.config.bus.consumer_name.value.clone(),
             header_limit,
+            tracing: self.config.bus.tracing.value,
             stop: stop.clone(),
             kill: kill.clone(),
             observer: self.observer,

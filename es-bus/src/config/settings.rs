@@ -175,6 +175,9 @@ settings! {
         publish_channels: u16 = "16", within "1"..="1024";
         /// How many events of one batch are in flight at once.
         publish_batch: u32 = "100", within "1"..="100000";
+        /// Whether spans are made and `traceparent` is written; without the feature `otel`, or where
+        /// the program sets no tracer provider, it never is.
+        tracing: bool = "true";
         /// How long a stop waits for what is in hand.
         shutdown_timeout: Duration = "30s", within "0s"..="1h";
         /// The largest AMQP frame; all properties and headers of a message have to fit into one.

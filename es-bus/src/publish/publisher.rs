@@ -27,6 +27,7 @@ use crate::{
     message::Message,
     metadata::Metadata,
     name::ExchangeName,
+    otel,
     outcome::HandlerError,
     telemetry::Counters,
     topology::{Provision, ProvisionError},
@@ -47,6 +48,8 @@ pub struct PublisherSettings {
     pub batch: usize,
     /// The largest body that an event may have, in bytes.
     pub max_body: usize,
+    /// Whether publishes are traced.
+    pub tracing: bool,
 }
 
 /// Publishes events.
@@ -98,6 +101,8 @@ pub(super) struct Prepared {
     event_id: String,
     event_type: &'static str,
     unroutable: Unroutable,
+    /// What was under way when the event was given: it may be sent from elsewhere, later.
+    parent: otel::Parent,
 }
 
 impl Publisher {
@@ -242,12 +247,16 @@ impl Publisher {
             event_id: metadata.event_id,
             event_type: kind.name,
             unroutable: kind.unroutable,
+            parent: otel::Parent::current(),
         })
     }
 
     pub(super) async fn send(&self, prepared: Prepared) -> Result<String, PublishError> {
-        let Prepared { publication, event_id, event_type, unroutable } = prepared;
-        match self.confirm(publication).await {
+        let Prepared { mut publication, event_id, event_type, unroutable, parent } = prepared;
+        let span = otel::Sending::start(self.shared.settings.tracing, &parent, &mut publication);
+        let confirmed = self.confirm(publication).await;
+        span.end(confirmed.as_ref().map(|&()| ()));
+        match confirmed {
             Ok(()) => {
                 self.shared.counters.event_published(event_type, self.shared.clock.now());
                 Ok(event_id)

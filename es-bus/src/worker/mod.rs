@@ -46,6 +46,8 @@ pub(crate) struct WorkerContext {
     pub(crate) consumer_name: String,
     /// How many bytes properties and headers of a message may have together.
     pub(crate) header_limit: usize,
+    /// Whether runs of handlers are traced.
+    pub(crate) tracing: bool,
     /// Stops taking deliveries, and ends once what is in hand is done.
     pub(crate) stop: CancellationToken,
     /// Ends at once; what is in hand goes back.

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     handler::{Attempt, DeliveryInfo, Invocation},
     model::policy::OnUnknown,
+    otel,
     outcome::{Decision, FailureKind, HandlerError, Outcome, Wait},
     telemetry::{Counters, GroupWatch},
     topology::{GroupSpec, ProvisionError},
@@ -166,10 +167,12 @@ impl Handling {
             Arc::clone(&self.context.state),
         );
         let service = HandlerService { call: spec.call.clone(), timeout: spec.timeout };
+        let run = otel::Run { group: info.group(), queue: info.queue(), handler: &spec.name, attempt };
+        let processing = otel::Processing::start(self.context.tracing, info.received(), &run);
         async {
             let started = Instant::now();
-            let outcome = service
-                .oneshot(invocation)
+            let outcome = processing
+                .around(service.oneshot(invocation))
                 .await
                 .unwrap_or_else(|error| Outcome::Failed(HandlerError::of_kind(FailureKind::Error, error)));
             let took = started.elapsed();
@@ -180,6 +183,7 @@ impl Handling {
                 tracing::warn!(limit = ?spec.slow.unwrap_or_default(), "slow: the handler took {took:?}");
             }
             let ran = Ran::new(&self.group, handler, attempt, outcome);
+            processing.end(ran.decision, &ran.outcome);
             self.tell(info.origin(), &ran);
             ran
         }
