@@ -18,6 +18,8 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "topic",
             "message",
             "event",
+            "exchange",
+            "location",
             "metadata",
             "wire",
             "route",

@@ -5,7 +5,7 @@
 //! does not hide another.
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
-use quote::ToTokens;
+use quote::{ToTokens, quote};
 use syn::{
     Expr, ExprLit, Lit, LitStr, Path, Token,
     ext::IdentExt as _,
@@ -379,47 +379,130 @@ impl Args {
         }
     }
 
-    /// A table of texts, as in `headers(region = "eu", "x-team" = "orders")`.
-    pub(crate) fn table(&mut self, key: &str, errors: &mut Errors) -> Vec<(String, LitStr)> {
+    /// A table of constants, as in `headers(region = "eu", pages = 3, draft = false)`.
+    pub(crate) fn constants(
+        &mut self,
+        key: &str,
+        example: &str,
+        errors: &mut Errors,
+    ) -> Vec<(String, Constant)> {
         let Some((key, value)) = self.take(key) else { return Vec::new() };
         let Value::List(_, tokens) = value else {
-            self.wrong(
-                &key,
-                &value,
-                &format!("a list: `{key}(region = \"eu\", \"x-team\" = \"orders\")`"),
-                errors,
-            );
+            self.wrong(&key, &value, &format!("a list: `{key}({example})`"), errors);
             return Vec::new();
         };
-        let mut table: Vec<(String, LitStr)> = Vec::new();
-        let parser = |input: ParseStream<'_>| {
-            while !input.is_empty() {
-                let (name, span) = if input.peek(LitStr) {
-                    let name: LitStr = input.parse()?;
-                    (name.value(), name.span())
-                } else {
-                    let name = input.call(Ident::parse_any)?;
-                    (name.unraw().to_string(), name.span())
-                };
-                input.parse::<Token![=]>()?;
-                let text: LitStr = input.parse()?;
-                if name.is_empty() || name.len() > 128 || !name.is_ascii() {
-                    errors.at(span, "the name of a header is ASCII, 1 to 128 bytes");
-                } else if table.iter().any(|(known, _)| *known == name) {
-                    errors.at(span, format!("header `{name}` is given twice"));
-                }
-                table.push((name, text));
-                if !input.is_empty() {
-                    input.parse::<Token![,]>()?;
-                }
-            }
-            Ok(())
-        };
-        if let Err(error) = parser.parse2(tokens) {
-            errors.absorb(error);
-        }
-        table
+        table(tokens, errors)
     }
+
+    /// The tokens between the parentheses of a key, or its expression.
+    pub(crate) fn list_or_expr(&mut self, key: &str, takes: &str, errors: &mut Errors) -> Option<ListOrExpr> {
+        let (key, value) = self.take(key)?;
+        match value {
+            Value::Expr(expr) => Some(ListOrExpr::Expr(expr)),
+            Value::List(span, tokens) => Some(ListOrExpr::List(span, tokens)),
+            Value::Flag => {
+                self.wrong(&key, &value, takes, errors);
+                None
+            }
+        }
+    }
+}
+
+/// What follows a key that takes either.
+pub(crate) enum ListOrExpr {
+    /// `(tokens)`.
+    List(Span, TokenStream),
+    /// `= expression`.
+    Expr(Expr),
+}
+
+/// A value that a header or an argument may have.
+#[derive(Clone)]
+pub(crate) enum Constant {
+    /// A text.
+    Str(LitStr),
+    /// An integer.
+    Int(Span, i64),
+    /// True or false.
+    Bool(syn::LitBool),
+}
+
+impl Constant {
+    /// The `StaticValue`.
+    pub(crate) fn tokens(&self, p: &TokenStream) -> TokenStream {
+        match self {
+            Self::Str(text) => quote!(#p::StaticValue::Str(#text)),
+            Self::Int(_, number) => quote!(#p::StaticValue::Int(#number)),
+            Self::Bool(flag) => quote!(#p::StaticValue::Bool(#flag)),
+        }
+    }
+
+    pub(crate) fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let minus: Option<Token![-]> = input.parse()?;
+        let takes = "a header is a text, a whole number, `true` or `false`";
+        let (lit, at) = match input.parse::<Lit>() {
+            Ok(lit) => (lit.clone(), lit.span()),
+            Err(error) => return Err(syn::Error::new(error.span(), takes)),
+        };
+        match lit {
+            Lit::Str(text) if minus.is_none() => Ok(Self::Str(text)),
+            Lit::Bool(flag) if minus.is_none() => Ok(Self::Bool(flag)),
+            Lit::Int(number) if number.suffix().is_empty() => {
+                let sign = if minus.is_some() { "-" } else { "" };
+                let number = format!("{sign}{}", number.base10_digits()).parse();
+                number.map(|number| Self::Int(at, number)).map_err(|_too_large| {
+                    syn::Error::new(at, "a whole number in a header has 64 bits, signed")
+                })
+            }
+            _ => Err(syn::Error::new(at, takes)),
+        }
+    }
+}
+
+impl ToTokens for Constant {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        match self {
+            Self::Str(text) => text.to_tokens(tokens),
+            Self::Int(at, number) => {
+                let mut literal = proc_macro2::Literal::i64_unsuffixed(*number);
+                literal.set_span(*at);
+                literal.to_tokens(tokens);
+            }
+            Self::Bool(flag) => flag.to_tokens(tokens),
+        }
+    }
+}
+
+/// Reads names and constants, parted by commas.
+pub(crate) fn table(tokens: TokenStream, errors: &mut Errors) -> Vec<(String, Constant)> {
+    let mut table: Vec<(String, Constant)> = Vec::new();
+    let parser = |input: ParseStream<'_>| {
+        while !input.is_empty() {
+            let (name, span) = if input.peek(LitStr) {
+                let name: LitStr = input.parse()?;
+                (name.value(), name.span())
+            } else {
+                let name = input.call(Ident::parse_any)?;
+                (name.unraw().to_string(), name.span())
+            };
+            input.parse::<Token![=]>()?;
+            let value = Constant::parse(input)?;
+            if name.is_empty() || name.len() > 128 || !name.is_ascii() {
+                errors.at(span, "the name of a header is ASCII, 1 to 128 bytes");
+            } else if table.iter().any(|(known, _)| *known == name) {
+                errors.at(span, format!("header `{name}` is given twice"));
+            }
+            table.push((name, value));
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = parser.parse2(tokens) {
+        errors.absorb(error);
+    }
+    table
 }
 
 /// Checks a duration and gives its milliseconds.

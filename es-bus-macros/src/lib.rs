@@ -1,5 +1,5 @@
-//! The attributes of es-bus; use them as `es_bus::event`, `es_bus::handler`, `es_bus::group` and
-//! `es_bus::Failure`.
+//! The attributes of es-bus; use them as `es_bus::event`, `es_bus::exchange`,
+//! `es_bus::handler`, `es_bus::group` and `es_bus::Failure`.
 //!
 //! Each is read (`parse`) into a model, with every mistake noted where it stands,
 //! and the model is written out (`expand`, which cannot fail). What the user wrote is always among
@@ -8,6 +8,7 @@
 mod args;
 mod errors;
 mod event;
+mod exchange;
 #[cfg(test)]
 mod expansions;
 mod failure;
@@ -26,6 +27,12 @@ use quote::quote;
 #[proc_macro_attribute]
 pub fn event(args: TokenStream, item: TokenStream) -> TokenStream {
     attribute(args, item, event::parse, event::expand)
+}
+
+/// Makes an exchange of a unit struct.
+#[proc_macro_attribute]
+pub fn exchange(args: TokenStream, item: TokenStream) -> TokenStream {
+    attribute(args, item, exchange::parse, exchange::expand)
 }
 
 /// Makes a handler of a function.

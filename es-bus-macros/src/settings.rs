@@ -72,7 +72,6 @@ pub(crate) fn take_policy(args: &mut Args, settings: &mut Settings, errors: &mut
 /// Takes what only a group has.
 pub(crate) fn take_group(args: &mut Args, settings: &mut Settings, errors: &mut Errors) {
     let mut put = |key: &'static str, value: Option<String>| settings.extend(value.map(|value| (key, value)));
-    put("exchange", args.name("exchange", "exchange", "events", errors).map(|name| name.value()));
     put("kind", args.word("kind", &["quorum", "classic"], &["stream"], errors).map(|word| word.value()));
     let prefetch = args.number("prefetch", 1, 65_535, "0 would be unlimited", errors);
     let concurrency_at = args.key_span("concurrency");

@@ -4,7 +4,14 @@
 //! token stands, and panics with what is wrong; `track_caller` keeps the library out of the
 //! message. A message is built in a buffer, since nothing can be formatted at compile time.
 
-use crate::{event::EventKind, extract::Input, topic};
+use crate::{
+    event::EventKind,
+    exchange::{Bind, ExchangeKind, HeadersMatch, Misfit},
+    extract::Input,
+    message::StaticValue,
+    registry::{GroupDef, GroupRef},
+    topic,
+};
 
 /// The keys that a message lists at most.
 const LISTED: usize = 8;
@@ -51,6 +58,53 @@ impl Text {
             i += 1;
         }
         self
+    }
+
+    /// Appends a binding as it is written.
+    const fn bind(self, bind: &Bind) -> Self {
+        match bind {
+            Bind::Key(key) => self.quote(key),
+            Bind::Headers(headers) => {
+                let mut text = self.put("`headers(match = \"").put(headers.mode.as_str()).put("\"");
+                let mut i = 0;
+                while i < headers.values.len() {
+                    let (name, value) = headers.values[i];
+                    text = text.put(", ").put(name).put(" = ").value(value);
+                    i += 1;
+                }
+                text.put(")`")
+            }
+        }
+    }
+
+    /// Appends the value of a header as it is written.
+    const fn value(self, value: StaticValue) -> Self {
+        match value {
+            StaticValue::Str(text) => self.put("\"").put(text).put("\""),
+            StaticValue::Bool(true) => self.put("true"),
+            StaticValue::Bool(false) => self.put("false"),
+            StaticValue::Int(number) => self.int(number),
+        }
+    }
+
+    const fn int(self, number: i64) -> Self {
+        let mut digits = [0_u8; 20];
+        let mut at = digits.len();
+        let mut rest = number.unsigned_abs();
+        loop {
+            at -= 1;
+            // A digit, so that nothing is cut off.
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        let text = if number < 0 { self.put("-") } else { self };
+        match std::str::from_utf8(digits.split_at(at).1) {
+            Ok(digits) => text.put(digits),
+            Err(_) => text,
+        }
     }
 
     const fn as_str(&self) -> &str {
@@ -123,47 +177,173 @@ pub const fn check_one_event(inputs: &[Input], index: usize) {
         .panic()
 }
 
-/// A handler of raw events says what it wants.
+/// A handler of raw events says what it wants, where its exchange does not bring everything anyway.
 #[track_caller]
-pub const fn check_raw_has_bind(inputs: &[Input]) {
-    if takes_raw(inputs) && event(inputs).is_none() {
+pub const fn check_raw_has_bind(inputs: &[Input], group: &GroupRef) {
+    if takes_raw(inputs) && event(inputs).is_none() && !matches!(home(group), Some((_, ExchangeKind::Fanout)))
+    {
         panic!(
             "this handler takes raw events, so it needs `bind`: for example `bind = \"Order.*\"`, or `bind = \"#\"` for everything"
         );
     }
 }
 
+/// An event on a headers exchange has headers of its own, or its handler says which it wants.
+#[track_caller]
+pub const fn check_own_headers(inputs: &[Input]) {
+    let Some((_, kinds)) = event(inputs) else { return };
+    let mut i = 0;
+    while i < kinds.len() {
+        let kind = &kinds[i];
+        i += 1;
+        let Some(def) = kind.exchange_def else { continue };
+        if matches!(def.kind, ExchangeKind::Headers) && !kind.selects_itself() {
+            Text::new()
+                .quote(kind.key)
+                .put(" is published to the headers exchange ")
+                .quote(def.name)
+                .put(" with no headers of its own to be told by: give the event some, `headers(format = \"pdf\")`, or write `bind(headers(event_type = \"")
+                .put(kind.name)
+                .put("\"))` here")
+                .panic()
+        }
+    }
+}
+
+/// The home exchange of a group and its kind, when the group names it by a type.
+const fn home(group: &GroupRef) -> Option<(&'static str, ExchangeKind)> {
+    match group.def {
+        Some(GroupDef { exchange: Some(def), .. }) => Some((def.name, def.kind)),
+        _ => None,
+    }
+}
+
+/// How the exchange of an event picks queues: as its type says, else by topics, until the whole
+/// program is known.
+const fn how(kind: &EventKind) -> ExchangeKind {
+    match kind.exchange_def {
+        Some(def) => def.kind,
+        None => ExchangeKind::Topic,
+    }
+}
+
 /// A binding key is legal, and delivers at least one of the events that the handler takes.
 #[track_caller]
-pub const fn check_bind(binding: &str, inputs: &[Input]) {
+pub const fn check_bind(binding: &'static str, inputs: &[Input], group: &GroupRef) {
     if let Some(fault) = topic::binding_key_fault(binding) {
         Text::new().put("binding ").quote(binding).put(" ").put(fault.describe()).panic()
     }
-    let Some((name, kinds)) = event(inputs) else { return };
+    check_takes(&Bind::Key(binding), inputs, group);
+}
+
+/// A binding of headers delivers at least one of the events that the handler takes.
+#[track_caller]
+pub const fn check_headers(headers: &HeadersMatch, inputs: &[Input], group: &GroupRef) {
+    check_takes(&Bind::Headers(*headers), inputs, group);
+}
+
+#[track_caller]
+const fn check_takes(bind: &Bind, inputs: &[Input], group: &GroupRef) {
+    let Some((name, kinds)) = event(inputs) else {
+        if takes_raw(inputs)
+            && let Some((exchange, kind)) = home(group)
+            && let Some(misfit) = bind.misfit(kind)
+        {
+            told(misfit, bind, exchange, kind, &[]).panic()
+        }
+        return;
+    };
     // An event without kinds is one whose attribute is wrong, which has an error of its own.
     if takes_raw(inputs) || kinds.is_empty() {
         return;
     }
-    if !delivers(binding, kinds) {
-        Text::new()
-            .put("binding ")
-            .quote(binding)
-            .put(" never receives ")
-            .quote(name)
-            .put(", which is published as ")
-            .keys(kinds)
-            .panic()
+    let mut misfit = None;
+    let mut i = 0;
+    while i < kinds.len() {
+        let (kind, exchange) = (&kinds[i], how(&kinds[i]));
+        i += 1;
+        // What is not known to be a headers exchange may still be one.
+        if matches!(bind, Bind::Headers(_)) && kind.exchange_def.is_none() {
+            return;
+        }
+        match bind.misfit(exchange) {
+            None if bind.may_take(exchange, kind) => return,
+            None => {}
+            Some(found) => {
+                let exchange = match kind.exchange_def {
+                    Some(def) => def.name,
+                    None => "",
+                };
+                misfit = Some((found, exchange, how(kind)));
+            }
+        }
+    }
+    if let Some((misfit, exchange, kind)) = misfit {
+        told(misfit, bind, exchange, kind, kinds).panic()
+    }
+    let text = Text::new().put("binding ").bind(bind).put(" never receives ").quote(name);
+    match bind {
+        Bind::Key(_) => text.put(", which is published as ").keys(kinds).panic(),
+        Bind::Headers(headers) => match headers.contradicted(&kinds[0]) {
+            Some((header, value)) => {
+                text.put(", whose messages always say `").put(header).put(" = ").value(value).put("`").panic()
+            }
+            None => text.panic(),
+        },
+    }
+}
+
+/// Why an exchange cannot do what is asked of it, and what would do.
+const fn told(
+    misfit: Misfit,
+    bind: &Bind,
+    exchange: &'static str,
+    kind: ExchangeKind,
+    kinds: &[EventKind],
+) -> Text {
+    let text = Text::new().put("binding ").bind(bind);
+    match misfit {
+        Misfit::Pattern => {
+            let text = text
+                .put(" delivers nothing: ")
+                .quote(exchange)
+                .put(" is a direct exchange, which takes `*` and `#` literally; ");
+            let text = if kinds.is_empty() {
+                text.put("list the keys")
+            } else {
+                text.put("leave `bind` out, or list the keys (").keys(kinds).put(")")
+            };
+            text.put(", or make it a topic exchange")
+        }
+        Misfit::NoKeys => text
+            .put(" asks for a key, and the fanout exchange ")
+            .quote(exchange)
+            .put(" looks at none, everything comes: leave `bind` out"),
+        Misfit::OnlyHeaders => text
+            .put(" asks for a key, and the headers exchange ")
+            .quote(exchange)
+            .put(" looks at headers only: write `bind(headers(format = \"pdf\"))`, with the headers that are meant"),
+        Misfit::NoHeaders => {
+            let text = text.put(" asks for headers, and ").quote(exchange).put(" is a ").put(kind.as_str());
+            let text = text.put(" exchange, which looks at none: ");
+            match kind {
+                ExchangeKind::Fanout => text.put("leave `bind` out"),
+                ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Headers => {
+                    text.put("write `bind = \"Order.Placed\"`, with the key that is meant")
+                }
+            }
+        }
     }
 }
 
 /// The bindings together deliver every event that the handler takes.
 #[track_caller]
-pub const fn check_covers(bindings: &[&str], inputs: &[Input]) {
+pub const fn check_covers(bindings: &[Bind], inputs: &[Input]) {
     let Some((name, kinds)) = event(inputs) else { return };
     let mut i = 0;
     while i < bindings.len() {
         // That one has an error of its own.
-        if topic::binding_key_fault(bindings[i]).is_some() || !delivers(bindings[i], kinds) {
+        if is_illegal(&bindings[i]) || !delivers(&bindings[i], kinds) {
             return;
         }
         i += 1;
@@ -175,7 +355,7 @@ pub const fn check_covers(bindings: &[&str], inputs: &[Input]) {
         let mut delivered = false;
         let mut i = 0;
         while i < bindings.len() {
-            delivered = delivered || topic::matches(bindings[i], kinds[k].key);
+            delivered = delivered || asks_for(&bindings[i], &kinds[k]);
             i += 1;
         }
         if !delivered {
@@ -203,15 +383,30 @@ pub const fn check_covers(bindings: &[&str], inputs: &[Input]) {
     text.put(" of ").quote(name).put("; widen `bind`, or write `partial` to say that this is meant").panic()
 }
 
-const fn delivers(binding: &str, kinds: &[EventKind]) -> bool {
+const fn is_illegal(bind: &Bind) -> bool {
+    match bind {
+        Bind::Key(key) => topic::binding_key_fault(key).is_some(),
+        Bind::Headers(_) => false,
+    }
+}
+
+const fn delivers(bind: &Bind, kinds: &[EventKind]) -> bool {
     let mut i = 0;
     while i < kinds.len() {
-        if topic::matches(binding, kinds[i].key) {
+        if asks_for(bind, &kinds[i]) {
             return true;
         }
         i += 1;
     }
     false
+}
+
+/// Whether a binding delivers an event, as far as that is known before the whole program is.
+const fn asks_for(bind: &Bind, kind: &EventKind) -> bool {
+    match (bind, kind.exchange_def) {
+        (Bind::Headers(headers), None) => headers.may_take(kind),
+        (Bind::Headers(_) | Bind::Key(_), _) => bind.may_take(how(kind), kind),
+    }
 }
 
 /// How many binding keys a handler without `bind` has: one for each event that it takes.
@@ -225,12 +420,12 @@ pub const fn own_key_count(inputs: &[Input]) -> usize {
 
 /// The keys of the events that a handler takes.
 #[must_use]
-pub const fn own_keys<const N: usize>(inputs: &[Input]) -> [&'static str; N] {
-    let mut keys = [""; N];
+pub const fn own_keys<const N: usize>(inputs: &[Input]) -> [Bind; N] {
+    let mut keys = [Bind::Key(""); N];
     if let Some((_, kinds)) = event(inputs) {
         let mut i = 0;
         while i < N && i < kinds.len() {
-            keys[i] = kinds[i].key;
+            keys[i] = Bind::Key(kinds[i].key);
             i += 1;
         }
     }
@@ -261,7 +456,7 @@ pub const fn wrapped_kind(kinds: &[EventKind]) -> EventKind {
 #[track_caller]
 pub const fn check_aggregate(set: &str, aggregate: &str, kinds: &[EventKind]) {
     let kind = wrapped_kind(kinds);
-    if !kinds.is_empty() && !same(kind.aggregate, aggregate) {
+    if !kinds.is_empty() && !topic::is_same(kind.aggregate, aggregate) {
         Text::new()
             .quote(kind.name)
             .put(" happens to ")
@@ -280,7 +475,7 @@ pub const fn check_aggregate(set: &str, aggregate: &str, kinds: &[EventKind]) {
 pub const fn check_distinct(set: &str, kinds: &[EventKind], index: usize) {
     let mut i = 0;
     while i < index {
-        if same(kinds[i].key, kinds[index].key) {
+        if topic::is_same(kinds[i].key, kinds[index].key) {
             Text::new()
                 .put("routing key ")
                 .quote(kinds[index].key)
@@ -288,7 +483,7 @@ pub const fn check_distinct(set: &str, kinds: &[EventKind], index: usize) {
                 .quote(set)
                 .panic()
         }
-        if same(kinds[i].name, kinds[index].name) {
+        if topic::is_same(kinds[i].name, kinds[index].name) {
             Text::new()
                 .put("event name ")
                 .quote(kinds[index].name)
@@ -298,21 +493,6 @@ pub const fn check_distinct(set: &str, kinds: &[EventKind], index: usize) {
         }
         i += 1;
     }
-}
-
-const fn same(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut i = 0;
-    while i < a.len() {
-        if a[i] != b[i] {
-            return false;
-        }
-        i += 1;
-    }
-    true
 }
 
 #[cfg(test)]
@@ -327,6 +507,8 @@ mod tests {
     ];
     const TAKES_SET: &[Input] = &[Input::Side, Input::Event { name: "OrderEvent", kinds: SET }];
 
+    const GROUP: &GroupRef = &GroupRef { name: "projections", def: None };
+
     fn message(check: impl FnOnce() + std::panic::UnwindSafe) -> String {
         let payload = catch_unwind(check).expect_err("the check has to fail");
         payload.downcast_ref::<String>().cloned().unwrap_or_default()
@@ -335,18 +517,18 @@ mod tests {
     #[test]
     fn names_binding_event_and_keys() {
         assert_eq!(
-            message(|| check_bind("Ordr.*", TAKES_SET)),
+            message(|| check_bind("Ordr.*", TAKES_SET, GROUP)),
             "binding `Ordr.*` never receives `OrderEvent`, which is published as `Order.Placed`, `Order.Shipped`"
         );
-        check_bind("Order.Placed", TAKES_SET);
-        check_bind("Anything.*", &[Input::Raw]);
+        check_bind("Order.Placed", TAKES_SET, GROUP);
+        check_bind("Anything.*", &[Input::Raw], GROUP);
     }
 
     #[test]
     fn lists_at_most_eight_keys() {
         const MANY: &[EventKind] = &[EventKind::new("E", "A", "A.E"); 9];
 
-        let text = message(|| check_bind("B.*", &[Input::Event { name: "Many", kinds: MANY }]));
+        let text = message(|| check_bind("B.*", &[Input::Event { name: "Many", kinds: MANY }], GROUP));
 
         assert_eq!(text.matches("`A.E`").count(), 8);
         assert!(text.ends_with(", ..."), "{text}");
@@ -354,15 +536,18 @@ mod tests {
 
     #[test]
     fn leaves_a_dead_binding_to_its_own_check() {
-        check_covers(&["Ordr.*"], TAKES_SET);
-        check_covers(&["Order.*"], TAKES_SET);
-        assert!(message(|| check_covers(&["Order.Placed"], TAKES_SET)).contains("delivers `Order.Shipped`"));
+        check_covers(&[Bind::Key("Ordr.*")], TAKES_SET);
+        check_covers(&[Bind::Key("Order.*")], TAKES_SET);
+        assert!(
+            message(|| check_covers(&[Bind::Key("Order.Placed")], TAKES_SET))
+                .contains("delivers `Order.Shipped`")
+        );
     }
 
     #[test]
     fn takes_the_keys_of_the_events_when_nothing_is_bound() {
         assert_eq!(own_key_count(TAKES_SET), 2);
-        assert_eq!(own_keys::<2>(TAKES_SET), ["Order.Placed", "Order.Shipped"]);
+        assert_eq!(own_keys::<2>(TAKES_SET), [Bind::Key("Order.Placed"), Bind::Key("Order.Shipped")]);
         assert_eq!(own_key_count(&[Input::Raw]), 0);
     }
 }

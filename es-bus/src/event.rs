@@ -8,6 +8,8 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserializer, Serializer};
 
+use crate::{exchange::ExchangeDef, message::StaticValue};
+
 /// An event, or a set of events of which a value is one. Implemented by `#[event]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
@@ -64,6 +66,8 @@ pub struct EventKind {
     pub version: u32,
     /// The exchange that it is published to; the bus's default exchange when not said.
     pub exchange: Option<&'static str>,
+    /// The definition of that exchange, when it is named by a type marked `#[exchange]`.
+    pub exchange_def: Option<&'static ExchangeDef>,
     /// Where the event's own fields stand in the body.
     pub payload: PayloadStyle,
     /// Whether the broker keeps the message on disk.
@@ -75,7 +79,7 @@ pub struct EventKind {
     /// What an unroutable message means.
     pub unroutable: Unroutable,
     /// Headers that every message of this event carries.
-    pub headers: &'static [(&'static str, &'static str)],
+    pub headers: &'static [(&'static str, StaticValue)],
 }
 
 impl EventKind {
@@ -88,6 +92,7 @@ impl EventKind {
             key,
             version: 1,
             exchange: None,
+            exchange_def: None,
             payload: PayloadStyle::Flat,
             persistent: true,
             priority: None,
@@ -108,6 +113,14 @@ impl EventKind {
     #[must_use]
     pub const fn exchange(mut self, exchange: &'static str) -> Self {
         self.exchange = Some(exchange);
+        self
+    }
+
+    /// With an exchange of its own, named by its type.
+    #[must_use]
+    pub const fn on(mut self, exchange: &'static ExchangeDef) -> Self {
+        self.exchange = Some(exchange.name);
+        self.exchange_def = Some(exchange);
         self
     }
 
@@ -148,9 +161,24 @@ impl EventKind {
 
     /// With headers on every message.
     #[must_use]
-    pub const fn headers(mut self, headers: &'static [(&'static str, &'static str)]) -> Self {
+    pub const fn headers(mut self, headers: &'static [(&'static str, StaticValue)]) -> Self {
         self.headers = headers;
         self
+    }
+
+    /// Whether its own headers tell it apart on a headers exchange, which does not look at those that
+    /// begin with `x-`.
+    #[must_use]
+    pub const fn selects_itself(&self) -> bool {
+        let mut i = 0;
+        while i < self.headers.len() {
+            let name = self.headers[i].0.as_bytes();
+            if !(name.len() > 1 && name[0] == b'x' && name[1] == b'-') {
+                return true;
+            }
+            i += 1;
+        }
+        false
     }
 
     /// The message TTL.

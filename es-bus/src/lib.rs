@@ -31,7 +31,7 @@
 //!
 //! | to | see |
 //! | --- | --- |
-//! | declare | [`macro@event`], [`macro@handler`], [`macro@group`], [`derive@Failure`] |
+//! | declare | [`macro@event`], [`macro@handler`], [`macro@group`], [`macro@exchange`], [`derive@Failure`] |
 //! | take what a handler needs | [`Envelope`], [`RawEvent`], [`State`], [`Metadata`], [`Delivered`], [`Attempt`], [`Publisher`], your own [`FromDelivery`] |
 //! | say what a failure means | [`HandlerError`], [`Verdict`] |
 //! | publish | [`Publisher`] |
@@ -60,6 +60,8 @@
 pub mod duration;
 pub mod event;
 mod event_set;
+mod exchange;
+mod location;
 pub mod message;
 mod metadata;
 pub mod name;
@@ -137,6 +139,10 @@ pub use es_bus_macros::Failure;
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
 #[doc = include_str!("docs/event.md")]
 pub use es_bus_macros::event;
+#[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+#[doc = include_str!("docs/exchange.md")]
+pub use es_bus_macros::exchange;
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
 #[doc = include_str!("docs/group.md")]

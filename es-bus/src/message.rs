@@ -232,6 +232,21 @@ impl Value {
         }
     }
 
+    /// Whether it is an integer on the wire; a text of digits is not.
+    #[must_use]
+    pub fn is_integer(&self) -> bool {
+        matches!(
+            self,
+            Self::I8(_)
+                | Self::U8(_)
+                | Self::I16(_)
+                | Self::U16(_)
+                | Self::I32(_)
+                | Self::U32(_)
+                | Self::I64(_)
+        )
+    }
+
     /// The table, when the value is one.
     #[must_use]
     pub fn as_table(&self) -> Option<&Headers> {
@@ -263,6 +278,51 @@ impl Value {
             Self::Str(bytes) | Self::Bytes(bytes) => 4 + bytes.len(),
             Self::Array(values) => 4 + values.iter().map(Self::wire_len).sum::<usize>(),
             Self::Table(table) => table.wire_len(),
+        }
+    }
+}
+
+/// A header's value that an attribute says: what a `const` can hold of a [`Value`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum StaticValue {
+    /// A text.
+    Str(&'static str),
+    /// An integer.
+    Int(i64),
+    /// True or false.
+    Bool(bool),
+}
+
+impl StaticValue {
+    /// Whether the two are the same, where `==` cannot be asked yet: at compile time.
+    pub(crate) const fn is_same(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Str(a), Self::Str(b)) => crate::topic::is_same(a, b),
+            (Self::Int(a), Self::Int(b)) => a == b,
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::Str(_) | Self::Int(_) | Self::Bool(_), _) => false,
+        }
+    }
+}
+
+/// As it is written in an attribute: a text in quotes, the others bare.
+impl std::fmt::Display for StaticValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Str(text) => write!(f, "{text:?}"),
+            Self::Int(number) => number.fmt(f),
+            Self::Bool(flag) => flag.fmt(f),
+        }
+    }
+}
+
+impl From<StaticValue> for Value {
+    fn from(value: StaticValue) -> Self {
+        match value {
+            StaticValue::Str(text) => Self::Str(Bytes::from_static(text.as_bytes())),
+            StaticValue::Int(number) => Self::int(number),
+            StaticValue::Bool(flag) => Self::Bool(flag),
         }
     }
 }

@@ -42,17 +42,20 @@ pub use serde::{Deserializer, Serializer};
 pub use crate::{
     blocking::call_blocking,
     const_check::{
-        check_aggregate, check_bind, check_covers, check_distinct, check_event_argument, check_one_event,
-        check_raw_has_bind, check_wrapped, own_key_count, own_keys, wrapped_kind,
+        check_aggregate, check_bind, check_covers, check_distinct, check_event_argument, check_headers,
+        check_one_event, check_own_headers, check_raw_has_bind, check_wrapped, own_key_count, own_keys,
+        wrapped_kind,
     },
     event::{Event, EventKind, PayloadStyle, Unroutable},
     event_set::{AggregateId, Payload, kind_index, unknown_event},
+    exchange::{Bind, ExchangeDef, ExchangeKind, ExchangeRef, HeadersMatch, Match},
     extract::{FromDelivery, Input, Need},
     handler::{BoxFuture, Call, Invocation},
+    message::StaticValue,
     outcome::{AsDynError, Failure, HandlerError, IntoOutcome, Outcome, Verdict, verdict_of_source},
     registry::{
-        DeclaredEvent, EventDef, FailureDef, Group, GroupDef, GroupRef, Handler, HandlerDef, Location,
-        Submission,
+        DeclaredEvent, EventDef, Exchange, FailureDef, Group, GroupDef, GroupRef, Handler, HandlerDef,
+        Location, Submission,
     },
 };
 
@@ -81,8 +84,8 @@ pub type Str = str;
 /// The kinds of an event type.
 pub type Kinds = &'static [EventKind];
 
-/// The keys that a handler binds.
-pub type Keys = &'static [&'static str];
+/// What a handler asks for.
+pub type Binds = &'static [Bind];
 
 /// What the arguments of a handler are.
 pub type Inputs = &'static [Input];
@@ -95,6 +98,18 @@ pub fn run(
     handler: impl Future<Output = Result<Outcome, HandlerError>> + Send + 'static,
 ) -> BoxFuture<'static, Outcome> {
     Box::pin(async move { handler.await.unwrap_or_else(Outcome::Failed) })
+}
+
+/// The exchange that a group or an event names by its type.
+#[must_use]
+pub const fn exchange_of<X: Exchange>() -> &'static ExchangeDef {
+    X::DEF
+}
+
+/// The exchange that another one hands its unroutable messages to.
+#[must_use]
+pub const fn alternate_of<X: Exchange>() -> ExchangeRef {
+    ExchangeRef { name: X::DEF.name, def: Some(X::DEF) }
 }
 
 /// The group that a handler names by its type.

@@ -66,6 +66,28 @@ pub const fn matches(binding_key: &str, routing_key: &str) -> bool {
     }
 }
 
+/// Whether two texts are the same, where `==` cannot be asked yet: at compile time.
+#[must_use]
+pub(crate) const fn is_same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    same_word(a, 0, a.len(), b, 0, b.len())
+}
+
+/// Whether a binding key has a wildcard in it.
+#[must_use]
+pub(crate) const fn is_pattern(binding_key: &str) -> bool {
+    let text = binding_key.as_bytes();
+    let mut word = first_word(text);
+    while word != DONE {
+        let end = word_end(text, word);
+        if is_word(text, word, end, b'*') || is_word(text, word, end, b'#') {
+            return true;
+        }
+        word = next_word(text, end);
+    }
+    false
+}
+
 /// What is wrong with a text that was meant as a routing key or as a binding key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,11 +1,14 @@
 //! Writes the implementations beside the item.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Ident, Type, ext::IdentExt as _};
 
 use super::model::{Content, Kind, Model, Shape, Unroutable, Variant};
-use crate::private::{Private, Range, here, of_type};
+use crate::{
+    exchange::ExchangeName,
+    private::{Private, Range, here, of_type},
+};
 
 /// The item, and what makes it an event.
 pub(crate) fn expand(model: &Model) -> TokenStream {
@@ -59,7 +62,8 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
 }
 
 /// `EventKind::new(..)` and what differs from the default.
-fn kind_value(p: &TokenStream, kind: &Kind) -> TokenStream {
+fn kind_value(private: &Private, at: Span, kind: &Kind) -> TokenStream {
+    let p = &private.at(at);
     let Kind {
         name,
         aggregate,
@@ -75,9 +79,18 @@ fn kind_value(p: &TokenStream, kind: &Kind) -> TokenStream {
         ..
     } = kind;
     let version = (*version != 1).then(|| quote!(.version(#version)));
-    let exchange = exchange.iter().map(|exchange| quote!(.exchange(#exchange)));
+    let exchange = exchange.iter().map(|exchange| match exchange {
+        ExchangeName::Text(text) => quote!(.exchange(#text)),
+        ExchangeName::Type(_) => {
+            let def = exchange.ask(private, "exchange_of");
+            quote!(.on(#def))
+        }
+    });
     let headers = (!headers.is_empty()).then(|| {
-        let pairs = headers.iter().map(|(name, text)| quote!((#name, #text)));
+        let pairs = headers.iter().map(|(name, value)| {
+            let value = value.tokens(p);
+            quote!((#name, #value))
+        });
         quote!(.headers(&[#(#pairs),*]))
     });
     let priority = priority.iter().map(|priority| quote!(.priority(#priority)));
@@ -96,15 +109,15 @@ fn kind_value(p: &TokenStream, kind: &Kind) -> TokenStream {
 
 /// The events that the type declares itself.
 fn declared_kinds(p: &Private, shape: Option<&Shape>) -> TokenStream {
-    let p = quote!(#p);
+    let at = Span::call_site();
     let kinds: Vec<TokenStream> = match shape {
         None => Vec::new(),
-        Some(Shape::Struct(kind)) => vec![kind_value(&p, kind)],
+        Some(Shape::Struct(kind)) => vec![kind_value(p, at, kind)],
         Some(Shape::Set { variants, .. }) => variants
             .iter()
             .filter_map(|variant| match &variant.content {
                 Content::Wraps(_) => None,
-                Content::Inline { kind, .. } => Some(kind_value(&p, kind)),
+                Content::Inline { kind, .. } => Some(kind_value(p, at, kind)),
             })
             .collect(),
     };
@@ -113,8 +126,8 @@ fn declared_kinds(p: &Private, shape: Option<&Shape>) -> TokenStream {
 
 fn of_struct(p: &Private, ident: &Ident, kind: &Kind) -> TokenStream {
     let type_name = ident.unraw().to_string();
+    let value = kind_value(p, here(ident.span()), kind);
     let p = p.at(here(ident.span()));
-    let value = kind_value(&p, kind);
     let key = &kind.key;
     let aggregate_id = kind.aggregate_id.as_ref().map(|field| {
         let at = here(ident.span());
@@ -159,7 +172,7 @@ fn of_set(private: &Private, ident: &Ident, variants: &[Variant]) -> TokenStream
     let at = here(ident.span());
     let p = &private.at(at);
     let kinds = variants.iter().map(|variant| match &variant.content {
-        Content::Inline { kind, .. } => kind_value(p, kind),
+        Content::Inline { kind, .. } => kind_value(private, at, kind),
         Content::Wraps(ty) => {
             let kinds = of_type(ty, private, "Event", "KINDS");
             quote_spanned!(at=> #p::wrapped_kind(#kinds))

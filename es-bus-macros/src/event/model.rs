@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use syn::{Attribute, Ident, LitStr, Member, Type};
 
-use crate::private::Private;
+use crate::{args::Constant, exchange::ExchangeName, private::Private};
 
 /// One annotated type.
 pub(crate) struct Model {
@@ -65,8 +65,8 @@ pub(crate) struct Kind {
     pub(crate) aggregate: String,
     pub(crate) key: String,
     pub(crate) version: u32,
-    pub(crate) exchange: Option<String>,
-    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) exchange: Option<ExchangeName>,
+    pub(crate) headers: Vec<(String, Constant)>,
     pub(crate) priority: Option<u8>,
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) transient: bool,

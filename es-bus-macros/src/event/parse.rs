@@ -12,8 +12,9 @@ use super::{
     serde_attrs::SerdeAttrs,
 };
 use crate::{
-    args::{Args, nearest},
+    args::{Args, Constant, nearest},
     errors::Errors,
+    exchange::{ExchangeName, take_exchange},
     pattern,
     private::{Private, is_type},
 };
@@ -195,9 +196,9 @@ struct Said {
     name: Option<LitStr>,
     key: Option<LitStr>,
     version: Option<u64>,
-    exchange: Option<LitStr>,
+    exchange: Option<ExchangeName>,
     aggregate_id: Option<(Member, Span)>,
-    headers: Vec<(String, LitStr)>,
+    headers: Vec<(String, Constant)>,
     priority: Option<u64>,
     ttl_ms: Option<u64>,
     transient: bool,
@@ -225,12 +226,12 @@ impl Said {
         if let Some(key) = &key {
             pattern::check_routing_key(key, errors);
         }
-        let exchange = take_exchange(args, errors);
-        let headers = args.table("headers", errors);
-        for (header, text) in &headers {
+        let exchange = take_exchange(args, "exchange", "#[event]", errors);
+        let headers = args.constants("headers", "region = \"eu\", \"x-team\" = \"orders\"", errors);
+        for (header, value) in &headers {
             if is_ours(header) {
-                errors.at(
-                    text.span(),
+                errors.over(
+                    value,
                     format!("header `{header}` is written by es-bus itself; choose another name"),
                 );
             }
@@ -278,9 +279,9 @@ impl Said {
             aggregate_id: self.aggregate_id.or_else(|| set.aggregate_id.clone()),
             headers: {
                 let mut headers = self.headers;
-                for (name, text) in &set.headers {
+                for (name, value) in &set.headers {
                     if !headers.iter().any(|(own, _)| own == name) {
-                        headers.push((name.clone(), text.clone()));
+                        headers.push((name.clone(), value.clone()));
                     }
                 }
                 headers
@@ -334,8 +335,8 @@ impl Said {
             aggregate,
             key,
             version: self.version.and_then(|version| u32::try_from(version).ok()).unwrap_or(1),
-            exchange: self.exchange.map(|exchange| exchange.value()),
-            headers: self.headers.into_iter().map(|(name, text)| (name, text.value())).collect(),
+            exchange: self.exchange,
+            headers: self.headers,
             priority: self.priority.and_then(|priority| u8::try_from(priority).ok()),
             ttl_ms: self.ttl_ms,
             transient: self.transient,
@@ -348,32 +349,20 @@ impl Said {
 
 /// Whether es-bus writes a header of that name itself.
 fn is_ours(header: &str) -> bool {
-    const PREFIXES: &[&str] =
-        &["x-es-", "x-dlq-", "x-death", "x-retry-", "x-delivery-", "x-first-death-", "x-last-death-"];
+    const PREFIXES: &[&str] = &[
+        "es-delay",
+        "x-es-",
+        "x-dlq-",
+        "x-death",
+        "x-retry-",
+        "x-delivery-",
+        "x-first-death-",
+        "x-last-death-",
+    ];
     const NAMES: &[&str] = &["x-last-retry-at", "x-original-routing-key", "x-replayed-from-dlq", "CC", "BCC"];
     RESERVED.contains(&header)
         || NAMES.contains(&header)
         || PREFIXES.iter().any(|prefix| header.starts_with(prefix))
-}
-
-fn take_exchange(args: &mut Args, errors: &mut Errors) -> Option<LitStr> {
-    match args.expr("exchange", "a text: `exchange = \"orders\"`", errors)? {
-        Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) => {
-            pattern::check_name("exchange", &name, errors);
-            Some(name)
-        }
-        other @ Expr::Path(_) => {
-            errors.over(
-                other,
-                "exchanges as types come in a later version of es-bus; here `exchange = \"name\"` is a durable topic exchange",
-            );
-            None
-        }
-        other => {
-            errors.over(other, "`exchange` of `#[event]` takes a text: `exchange = \"orders\"`");
-            None
-        }
-    }
 }
 
 fn take_field(args: &mut Args, errors: &mut Errors) -> Option<(Member, Span)> {

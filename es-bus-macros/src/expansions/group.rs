@@ -7,6 +7,7 @@ const _: () = {
             bus: "default",
             name: "projections",
             settings: &[("prefetch", "50")],
+            exchange: P::None,
             location: P::location!(),
         };
     }

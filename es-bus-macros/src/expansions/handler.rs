@@ -15,6 +15,7 @@ struct project {}
 const _: () = {
     const __INPUTS: P::Inputs =
         &[<OrderPlaced as P::FromDelivery>::INPUT, <State<Db> as P::FromDelivery>::INPUT];
+    const __GROUP: &P::GroupRef = &P::group_of::<Projections>();
     const _: () = {
         const EVENT_ARGUMENT: () = P::check_event_argument(__INPUTS);
     };
@@ -23,12 +24,12 @@ const _: () = {
     };
     const __BIND_0: &P::Str = "Order.*";
     const _: () = {
-        const BIND: () = P::check_bind(__BIND_0, __INPUTS);
+        const BIND: () = P::check_bind(__BIND_0, __INPUTS, __GROUP);
     };
     const _: () = {
         const BIND: () = P::check_covers(__BINDS, __INPUTS);
     };
-    const __BINDS: P::Keys = &[__BIND_0];
+    const __BINDS: P::Binds = &[P::Bind::Key(__BIND_0)];
     fn __needs(__needs: &mut P::Needs) {
         <OrderPlaced as P::FromDelivery>::needs(__needs);
         <State<Db> as P::FromDelivery>::needs(__needs);
@@ -43,7 +44,7 @@ const _: () = {
     impl P::Handler for project {
         const DEF: &'static P::HandlerDef = &P::HandlerDef {
             bus: "default",
-            group: P::group_of::<Projections>(),
+            group: *__GROUP,
             name: "project",
             formerly: &[],
             binds: __BINDS,

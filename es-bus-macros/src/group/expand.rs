@@ -8,18 +8,25 @@ use crate::private::here;
 
 /// The struct, and what makes it a group.
 pub(crate) fn expand(model: &Model) -> TokenStream {
-    let Model { private: p, item, cfgs, ident, bus, name, settings, sound } = model;
+    let Model { private: p, item, cfgs, ident, bus, name, exchange, settings, sound } = model;
+    let by_type = exchange.as_ref().and_then(|exchange| exchange.ask(p, "exchange_of"));
+    let home = by_type.iter().map(|def| quote!(("exchange", #def.name)));
     let keys = settings.iter().map(|(key, _)| key);
     let values = settings.iter().map(|(_, value)| value);
     let submission = sound.then(|| quote!(#p::submit! { #p::Submission::Group(<#ident as #p::Group>::DEF) }));
     let at = here(ident.span());
     let p_at = p.at(at);
+    let exchange = match &by_type {
+        Some(def) => quote!(#p::Some(#def)),
+        None => quote!(#p::None),
+    };
     let definition = quote_spanned! {at=>
         impl #p_at::Group for #ident {
             const DEF: &'static #p_at::GroupDef = &#p_at::GroupDef {
                 bus: #bus,
                 name: #name,
-                settings: &[#((#keys, #values)),*],
+                settings: &[#(#home,)* #((#keys, #values)),*],
+                exchange: #exchange,
                 location: #p_at::location!(),
             };
         }

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use syn::{Attribute, Ident};
 
-use crate::{private::Private, settings::Settings};
+use crate::{exchange::ExchangeName, private::Private, settings::Settings};
 
 /// One annotated type.
 pub(crate) struct Model {
@@ -19,6 +19,8 @@ pub(crate) struct Model {
     pub(crate) bus: String,
     /// The name of the group.
     pub(crate) name: String,
+    /// Its home exchange.
+    pub(crate) exchange: Option<ExchangeName>,
     /// Its settings.
     pub(crate) settings: Settings,
     /// Whether everything is right, so that the group may be registered.

@@ -7,6 +7,7 @@ use super::model::Model;
 use crate::{
     args::Args,
     errors::Errors,
+    exchange::{ExchangeName, take_exchange},
     pattern,
     private::{Private, is_type},
     settings,
@@ -58,7 +59,11 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
     let private = Private::new(args.path("crate", "my_es_bus", errors).as_ref());
     let bus = args.name("bus", "bus", "default", errors);
     let name = args.name("name", "group", "projections", errors);
+    let exchange = take_exchange(&mut args, "exchange", "#[group]", errors);
     let mut settings = Vec::new();
+    if let Some(ExchangeName::Text(name)) = &exchange {
+        settings.push(("exchange", name.value()));
+    }
     settings::take_group(&mut args, &mut settings, errors);
     settings::take_policy(&mut args, &mut settings, errors);
     args.finish(elsewhere, errors);
@@ -74,6 +79,7 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
         name: name.map_or_else(|| pattern::kebab(&input.ident.unraw().to_string()), |name| name.value()),
         ident: input.ident,
         settings,
+        exchange,
         sound: errors.is_empty(),
     })
 }

@@ -4,7 +4,10 @@ use proc_macro2::{Delimiter, Group, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 
-use super::model::{GroupName, Handler, Model};
+use super::{
+    bind::{Bind, HeadersMatch},
+    model::{GroupName, Handler, Model},
+};
 use crate::private::{Private, Range, here, of_type};
 
 /// The function, its marker type, and what registers it.
@@ -53,7 +56,13 @@ fn definition(p: &Private, marker: &Ident, ident: &Ident, handler: &Handler) -> 
     let has_bind = handler.bind.is_some();
     let binds = match &handler.bind {
         Some((binds, _)) => {
-            let binds = (0..binds.len()).map(bind_const);
+            let binds = binds.iter().enumerate().map(|(i, bind)| {
+                let name = bind_const(i);
+                match bind {
+                    Bind::Key(_) => quote!(#p::Bind::Key(#name)),
+                    Bind::Headers(_) => quote!(#p::Bind::Headers(#name)),
+                }
+            });
             quote!(&[#(#binds),*])
         }
         None => quote!(&#p::own_keys::<{ #p::own_key_count(__INPUTS) }>(__INPUTS)),
@@ -74,14 +83,15 @@ fn definition(p: &Private, marker: &Ident, ident: &Ident, handler: &Handler) -> 
     let values = settings.iter().map(|(_, value)| value);
     quote! {
         const __INPUTS: #p::Inputs = &[#(#inputs),*];
+        const __GROUP: &#p::GroupRef = &#group;
         #checks
-        const __BINDS: #p::Keys = #binds;
+        const __BINDS: #p::Binds = #binds;
         fn __needs(__needs: &mut #p::Needs) { #(#needs(__needs);)* }
         #call
         impl #p::Handler for #marker {
             const DEF: &'static #p::HandlerDef = &#p::HandlerDef {
                 bus: #bus,
-                group: #group,
+                group: *__GROUP,
                 name: #name,
                 formerly: &[#(#formerly),*],
                 binds: __BINDS,
@@ -151,17 +161,30 @@ fn checks(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
             checks.extend(check(
                 at_name,
                 "NEEDS_BIND",
-                &at_name.call(p, "check_raw_has_bind", &quote!(__INPUTS)),
+                &at_name.call(p, "check_raw_has_bind", &quote!(__INPUTS, __GROUP)),
+            ));
+            checks.extend(check(
+                at_name,
+                "NEEDS_HEADERS",
+                &at_name.call(p, "check_own_headers", &quote!(__INPUTS)),
             ));
         }
         Some((binds, all)) => {
             for (i, bind) in binds.iter().enumerate() {
-                let range = Range::of(bind);
+                let range = bind.range();
                 let name = bind_const(i);
-                // Once, so that a constant that is wrong is wrong in one place.
-                checks.extend(quote!(const #name: &#p::Str = #bind;));
-                let call = range.call(p, "check_bind", &quote!(#name, __INPUTS));
-                checks.extend(check(range, "BIND", &call));
+                let question = match bind {
+                    Bind::Key(key) => {
+                        // Once, so that a constant that is wrong is wrong in one place.
+                        checks.extend(quote!(const #name: &#p::Str = #key;));
+                        range.call(p, "check_bind", &quote!(#name, __INPUTS, __GROUP))
+                    }
+                    Bind::Headers(headers) => {
+                        checks.extend(headers_const(p, &name, headers));
+                        range.call(p, "check_headers", &quote!(&#name, __INPUTS, __GROUP))
+                    }
+                };
+                checks.extend(check(range, "BIND", &question));
             }
             if !handler.partial {
                 let call = all.call(p, "check_covers", &quote!(__BINDS, __INPUTS));
@@ -172,7 +195,20 @@ fn checks(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
     checks
 }
 
-/// The constant that holds a binding key.
+/// The headers that a binding asks for, as a constant.
+fn headers_const(p: &Private, name: &Ident, headers: &HeadersMatch) -> TokenStream {
+    let mode = if headers.any { quote!(Any) } else { quote!(All) };
+    let values = headers.values.iter().map(|(header, value)| {
+        let value = value.tokens(&quote!(#p));
+        quote!((#header, #value))
+    });
+    quote! {
+        const #name: #p::HeadersMatch =
+            #p::HeadersMatch { mode: #p::Match::#mode, values: &[#(#values),*] };
+    }
+}
+
+/// The constant that holds a binding key, or headers.
 fn bind_const(index: usize) -> Ident {
     format_ident!("__BIND_{}", index)
 }

@@ -1,5 +1,6 @@
 //! `#[handler]`: a function that handles events.
 
+mod bind;
 mod expand;
 mod model;
 mod parse;

@@ -1,8 +1,9 @@
 //! What `#[handler]` means, after everything that the macro can check has been checked.
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, Expr, Ident, LitStr, Path, Type, Visibility};
+use syn::{Attribute, Ident, LitStr, Path, Type, Visibility};
 
+use super::bind::Bind;
 use crate::{
     private::{Private, Range},
     settings::Settings,
@@ -40,8 +41,8 @@ pub(crate) struct Handler {
     pub(crate) name: String,
     /// Names that it had before.
     pub(crate) formerly: Vec<String>,
-    /// Its binding keys, and where the whole of them stands.
-    pub(crate) bind: Option<(Vec<Expr>, Range)>,
+    /// What it asks for, and where the whole of them stands.
+    pub(crate) bind: Option<(Vec<Bind>, Range)>,
     /// Whether it may leave out events of its set.
     pub(crate) partial: bool,
     /// Whether others own the events that it binds to.

@@ -9,12 +9,15 @@ use syn::{
     spanned::Spanned as _,
 };
 
-use super::model::{GroupName, Handler, Model};
+use super::{
+    bind::take_bind,
+    model::{GroupName, Handler, Model},
+};
 use crate::{
-    args::{Args, elements_of},
+    args::Args,
     errors::Errors,
     pattern,
-    private::{Private, Range},
+    private::Private,
     settings::{self, GROUP_ONLY},
 };
 
@@ -171,35 +174,6 @@ fn take_group(args: &mut Args, errors: &mut Errors) -> Option<GroupName> {
     }
 }
 
-fn take_bind(args: &mut Args, errors: &mut Errors) -> Option<(Vec<Expr>, Range)> {
-    let takes =
-        "a pattern, a constant, or a list of them: `bind = \"Order.*\"`, `bind = [OrderPlaced::ROUTING_KEY]`";
-    let expr = args.expr("bind", takes, errors)?;
-    let range = Range::of(&expr);
-    let binds: Vec<Expr> = elements_of(&expr).into_iter().cloned().collect();
-    if binds.is_empty() {
-        errors.over(
-            &expr,
-            "`bind` is empty: leave it out to be bound to exactly the events that the handler takes",
-        );
-    }
-    let mut seen: Vec<String> = Vec::new();
-    for bind in &binds {
-        match bind {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
-                pattern::check_binding(text, errors);
-                if seen.contains(&text.value()) {
-                    errors.at(text.span(), format!("binding `{}` is given twice", text.value()));
-                }
-                seen.push(text.value());
-            }
-            Expr::Path(_) | Expr::Macro(_) | Expr::Group(_) => {}
-            other => errors.over(other, format!("`bind` of `#[handler]` takes {takes}")),
-        }
-    }
-    Some((binds, range))
-}
-
 /// Explains keys that have their place elsewhere, or in a later version.
 fn elsewhere(key: &str) -> Option<String> {
     if GROUP_ONLY.contains(&key) {
@@ -209,7 +183,8 @@ fn elsewhere(key: &str) -> Option<String> {
         ));
     }
     match key {
-        "layer" | "compat" | "headers" | "exclusive" | "emit" | "batch" | "exchange_kind" => {
+        "headers" => Some("unknown key `headers`, did you mean `bind(headers(..))`?".to_owned()),
+        "layer" | "compat" | "exclusive" | "emit" | "batch" | "exchange_kind" => {
             Some(format!("`{key}` comes in a later version of es-bus"))
         }
         "key" | "pattern" | "routing_key" | "binding" | "topic" => {

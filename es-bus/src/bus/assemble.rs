@@ -7,7 +7,7 @@ use super::{
     run::{Bus, TransportChoice},
 };
 use crate::{
-    config::{Attributes, Config, ConfigBuilder, GroupConfig, GroupSelection, Policy},
+    config::{Attributes, Config, ConfigBuilder, GroupConfig, GroupSelection, Policy, Source},
     dead_letters::KnownGroup,
     error::{Error, Result},
     event::EventKind,
@@ -17,7 +17,7 @@ use crate::{
     publish::PublisherSettings,
     registry::{Facts, HandlerDef, Registry, check},
     retry::RetryPolicy,
-    topology::{Conflict, GroupSettings, GroupSpec, HandlerSpec, UnknownWait, build},
+    topology::{Conflict, Exchanges, GroupSettings, GroupSpec, HandlerSpec, UnknownWait, build},
 };
 
 pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
@@ -35,6 +35,9 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
         .map(|(name, group)| (name.as_str(), group.settings.exchange.value.as_str()))
         .collect();
     let mut facts = Facts::new().state(&builder.state).exchange(&config.bus.exchange.value).homes(&homes);
+    if config.bus.exchange_type.source != Source::BuiltIn {
+        facts = facts.exchange_type(config.bus.exchange_type.value);
+    }
     if let Some(names) = &names {
         facts = facts.groups(names);
     }
@@ -51,10 +54,11 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
     };
     let exchange =
         ExchangeName::new(&config.bus.exchange.value).map_err(|error| Error::Conflict(vec![error.into()]))?;
-    let groups = groups(&consumed, &config).map_err(Error::Conflict)?;
-    let dead_letters = dead_letter_queues(&registry, &config);
+    let exchanges = Exchanges::new(exchange.clone(), config.bus.exchange_type.value, registry.exchanges());
+    let groups = groups(&consumed, &config, &exchanges).map_err(Error::Conflict)?;
+    let dead_letters = dead_letter_queues(&registry, &config, &exchanges);
     let published: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
-    let topology = build(&groups, &published, &exchange).map_err(Error::Conflict)?;
+    let topology = build(&groups, &published, &exchanges).map_err(Error::Conflict)?;
     let transport = match builder.transport {
         Some(transport) => TransportChoice::Given(transport),
         None => TransportChoice::configured(&config, builder.tls)?,
@@ -75,6 +79,7 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
         dead_letters,
         topology,
         publishing,
+        exchanges,
         transport,
         state: builder.state,
         clock: builder.clock,
@@ -119,7 +124,11 @@ fn selected(selection: &GroupSelection, consumes: bool) -> Option<Vec<String>> {
     }
 }
 
-fn groups(registry: &Registry, config: &Config) -> std::result::Result<Vec<GroupSpec>, Vec<Conflict>> {
+fn groups(
+    registry: &Registry,
+    config: &Config,
+    exchanges: &Exchanges,
+) -> std::result::Result<Vec<GroupSpec>, Vec<Conflict>> {
     let mut by_group: BTreeMap<&str, Vec<&'static HandlerDef>> = BTreeMap::new();
     for def in registry.handlers() {
         by_group.entry(def.group.name).or_default().push(def);
@@ -127,7 +136,7 @@ fn groups(registry: &Registry, config: &Config) -> std::result::Result<Vec<Group
     let (mut groups, mut conflicts) = (Vec::new(), Vec::new());
     for (name, handlers) in by_group {
         let Some(settings) = config.groups.get(name) else { continue };
-        match group(name, &handlers, settings, &config.bus.dlq_exchange_suffix.value) {
+        match group(name, &handlers, settings, &config.bus.dlq_exchange_suffix.value, exchanges) {
             Ok(group) => groups.push(group),
             Err(invalid) => conflicts.push(invalid.into()),
         }
@@ -137,9 +146,13 @@ fn groups(registry: &Registry, config: &Config) -> std::result::Result<Vec<Group
 
 /// Where the dead letters of each group are, also of those that are not consumed here: of them it is no
 /// error when they cannot be put together.
-fn dead_letter_queues(registry: &Registry, config: &Config) -> BTreeMap<String, KnownGroup> {
+fn dead_letter_queues(
+    registry: &Registry,
+    config: &Config,
+    exchanges: &Exchanges,
+) -> BTreeMap<String, KnownGroup> {
     let suffix = &config.bus.dlq_exchange_suffix.value;
-    let known = |name: &str| group(name, &[], config.groups.get(name)?, suffix).ok();
+    let known = |name: &str| group(name, &[], config.groups.get(name)?, suffix, exchanges).ok();
     let names = registry.group_names().into_iter();
     names.filter_map(|name| Some((name.to_owned(), KnownGroup::from(&known(name)?)))).collect()
 }
@@ -175,17 +188,19 @@ fn group(
     handlers: &[&'static HandlerDef],
     config: &GroupConfig,
     dlx_suffix: &str,
+    exchanges: &Exchanges,
 ) -> std::result::Result<GroupSpec, InvalidName> {
     let settings = group_settings(config, dlx_suffix)?;
     let handlers = handlers
         .iter()
         .map(|def| {
             let policy = config.handlers.get(def.name).unwrap_or(&config.policy);
-            let mut spec = HandlerSpec::of(def, retry_policy(policy), policy.timeout.value);
+            let timeout = policy.timeout.value;
+            let mut spec = HandlerSpec::of(def, retry_policy(policy), timeout, &settings.home, exchanges)?;
             spec.slow = policy.slow_handler.value;
-            spec
+            Ok(spec)
         })
-        .collect();
+        .collect::<std::result::Result<_, _>>()?;
     GroupSpec::new(GroupName::new(name)?, settings, handlers)
 }
 

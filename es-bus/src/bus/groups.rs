@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     assemble::{group_settings, retry_policy},
-    subscribe::{SubscribeError, Subscribers, Subscription, Wanted},
+    subscribe::{SubscribeError, Subscribers, Subscription, Wanted, Wish, is_lost, misfit},
     summary,
 };
 use crate::{
@@ -21,10 +21,10 @@ use crate::{
     error::{Error, Result},
     event::EventKind,
     handler::Call,
-    model::{Binding, Topology},
-    name::{ExchangeName, GroupName},
+    model::Topology,
+    name::GroupName,
     registry::Registry,
-    topology::{Bound, GroupSpec, HandlerSpec, build},
+    topology::{Asked, Bound, Exchanges, GroupSpec, HandlerSpec, LateBound, bound, build},
     worker::{Assignment, Post, WorkerContext},
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Groups {
     context: WorkerContext,
     registry: Registry,
     config: Config,
-    exchange: ExchangeName,
+    exchanges: Exchanges,
     published: Vec<EventKind>,
     /// One change at a time: what it declares is what it commits.
     changing: tokio::sync::Mutex<()>,
@@ -85,7 +85,7 @@ impl Groups {
         context: WorkerContext,
         registry: Registry,
         config: Config,
-        exchange: ExchangeName,
+        exchanges: Exchanges,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Post>) {
         let (posts, workers) = mpsc::unbounded_channel();
         let groups = Arc::new(Self {
@@ -93,7 +93,7 @@ impl Groups {
             published: registry.kinds().into_iter().copied().collect(),
             registry,
             config,
-            exchange,
+            exchanges,
             changing: tokio::sync::Mutex::default(),
             running: Mutex::default(),
             posts,
@@ -108,7 +108,7 @@ impl Groups {
 
     /// Subscribes; gives the guard once the group consumes.
     pub(super) async fn subscribe(self: &Arc<Self>, wanted: Wanted) -> Result<Subscription> {
-        let wanted = wanted.check(&self.context.state)?;
+        let wanted = wanted.check(&self.context.state, &self.exchanges)?;
         let one_at_a_time = self.changing.lock().await;
         let spec = self.group_or_new(&wanted.group)?;
         let (alive, gone) = oneshot::channel();
@@ -137,18 +137,14 @@ impl Groups {
     }
 
     /// Binds a group's queue to an exchange; makes the group when there is none.
-    pub(super) async fn bind(
-        self: &Arc<Self>,
-        group: &str,
-        keys: Vec<(Option<ExchangeName>, String)>,
-    ) -> Result<()> {
+    pub(super) async fn bind(self: &Arc<Self>, group: &str, wish: Wish) -> Result<()> {
         let _one_at_a_time = self.changing.lock().await;
         let spec = self.group_or_new(group)?;
+        let wished = self.wished(&spec, wish)?;
         let bind = |group: &mut GroupSpec| {
-            for (exchange, key) in &keys {
-                let exchange = exchange.clone().unwrap_or_else(|| group.settings.home.clone());
-                group.bound.retain(|it| it.exchange != exchange || it.key != *key);
-                group.bound.push(Bound { exchange, key: key.clone(), holds: true });
+            for bound in &wished {
+                group.bound.retain(|late| late.bound != *bound);
+                group.bound.push(LateBound { bound: bound.clone(), holds: true });
             }
         };
         let mut after = (*spec).clone();
@@ -157,27 +153,19 @@ impl Groups {
     }
 
     /// Takes bindings back that were made by [`bind`](Self::bind), or that an ended subscription left.
-    pub(super) async fn unbind(
-        self: &Arc<Self>,
-        group: &str,
-        keys: Vec<(Option<ExchangeName>, String)>,
-    ) -> Result<()> {
+    pub(super) async fn unbind(self: &Arc<Self>, group: &str, wish: Wish) -> Result<()> {
         let _one_at_a_time = self.changing.lock().await;
         let spec = self.group_or_new(group)?;
-        let keys: Vec<_> = keys
-            .into_iter()
-            .map(|(exchange, key)| (exchange.unwrap_or_else(|| spec.settings.home.clone()), key))
-            .collect();
-        let needed = spec.bindings(self.exchange.as_str());
-        for (exchange, key) in &keys {
-            if needed.contains(&(exchange.as_str().to_owned(), key.as_str())) {
-                return Err(SubscribeError::StillBound { group: group.to_owned(), key: key.clone() }.into());
-            }
+        let wished = self.wished(&spec, wish)?;
+        let needed = spec.bindings();
+        if let Some(bound) = wished.iter().find(|bound| needed.contains(bound)) {
+            let key = bound.key.clone().into_owned();
+            return Err(SubscribeError::StillBound { group: group.to_owned(), key }.into());
         }
         let unbind = |group: &mut GroupSpec| {
-            for bound in &mut group.bound {
-                if keys.iter().any(|(exchange, key)| bound.exchange == *exchange && bound.key == *key) {
-                    bound.holds = false;
+            for late in &mut group.bound {
+                if wished.contains(&late.bound) {
+                    late.holds = false;
                 }
             }
             let forgotten = group.bound.iter().filter(|bound| !bound.holds).count().saturating_sub(UNBOUND);
@@ -193,8 +181,8 @@ impl Groups {
             self.change(&spec, unbind)?;
         }
         let mut part = Topology::new();
-        for (exchange, key) in keys {
-            part.add_unbound(Binding::by_key(exchange, spec.queue.clone(), key));
+        for bound in &wished {
+            part.add_unbound(bound.of(&spec.queue));
         }
         Ok(self.context.provision.extend(&part, || ()).await?)
     }
@@ -247,9 +235,22 @@ impl Groups {
         drop(groups);
     }
 
-    /// The exchange of events that name none.
-    pub(super) fn exchange(&self) -> &ExchangeName {
-        &self.exchange
+    /// The bindings that are wished for, by the kinds of the exchanges that they stand on.
+    fn wished(&self, group: &GroupSpec, wish: Wish) -> Result<Vec<Bound>> {
+        let home = &group.settings.home;
+        let bounds = match wish {
+            Wish::Key(key) => {
+                misfit(&key, home.as_str(), &self.exchanges)?;
+                bound(Some(&[Asked::Key(key.into())]), None, home, &self.exchanges)
+            }
+            Wish::Events(kinds) => {
+                if let Some(kind) = kinds.iter().find(|kind| is_lost(kind, &self.exchanges)) {
+                    return Err(SubscribeError::NoHeaders { event: kind.key.to_owned() }.into());
+                }
+                bound(None, Some(kinds), home, &self.exchanges)
+            }
+        };
+        bounds.map_err(|error| Error::Conflict(vec![error.into()]))
     }
 
     /// A group that is there now, declared or subscribed.
@@ -295,6 +296,14 @@ impl Groups {
         let mut policy = retry_policy(&config.policy);
         policy.retries = wanted.retries.unwrap_or(policy.retries);
         let name = wanted.name_in(group)?;
+        let home = &group.settings.home;
+        if wanted.handler.kinds.is_none() {
+            wanted.binds.iter().try_for_each(|key| misfit(key, home.as_str(), &self.exchanges))?;
+        }
+        let asked: Vec<Asked> = wanted.binds.into_iter().map(|key| Asked::Key(key.into())).collect();
+        let asked = (!asked.is_empty()).then_some(asked);
+        let bound = bound(asked.as_deref(), wanted.handler.kinds, home, &self.exchanges)
+            .map_err(|error| Error::Conflict(vec![error.into()]))?;
         let call = match wanted.handler.call {
             Call::Shared(call) => Call::Shared(Arc::new(move |invocation| {
                 let _ = &alive;
@@ -306,7 +315,7 @@ impl Groups {
         Ok(HandlerSpec {
             name: name.into(),
             formerly: &[],
-            binds: wanted.binds.into_iter().map(Into::into).collect(),
+            bound,
             kinds: wanted.handler.kinds.map(Into::into),
             call,
             policy,
@@ -346,7 +355,7 @@ impl Groups {
             None => {
                 let mut changed = spec.without_handlers();
                 change(&mut changed);
-                tracing::info!("{}", summary::line(&changed, &self.exchange));
+                tracing::info!("{}", summary::line(&changed, self.exchanges.default()));
                 self.add(&mut running, Arc::new(changed));
                 None
             }
@@ -395,7 +404,7 @@ impl Groups {
     }
 
     fn topology_of(&self, groups: &[Arc<GroupSpec>]) -> Result<Topology> {
-        build(groups, &self.published, &self.exchange).map_err(Error::Conflict)
+        build(groups, &self.published, &self.exchanges).map_err(Error::Conflict)
     }
 
     async fn until_consuming(&self, name: &str) -> Result<()> {

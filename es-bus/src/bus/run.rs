@@ -17,7 +17,7 @@ use crate::{
     publish::{Publisher, PublisherSettings},
     registry::Registry,
     shutdown::Signals,
-    topology::{GroupSpec, Provision, ProvisionError},
+    topology::{Exchanges, GroupSpec, Provision, ProvisionError},
     transport::Transport,
     wire,
     worker::{Observation, Post, WorkerContext, work},
@@ -36,6 +36,7 @@ pub struct Bus {
     pub(super) dead_letters: BTreeMap<String, KnownGroup>,
     pub(super) topology: Topology,
     pub(super) publishing: PublisherSettings,
+    pub(super) exchanges: Exchanges,
     pub(super) transport: TransportChoice,
     pub(super) state: TypeMap,
     pub(super) clock: Clock,
@@ -171,8 +172,7 @@ impl Bus {
         if let (true, Some(every)) = (cfg!(feature = "metrics"), self.config.bus.queue_size_interval.value) {
             attendants.spawn(measure_queues(Arc::clone(&provision), every));
         }
-        summary::log(&self.groups, &self.registry, &self.publishing.exchange);
-        let exchange = self.publishing.exchange.clone();
+        summary::log(&self.groups, &self.registry, &self.exchanges);
         let shutdown_timeout = self.config.bus.shutdown_timeout.value;
 
         let publisher =
@@ -209,7 +209,7 @@ impl Bus {
             let _ = counters.group(group.watch());
         }
         let (groups, posts) =
-            Groups::new(&self.groups, context.clone(), self.registry, self.config, exchange);
+            Groups::new(&self.groups, context.clone(), self.registry, self.config, self.exchanges);
         let supervisor = Supervisor {
             groups: Arc::clone(&groups),
             posts,

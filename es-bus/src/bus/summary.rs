@@ -4,17 +4,19 @@ use std::{fmt::Write, sync::Arc};
 
 use crate::{
     event::EventKind,
+    exchange::ExchangeKind,
+    message::Value,
     model::policy::{OnUnknown, Ordering},
     name::ExchangeName,
     registry::Registry,
-    topology::{GroupSpec, delay_name},
+    topology::{Bound, Exchanges, GroupSpec, delay_name},
 };
 
-pub(super) fn log(groups: &[Arc<GroupSpec>], registry: &Registry, exchange: &ExchangeName) {
+pub(super) fn log(groups: &[Arc<GroupSpec>], registry: &Registry, exchanges: &Exchanges) {
     let known: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
     for group in groups {
-        tracing::info!("{}", line(group, exchange));
-        let skipped = group.skipped(&known, exchange.as_str());
+        tracing::info!("{}", line(group, exchanges.default()));
+        let skipped = group.skipped(&known, exchanges);
         if !skipped.is_empty() && group.on_unknown() == OnUnknown::Skip {
             let keys: Vec<_> = skipped.iter().map(|kind| kind.key).collect();
             tracing::info!(
@@ -31,18 +33,39 @@ pub(super) fn log(groups: &[Arc<GroupSpec>], registry: &Registry, exchange: &Exc
     }
 }
 
+/// What a binding asks for, in words.
+fn asked(bound: &Bound) -> String {
+    match bound.kind {
+        ExchangeKind::Topic | ExchangeKind::Direct => bound.key.clone().into_owned(),
+        ExchangeKind::Fanout => "everything".to_owned(),
+        ExchangeKind::Headers => {
+            let mode = bound.arguments.get_str("x-match").unwrap_or("all");
+            let values = bound.arguments.iter().filter(|(name, _)| *name != "x-match");
+            let values: Vec<_> = values.map(|(name, value)| format!("{name} = {}", text(value))).collect();
+            format!("{mode} of {}", values.join(", "))
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Bool(flag) => flag.to_string(),
+        value if value.is_integer() => value.as_int().unwrap_or_default().to_string(),
+        value => format!("{:?}", value.as_str().unwrap_or_default()),
+    }
+}
+
 /// One line for one group.
 pub(super) fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
     let settings = &group.settings;
     let keys: Vec<_> = group
-        .bindings(exchange.as_str())
+        .bindings()
         .into_iter()
-        .chain(group.bound.iter().map(|bound| (bound.exchange.as_str().to_owned(), bound.key.as_str())))
-        .map(
-            |(bound, key)| {
-                if bound == exchange.as_str() { key.to_owned() } else { format!("{key} on {bound}") }
-            },
-        )
+        .chain(group.bound.iter().map(|late| &late.bound))
+        .map(|bound| {
+            let asked = asked(bound);
+            if bound.exchange == *exchange { asked } else { format!("{asked} on {}", bound.exchange) }
+        })
         .collect();
     let order = match settings.ordering {
         Ordering::Aggregate => "in order per aggregate within this process",

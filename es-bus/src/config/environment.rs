@@ -27,8 +27,6 @@ pub(super) enum Known {
     NamesFile,
     /// A name of the seeds that has another name here.
     Alias(&'static Key),
-    /// A name of the seeds for the kind of the exchange, which is not a setting.
-    ExchangeKind,
 }
 
 /// Tells what a variable is; `groups` are those that the program declares.
@@ -41,10 +39,8 @@ pub(super) fn classify<'a>(
         let key = keys().find(|known| known.name == *key).expect("aliases name known keys");
         return Variable::Known(Known::Alias(key));
     }
-    match name {
-        FILE_VARIABLE => return Variable::Known(Known::NamesFile),
-        "RABBITMQ_EXCHANGE_TYPE" => return Variable::Known(Known::ExchangeKind),
-        _ => {}
+    if name == FILE_VARIABLE {
+        return Variable::Known(Known::NamesFile);
     }
     let Some(rest) = name.strip_prefix(PREFIX) else {
         return Variable::Foreign;
@@ -142,6 +138,7 @@ const GROUP_PREFIX: &str = "GROUP__";
 const ALIASES: &[(&str, &str)] = &[
     ("RABBITMQ_URL", "url"),
     ("RABBITMQ_EXCHANGE", "exchange"),
+    ("RABBITMQ_EXCHANGE_TYPE", "exchange_type"),
     ("RABBITMQ_CONSUMER_GROUP", "groups"),
     ("RABBITMQ_PREFETCH", "prefetch"),
     ("RABBITMQ_CA_FILE", "ca_file"),

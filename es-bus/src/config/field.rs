@@ -13,7 +13,7 @@ use super::{security::Auth, url::BrokerUrl};
 use crate::{
     duration::{self, ByteSize},
     model::{
-        Overflow, QueueKind,
+        ExchangeKind, Overflow, QueueKind,
         policy::{OnUnknown, Ordering},
     },
 };
@@ -71,7 +71,7 @@ macro_rules! fields {
     )+};
 }
 
-fields!(BrokerUrl, QueueKind, Overflow, Auth);
+fields!(BrokerUrl, ExchangeKind, QueueKind, Overflow, Auth);
 
 impl Field for bool {
     fn parse(text: &str) -> Result<Self, String> {

@@ -138,19 +138,11 @@ impl Loader {
                 Known::Sets(scope, key) => {
                     self.set(scope, key, text.to_owned(), source, || place);
                 }
-                Known::NamesFile | Known::ExchangeKind if holds_url(text) => {
+                Known::NamesFile if holds_url(text) => {
                     self.findings.push(Finding::new(&place, MISPLACED_URL));
                 }
                 Known::NamesFile => file = Some(PathBuf::from(text)),
                 Known::Alias(key) => self.alias(name, text, key, variables, source),
-                Known::ExchangeKind if text == "topic" => {}
-                Known::ExchangeKind => {
-                    let finding = Finding::new(
-                        &place,
-                        format!("es-bus publishes to topic exchanges, not yet to \"{text}\" ones"),
-                    );
-                    self.findings.push(finding.remedy("unset it, or write \"topic\""));
-                }
             }
         }
         file

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     duration::ByteSize,
     model::{
-        Overflow, QueueKind,
+        ExchangeKind, Overflow, QueueKind,
         policy::{OnUnknown, Ordering},
     },
 };
@@ -154,6 +154,9 @@ settings! {
         /// The exchange that events are published to, and the home exchange of groups, unless they
         /// say otherwise.
         exchange: String = "events";
+        /// How that exchange picks queues, unless an `#[exchange]` of its name says so: `topic`,
+        /// `direct`, `fanout` or `headers`.
+        exchange_type: ExchangeKind = "topic";
         /// The groups that this process consumes: `all`, `none`, or names parted by commas.
         groups: GroupSelection = "all";
         /// What the name of the dead-letter exchange adds to that of its exchange.

@@ -211,7 +211,7 @@ fn all_mistakes_are_reported_at_once() {
                 ("ES_BUS_EXCHANGE", ""),
                 ("ES_BUS_GROUPS", "audit, order-projection"),
                 ("ES_BUS_GROUP__AUDIT__PREFETCH", "0"),
-                ("RABBITMQ_EXCHANGE_TYPE", "fanout"),
+                ("RABBITMQ_EXCHANGE_TYPE", "fanuot"),
                 ("RABBITMQ_VERIFY_SSL", "yes"),
                 ("RABBITMQ_URL", "amqp://app:hun/ter2@localhost"),
             ])

@@ -4,6 +4,7 @@
 //! is brought to it. The names of AMQP arguments stand here and nowhere else.
 
 mod binding;
+mod delivers;
 mod exchange;
 pub mod policy;
 mod queue;
@@ -12,10 +13,15 @@ use std::collections::BTreeMap;
 
 pub use self::{
     binding::Binding,
-    exchange::{Exchange, ExchangeKind},
+    delivers::delivers,
+    exchange::Exchange,
     queue::{DeadLetter, DeadLetterStrategy, Overflow, Queue, QueueKind},
 };
-use crate::name::{ExchangeName, QueueName};
+pub use crate::exchange::ExchangeKind;
+use crate::{
+    message::Headers,
+    name::{ExchangeName, QueueName},
+};
 
 /// What has to exist on a broker before the program may run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -106,6 +112,26 @@ impl Topology {
     #[must_use]
     pub fn queue(&self, name: &str) -> Option<&Queue> {
         self.queues.get(name)
+    }
+
+    /// Whether a message that is published here reaches a queue by a binding of this topology, on its
+    /// exchange or on the alternate exchange of that one.
+    #[must_use]
+    pub fn routes(&self, exchange: &str, routing_key: &str, headers: &Headers) -> bool {
+        let mut next = Some(exchange);
+        // Alternate exchanges may lead back to where they began.
+        for _ in 0..=self.exchanges.len() {
+            let Some(exchange) = next.and_then(|name| self.exchange(name)) else { return false };
+            let taken = self.bindings.iter().any(|binding| {
+                binding.source == exchange.name
+                    && delivers(exchange.kind, (&binding.key, &binding.arguments), (routing_key, headers))
+            });
+            if taken {
+                return true;
+            }
+            next = exchange.arguments.get_str("alternate-exchange");
+        }
+        false
     }
 
     /// Whether there is nothing in it.

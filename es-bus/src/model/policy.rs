@@ -7,7 +7,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Overflow, QueueKind};
+use super::{ExchangeKind, Overflow, QueueKind};
 
 /// A word that is not in its vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +53,13 @@ macro_rules! vocabulary {
         }
     };
 }
+
+vocabulary!(ExchangeKind, "exchange type", {
+    Topic => "topic",
+    Direct => "direct",
+    Fanout => "fanout",
+    Headers => "headers",
+});
 
 vocabulary!(QueueKind, "queue kind", { Quorum => "quorum", Classic => "classic" });
 
@@ -130,6 +137,9 @@ mod tests {
 
     #[test]
     fn every_word_reads_back_as_itself() {
+        for word in ExchangeKind::WORDS {
+            assert_eq!(word.parse::<ExchangeKind>().unwrap().to_string(), *word);
+        }
         for word in QueueKind::WORDS {
             assert_eq!(word.parse::<QueueKind>().unwrap().to_string(), *word);
         }

@@ -207,7 +207,7 @@ impl Publisher {
             mandatory: true,
             lane: None,
         };
-        self.confirm(publication).await.inspect_err(|error| self.failed(error))
+        self.confirm(&publication).await.inspect_err(|error| self.failed(error))
     }
 
     /// Refuses every publish from now on.
@@ -254,16 +254,14 @@ impl Publisher {
     pub(super) async fn send(&self, prepared: Prepared) -> Result<String, PublishError> {
         let Prepared { mut publication, event_id, event_type, unroutable, parent } = prepared;
         let span = otel::Sending::start(self.shared.settings.tracing, &parent, &mut publication);
-        let confirmed = self.confirm(publication).await;
+        let confirmed = self.confirm(&publication).await;
         span.end(confirmed.as_ref().map(|&()| ()));
         match confirmed {
             Ok(()) => {
                 self.shared.counters.event_published(event_type, self.shared.clock.now());
                 Ok(event_id)
             }
-            Err(PublishError::Unroutable { exchange, routing_key })
-                if !self.is_an_error(unroutable, &exchange, &routing_key) =>
-            {
+            Err(PublishError::Unroutable { .. }) if !self.is_an_error(unroutable, &publication) => {
                 Counters::add(&self.shared.counters.unroutable);
                 Ok(event_id)
             }
@@ -298,11 +296,12 @@ impl Publisher {
     }
 
     /// Whether nobody taking an event is an error; where it is none, says so once per key.
-    fn is_an_error(&self, unroutable: Unroutable, exchange: &str, routing_key: &str) -> bool {
+    fn is_an_error(&self, unroutable: Unroutable, publication: &Publication) -> bool {
+        let (exchange, routing_key) = (publication.exchange.as_str(), &*publication.routing_key);
         match unroutable {
             Unroutable::Mandatory => true,
             Unroutable::Optional => false,
-            Unroutable::Known if self.knows_a_queue(exchange, routing_key) => true,
+            Unroutable::Known if self.knows_a_queue(publication) => true,
             Unroutable::Known => {
                 let mut warned = self.shared.warned.lock().unwrap_or_else(PoisonError::into_inner);
                 // Keys with fields in them could be any number; past this many the point is made.
@@ -319,17 +318,17 @@ impl Publisher {
         }
     }
 
-    /// Whether this program itself declares a binding for the key.
-    fn knows_a_queue(&self, exchange: &str, routing_key: &str) -> bool {
-        self.shared.provision.topology().bindings().any(|binding| {
-            binding.source.as_str() == exchange && crate::topic::matches(&binding.key, routing_key)
-        })
+    /// Whether this program itself declares a binding for the message, on its exchange or on the
+    /// alternate exchange of that one.
+    fn knows_a_queue(&self, publication: &Publication) -> bool {
+        let topology = self.shared.provision.topology();
+        topology.routes(publication.exchange.as_str(), &publication.routing_key, &publication.message.headers)
     }
 
     /// Publishes until the broker confirms, refuses, or time is up.
     ///
     /// Killed at any of the awaits: the broker has the message or not, and the caller never saw `Ok`.
-    async fn confirm(&self, publication: Publication) -> Result<(), PublishError> {
+    async fn confirm(&self, publication: &Publication) -> Result<(), PublishError> {
         let verdict = self.until_confirmed(publication).await;
         match &verdict {
             Ok(()) => Counters::add(&self.shared.counters.confirmed),
@@ -339,7 +338,7 @@ impl Publisher {
         verdict
     }
 
-    async fn until_confirmed(&self, publication: Publication) -> Result<(), PublishError> {
+    async fn until_confirmed(&self, publication: &Publication) -> Result<(), PublishError> {
         let shared = &*self.shared;
         let after = shared.settings.timeout;
         let deadline = Instant::now() + after;
@@ -380,9 +379,7 @@ impl Publisher {
                         Err(PublishError::NoExchange { exchange, .. }) => {
                             shared.provision.topology().exchange(exchange).is_some()
                         }
-                        Err(PublishError::Unroutable { exchange, routing_key }) => {
-                            self.knows_a_queue(exchange, routing_key)
-                        }
+                        Err(PublishError::Unroutable { .. }) => self.knows_a_queue(publication),
                         _ => false,
                     };
                     if is_missing {

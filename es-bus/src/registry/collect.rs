@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use super::{EventDef, FailureDef, GroupDef, HandlerDef};
+use super::{EventDef, ExchangeDef, FailureDef, GroupDef, HandlerDef};
 use crate::outcome::VerdictOf;
 
 /// One definition, as it is submitted.
@@ -13,6 +13,8 @@ use crate::outcome::VerdictOf;
 pub enum Submission {
     /// Of an event.
     Event(&'static EventDef),
+    /// Of an exchange.
+    Exchange(&'static ExchangeDef),
     /// Of a group.
     Group(&'static GroupDef),
     /// Of a handler.
@@ -47,7 +49,10 @@ pub fn failures() -> &'static [VerdictOf] {
         submissions()
             .filter_map(|submission| match submission {
                 Submission::Failure(def) => Some(def.verdict),
-                Submission::Event(_) | Submission::Group(_) | Submission::Handler(_) => None,
+                Submission::Event(_)
+                | Submission::Exchange(_)
+                | Submission::Group(_)
+                | Submission::Handler(_) => None,
             })
             .collect()
     })

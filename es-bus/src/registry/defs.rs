@@ -4,27 +4,12 @@ use std::fmt;
 
 use crate::{
     event::EventKind,
+    exchange::{Bind, ExchangeDef},
     extract::{Input, Need},
     handler::Call,
+    location::Location,
     outcome::VerdictOf,
 };
-
-/// Where in the program's source a definition stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Location {
-    /// The path of the module.
-    pub module: &'static str,
-    /// The file, as the compiler names it.
-    pub file: &'static str,
-    /// The line, from 1.
-    pub line: u32,
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
-    }
-}
 
 /// What `#[event]` says about a type.
 #[derive(Debug)]
@@ -50,6 +35,8 @@ pub struct GroupDef {
     pub name: &'static str,
     /// Settings, by the names that the configuration knows them by.
     pub settings: &'static [(&'static str, &'static str)],
+    /// The home exchange, when it is named by a type marked `#[exchange]`.
+    pub exchange: Option<&'static ExchangeDef>,
     /// Where it stands.
     pub location: Location,
 }
@@ -73,8 +60,8 @@ pub struct HandlerDef {
     pub name: &'static str,
     /// Names that it had before.
     pub formerly: &'static [&'static str],
-    /// Its binding keys: what `bind` says, else the keys of the events it takes.
-    pub binds: &'static [&'static str],
+    /// What it asks for: what `bind` says, else the keys of the events it takes.
+    pub binds: &'static [Bind],
     /// Whether `bind` was written.
     pub has_bind: bool,
     /// Whether it binds to events that other services own, so that no known one need match.
@@ -129,6 +116,17 @@ pub struct FailureDef {
 pub trait Group {
     /// What the attribute says.
     const DEF: &'static GroupDef;
+}
+
+/// A type marked `#[exchange]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an exchange",
+    label = "not marked `#[exchange]`",
+    note = "mark the type: `#[exchange] struct {Self};`, or name the exchange by a text: `exchange = \"...\"`"
+)]
+pub trait Exchange {
+    /// What the attribute says.
+    const DEF: &'static ExchangeDef;
 }
 
 /// The marker type that stands beside every function marked `#[handler]`, under the same name.

@@ -32,6 +32,8 @@ pub enum FindingKind {
     EmptyGroup,
     /// A name or a key is not what AMQP carries.
     InvalidName,
+    /// Two definitions of an exchange differ, or one cannot do what it is for.
+    ConflictingExchange,
     /// Two types declare events with one routing key.
     DuplicateKey,
     /// Two types declare one event under different routing keys.
@@ -44,7 +46,7 @@ pub enum FindingKind {
     ConflictingGroup,
     /// A group retires an event that its handlers take.
     RetiredEvent,
-    /// A binding of a handler of raw events matches nothing that is known.
+    /// A binding matches nothing that is known, or asks for what its exchange does not look at.
     UnmatchedBinding,
     /// A handler needs a value that was not provided.
     MissingState,

@@ -14,9 +14,14 @@ mod program;
 pub use self::{
     check::{Facts, check},
     collect::{Submission, failures},
-    defs::{DeclaredEvent, EventDef, FailureDef, Group, GroupDef, GroupRef, Handler, HandlerDef, Location},
+    defs::{DeclaredEvent, EventDef, Exchange, FailureDef, Group, GroupDef, GroupRef, Handler, HandlerDef},
     finding::{Finding, FindingKind, Place, Report},
     program::Registry,
+};
+
+pub use crate::{
+    exchange::{Bind, ExchangeDef, ExchangeRef, HeadersMatch, Match},
+    location::Location,
 };
 
 #[cfg(feature = "linkme")]

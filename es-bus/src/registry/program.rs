@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::{
-    DeclaredEvent, EventDef, Group, GroupDef, Handler, HandlerDef, Submission, collect::submissions,
+    DeclaredEvent, EventDef, Exchange, ExchangeDef, Group, GroupDef, Handler, HandlerDef, Submission,
+    collect::submissions,
 };
-use crate::event::EventKind;
+use crate::{event::EventKind, exchange::Bind};
 
-/// The events, groups and handlers of a program.
+/// The exchanges, events, groups and handlers of a program.
 ///
 /// [`Registry::collected`] holds whatever is annotated in the crates that are linked;
 /// [`Registry::new`] holds what is put into it. Both are sorted and hold a definition once, so that
 /// what is made of them does not depend on the order of linking or of registration.
 ///
 /// A handler brings its group along when it names a type marked `#[group]`, and makes the events
-/// that it takes known.
+/// that it takes known. Events and groups bring their exchange along where they name it by its type.
 ///
 /// # Examples
 ///
@@ -23,11 +24,14 @@ use crate::event::EventKind;
 ///
 /// let registry = Registry::collected();
 /// for handler in registry.handlers() {
-///     println!("{} {} <- {:?}", handler.group.name, handler.name, handler.binds);
+///     for bind in handler.binds {
+///         println!("{} {} <- {bind}", handler.group.name, handler.name);
+///     }
 /// }
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
+    exchanges: Vec<&'static ExchangeDef>,
     events: Vec<&'static EventDef>,
     groups: Vec<&'static GroupDef>,
     handlers: Vec<&'static HandlerDef>,
@@ -51,6 +55,13 @@ impl Registry {
             registry.insert(submission);
         }
         registry
+    }
+
+    /// With an exchange: a type that is marked `#[exchange]`. It is declared, whoever names it.
+    #[must_use]
+    pub fn exchange<X: Exchange>(mut self) -> Self {
+        self.insert_exchange(X::DEF);
+        self
     }
 
     /// With an event, or an event set.
@@ -87,6 +98,7 @@ impl Registry {
     #[must_use]
     pub fn merge(mut self, other: &Self) -> Self {
         self.collected |= other.collected;
+        other.exchanges.iter().for_each(|def| self.insert_exchange(def));
         other.events.iter().for_each(|def| self.insert_event(def));
         other.groups.iter().for_each(|def| self.insert_group(def));
         other.handlers.iter().for_each(|def| self.insert_handler(def));
@@ -96,12 +108,18 @@ impl Registry {
     /// What belongs to the bus of this name; `"default"` where nothing else is said.
     #[must_use]
     pub fn on_bus(&self, bus: &str) -> Self {
-        Self {
+        let mut registry = Self {
+            exchanges: self.exchanges.iter().copied().filter(|def| def.bus == bus).collect(),
             events: self.events.iter().copied().filter(|def| def.bus == bus).collect(),
             groups: self.groups.iter().copied().filter(|def| def.bus == bus).collect(),
             handlers: self.handlers.iter().copied().filter(|def| def.bus == bus).collect(),
             collected: self.collected,
+        };
+        // Whoever names an exchange by its type has it on the own bus.
+        for def in registry.named_exchanges() {
+            registry.insert_exchange(def);
         }
+        registry
     }
 
     /// Only the handlers of the named groups, and the settings of these groups; all events.
@@ -112,11 +130,24 @@ impl Registry {
     pub fn select<S: AsRef<str>>(&self, groups: &[S]) -> Self {
         let selected = |name: &str| groups.iter().any(|group| group.as_ref() == name);
         Self {
+            exchanges: self.exchanges.clone(),
             events: self.events.clone(),
             groups: self.groups.iter().copied().filter(|def| selected(def.name)).collect(),
             handlers: self.handlers.iter().copied().filter(|def| selected(def.group.name)).collect(),
             collected: self.collected,
         }
+    }
+
+    /// The exchanges that are declared by types, by name, then by place.
+    #[must_use]
+    pub fn exchanges(&self) -> &[&'static ExchangeDef] {
+        &self.exchanges
+    }
+
+    /// The definition of an exchange; `None` for one that is only named by a text.
+    #[must_use]
+    pub fn exchange_def(&self, name: &str) -> Option<&'static ExchangeDef> {
+        self.exchanges.iter().copied().find(|def| def.name == name)
     }
 
     /// The events, by module and name.
@@ -173,6 +204,7 @@ impl Registry {
     #[must_use]
     pub fn buses(&self) -> Vec<&'static str> {
         let names: BTreeSet<_> = (self.events.iter().map(|def| def.bus))
+            .chain(self.exchanges.iter().map(|def| def.bus))
             .chain(self.groups.iter().map(|def| def.bus))
             .chain(self.handlers.iter().map(|def| def.bus))
             .collect();
@@ -182,7 +214,10 @@ impl Registry {
     /// Whether nothing is declared at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.groups.is_empty() && self.handlers.is_empty()
+        self.exchanges.is_empty()
+            && self.events.is_empty()
+            && self.groups.is_empty()
+            && self.handlers.is_empty()
     }
 
     /// Whether it holds what was linked.
@@ -193,6 +228,7 @@ impl Registry {
 
     pub(super) fn insert(&mut self, submission: &Submission) {
         match submission {
+            Submission::Exchange(def) => self.insert_exchange(def),
             Submission::Event(def) => self.insert_event(def),
             Submission::Group(def) => self.insert_group(def),
             Submission::Handler(def) => self.insert_handler(def),
@@ -201,18 +237,44 @@ impl Registry {
         }
     }
 
+    /// An exchange, and those that it hands its unroutable messages to.
+    fn insert_exchange(&mut self, def: &'static ExchangeDef) {
+        let mut next = Some(def);
+        while let Some(def) = next {
+            insert(&mut self.exchanges, def, |def| (def.name, def.location, def.bus));
+            next = def.alternate.and_then(|alternate| alternate.def);
+        }
+    }
+
+    fn insert_exchanges_of(&mut self, kinds: &'static [EventKind]) {
+        for def in kinds.iter().filter_map(|kind| kind.exchange_def) {
+            self.insert_exchange(def);
+        }
+    }
+
+    /// The exchanges that events, groups and handlers name by their types.
+    fn named_exchanges(&self) -> Vec<&'static ExchangeDef> {
+        let of_kinds = self.kinds().into_iter().filter_map(|kind| kind.exchange_def);
+        of_kinds.chain(self.groups.iter().filter_map(|def| def.exchange)).collect()
+    }
+
     fn insert_event(&mut self, def: &'static EventDef) {
         insert(&mut self.events, def, |def| {
             (def.location.module, def.type_name, def.location.file, def.location.line, def.bus)
         });
+        self.insert_exchanges_of(def.kinds);
     }
 
     fn insert_group(&mut self, def: &'static GroupDef) {
         insert(&mut self.groups, def, |def| (def.name, def.location, def.bus));
+        if let Some(exchange) = def.exchange {
+            self.insert_exchange(exchange);
+        }
     }
 
     fn insert_handler(&mut self, def: &'static HandlerDef) {
         insert(&mut self.handlers, def, identity_of_handler);
+        self.insert_exchanges_of(def.kinds().unwrap_or_default());
         if let Some(group) = def.group.def {
             self.insert_group(group);
         }
@@ -229,7 +291,7 @@ fn insert<T, K: Ord>(all: &mut Vec<&'static T>, def: &'static T, key: impl Fn(&'
 }
 
 type HandlerIdentity =
-    (&'static str, &'static str, &'static str, &'static str, u32, &'static str, &'static [&'static str]);
+    (&'static str, &'static str, &'static str, &'static str, u32, &'static str, &'static [Bind]);
 
 fn identity_of_handler(def: &'static HandlerDef) -> HandlerIdentity {
     let at = def.location;

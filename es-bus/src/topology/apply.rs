@@ -107,14 +107,14 @@ mod tests {
         name::{ExchangeName, QueueName},
         topology::{
             build,
-            fixtures::{PLACED, group, handler},
+            fixtures::{PLACED, exchanges, group, handler},
         },
         transport::memory::Memory,
     };
 
     fn wanted() -> Topology {
         let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
-        build(&[group(handlers)], &[], &ExchangeName::new("events").unwrap()).unwrap()
+        build(&[group(handlers)], &[], &exchanges()).unwrap()
     }
 
     fn fields(error: &ApplyError) -> Vec<(String, String)> {

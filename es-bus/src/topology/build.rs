@@ -8,9 +8,12 @@ use crate::{
     model::{
         Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Overflow, Queue, QueueKind, Topology,
     },
-    name::{ExchangeName, InvalidName},
+    name::InvalidName,
     topic,
-    topology::group::{GroupSpec, delay_name},
+    topology::{
+        Exchanges, bound,
+        group::{GroupSpec, delay_name},
+    },
     wire,
 };
 
@@ -54,14 +57,17 @@ pub enum Conflict {
 pub(crate) fn build<G: Borrow<GroupSpec>>(
     groups: &[G],
     published: &[EventKind],
-    default_exchange: &ExchangeName,
+    exchanges: &Exchanges,
 ) -> Result<Topology, Vec<Conflict>> {
-    let mut builder = Builder { topology: Topology::new(), conflicts: Vec::new() };
+    let mut builder = Builder { topology: Topology::new(), conflicts: Vec::new(), exchanges };
+    for name in exchanges.declared() {
+        builder.event_exchange(name);
+    }
     for kind in published {
-        builder.event_exchange(kind.exchange.unwrap_or(default_exchange.as_str()));
+        builder.event_exchange(exchanges.of(kind));
     }
     if published.is_empty() && groups.is_empty() {
-        builder.event_exchange(default_exchange.as_str());
+        builder.event_exchange(exchanges.default().as_str());
     }
     for group in groups.iter().map(Borrow::borrow) {
         builder.dead_letters(group);
@@ -70,20 +76,21 @@ pub(crate) fn build<G: Borrow<GroupSpec>>(
         builder.retries(group);
     }
     for group in groups.iter().map(Borrow::borrow) {
-        builder.work(group, default_exchange);
+        builder.work(group);
     }
     for group in groups.iter().map(Borrow::borrow) {
-        builder.retired(group, published, default_exchange);
+        builder.retired(group, published);
     }
     if builder.conflicts.is_empty() { Ok(builder.topology) } else { Err(builder.conflicts) }
 }
 
-struct Builder {
+struct Builder<'a> {
     topology: Topology,
     conflicts: Vec<Conflict>,
+    exchanges: &'a Exchanges,
 }
 
-impl Builder {
+impl Builder<'_> {
     fn exchange(&mut self, exchange: Exchange) {
         let (name, kind) = (exchange.name.clone(), exchange.kind);
         if let Err(there) = self.topology.add_exchange(exchange) {
@@ -96,8 +103,8 @@ impl Builder {
     }
 
     fn event_exchange(&mut self, name: &str) {
-        match ExchangeName::new(name) {
-            Ok(name) => self.exchange(Exchange::durable(name, ExchangeKind::Topic)),
+        match self.exchanges.exchange(name) {
+            Ok(exchange) => self.exchange(exchange),
             Err(invalid) => self.conflicts.push(invalid.into()),
         }
     }
@@ -158,7 +165,7 @@ impl Builder {
         }
     }
 
-    fn work(&mut self, group: &GroupSpec, default_exchange: &ExchangeName) {
+    fn work(&mut self, group: &GroupSpec) {
         let settings = &group.settings;
         self.event_exchange(settings.home.as_str());
         // At-least-once dead-lettering holds only where a full queue refuses publishes.
@@ -182,32 +189,36 @@ impl Builder {
             ..Queue::durable(group.queue.clone(), settings.kind)
         });
         self.topology.add_binding(Binding::by_key(group.entry.clone(), group.queue.clone(), ""));
-        for (exchange, key) in group.bindings(default_exchange.as_str()) {
-            self.event_exchange(&exchange);
-            if let Ok(exchange) = ExchangeName::new(&exchange) {
-                self.topology.add_binding(Binding::by_key(exchange, group.queue.clone(), key));
-            }
-        }
-        for bound in group.bound.iter().filter(|bound| bound.holds) {
+        for bound in group.bindings() {
             self.event_exchange(bound.exchange.as_str());
-            let (exchange, key) = (bound.exchange.clone(), bound.key.as_str());
-            self.topology.add_binding(Binding::by_key(exchange, group.queue.clone(), key));
+            self.topology.add_binding(bound.of(&group.queue));
+        }
+        for late in group.bound.iter().filter(|late| late.holds) {
+            self.event_exchange(late.bound.exchange.as_str());
+            self.topology.add_binding(late.bound.of(&group.queue));
         }
     }
-}
 
-impl Builder {
     /// Takes back the bindings of events that the group gave up, wherever they may have been made.
-    fn retired(&mut self, group: &GroupSpec, published: &[EventKind], default_exchange: &ExchangeName) {
+    fn retired(&mut self, group: &GroupSpec, published: &[EventKind]) {
         for key in &group.settings.retired {
-            let of_events = published.iter().filter(|kind| topic::matches(key, kind.key));
-            let exchanges: BTreeSet<&str> = of_events
+            let of_events = || published.iter().filter(|kind| topic::matches(key, kind.key));
+            let exchanges: BTreeSet<&str> = of_events()
                 .filter_map(|kind| kind.exchange)
-                .chain([group.settings.home.as_str(), default_exchange.as_str()])
+                .chain([group.settings.home.as_str(), self.exchanges.default().as_str()])
                 .collect();
             for name in exchanges {
                 if let Some(exchange) = self.topology.exchange(name).map(|exchange| exchange.name.clone()) {
                     self.topology.add_unbound(Binding::by_key(exchange, group.queue.clone(), key.clone()));
+                }
+            }
+            // Where the exchange does not look at keys, the binding was made without one.
+            for kind in of_events() {
+                let own = bound(None, Some(std::slice::from_ref(kind)), &group.settings.home, self.exchanges);
+                for bound in own.unwrap_or_default() {
+                    if self.topology.exchange(bound.exchange.as_str()).is_some() {
+                        self.topology.add_unbound(bound.of(&group.queue));
+                    }
                 }
             }
         }
@@ -225,12 +236,8 @@ mod tests {
     use super::*;
     use crate::{
         message::Value,
-        topology::fixtures::{PLACED, SHIPPED, group, group_with, handler},
+        topology::fixtures::{PLACED, SHIPPED, exchanges, group, group_with, handler},
     };
-
-    fn exchange() -> ExchangeName {
-        ExchangeName::new("events").unwrap()
-    }
 
     /// A topology as text, as a person would list it.
     fn text(topology: &Topology) -> String {
@@ -256,7 +263,7 @@ mod tests {
     fn a_group_has_its_queue_its_dead_letters_and_its_retries() {
         let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
 
-        let topology = build(&[group(handlers)], &[PLACED, SHIPPED], &exchange()).unwrap();
+        let topology = build(&[group(handlers)], &[PLACED, SHIPPED], &exchanges()).unwrap();
 
         insta::assert_snapshot!(text(&topology));
     }
@@ -264,7 +271,7 @@ mod tests {
     #[test]
     fn nothing_points_at_something_that_is_missing() {
         let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
-        let topology = build(&[group(handlers)], &[], &exchange()).unwrap();
+        let topology = build(&[group(handlers)], &[], &exchanges()).unwrap();
 
         for binding in topology.bindings() {
             assert!(topology.exchange(binding.source.as_str()).is_some(), "{binding:?}");
@@ -285,7 +292,7 @@ mod tests {
         let handlers =
             vec![handler("typed", &["Order.OrderPlaced"], Some(&[AWAY])), handler("raw", &["#"], None)];
 
-        let topology = build(&[group(handlers)], &[], &exchange()).unwrap();
+        let topology = build(&[group(handlers)], &[], &exchanges()).unwrap();
 
         let last: Vec<_> = topology
             .bindings()
@@ -314,7 +321,7 @@ mod tests {
             settings.overflow = Overflow::DropHead;
         });
 
-        let topology = build(&[lossy], &[], &exchange()).unwrap();
+        let topology = build(&[lossy], &[], &exchanges()).unwrap();
 
         let table = topology.queue("events.projections").unwrap().argument_table();
         assert_eq!(table.get_str("x-overflow"), Some("drop-head"));
@@ -326,7 +333,7 @@ mod tests {
     fn a_publisher_declares_only_what_it_publishes_to() {
         const AWAY: EventKind = SHIPPED.exchange("shop");
 
-        let topology = build::<GroupSpec>(&[], &[PLACED, AWAY], &exchange()).unwrap();
+        let topology = build::<GroupSpec>(&[], &[PLACED, AWAY], &exchanges()).unwrap();
 
         assert_eq!(text(&topology), "exchange events topic\nexchange shop topic\n");
     }
@@ -339,7 +346,7 @@ mod tests {
             settings.retired = vec!["Order.OrderShipped".to_owned(), "Order.OrderPlaced".to_owned()];
         });
 
-        let topology = build(&[retired], &[PLACED, AWAY], &exchange()).unwrap();
+        let topology = build(&[retired], &[PLACED, AWAY], &exchanges()).unwrap();
 
         let unbound: Vec<_> =
             topology.unbound().map(|binding| (binding.source.as_str(), binding.key.as_str())).collect();
@@ -352,7 +359,7 @@ mod tests {
         const OTHER: EventKind = SHIPPED.exchange("events.projections.in");
         let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
 
-        let conflicts = build(&[group(handlers)], &[CLASH, OTHER], &exchange()).unwrap_err();
+        let conflicts = build(&[group(handlers)], &[CLASH, OTHER], &exchanges()).unwrap_err();
 
         let names: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), 2, "{names:?}");

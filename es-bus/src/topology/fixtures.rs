@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     event::EventKind,
+    exchange::{Bind, ExchangeKind},
     extract::Input,
     handler::Call,
     model::{
@@ -14,11 +15,16 @@ use crate::{
     outcome::Outcome,
     registry::{GroupRef, HandlerDef, Location},
     retry::RetryPolicy,
-    topology::{GroupSettings, GroupSpec, HandlerSpec, UnknownWait},
+    topology::{Exchanges, GroupSettings, GroupSpec, HandlerSpec, UnknownWait},
 };
 
 pub(crate) const PLACED: EventKind = EventKind::new("OrderPlaced", "Order", "Order.OrderPlaced");
 pub(crate) const SHIPPED: EventKind = EventKind::new("OrderShipped", "Order", "Order.OrderShipped");
+
+/// The default exchange `events`, a topic exchange.
+pub(crate) fn exchanges() -> Exchanges {
+    Exchanges::new(ExchangeName::new("events").unwrap(), ExchangeKind::Topic, &[])
+}
 
 pub(crate) fn handler(
     name: &'static str,
@@ -31,7 +37,7 @@ pub(crate) fn handler(
         group: GroupRef { name: "projections", def: None },
         name,
         formerly: &[],
-        binds,
+        binds: Vec::leak(binds.iter().copied().map(Bind::Key).collect()),
         has_bind: true,
         foreign: false,
         inputs: Vec::leak(vec![input]),
@@ -40,7 +46,9 @@ pub(crate) fn handler(
         call: Call::One(|_| Box::pin(async { Outcome::Done })),
         location: Location { module: "tests", file: "tests.rs", line: 1 },
     };
-    HandlerSpec::of(Box::leak(Box::new(def)), RetryPolicy::default(), Duration::from_secs(300))
+    let home = ExchangeName::new("events").unwrap();
+    let def = Box::leak(Box::new(def));
+    HandlerSpec::of(def, RetryPolicy::default(), Duration::from_secs(300), &home, &exchanges()).unwrap()
 }
 
 pub(crate) fn group(handlers: Vec<HandlerSpec>) -> GroupSpec {

@@ -5,9 +5,11 @@
 
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
+use super::{Asked, Bound, Exchanges, bound};
 use crate::{
     event::EventKind,
     handler::Call,
+    message::Headers,
     model::{
         Overflow, QueueKind,
         policy::{OnUnknown, Ordering},
@@ -72,8 +74,8 @@ pub(crate) struct HandlerSpec {
     pub(crate) name: Arc<str>,
     /// Names that it had before.
     pub(crate) formerly: &'static [&'static str],
-    /// Its binding keys.
-    pub(crate) binds: Vec<Cow<'static, str>>,
+    /// The bindings that it asks for.
+    pub(crate) bound: Vec<Bound>,
     /// The events that it takes; `None` for a handler of raw events.
     pub(crate) kinds: Option<Cow<'static, [EventKind]>>,
     /// Runs it.
@@ -87,29 +89,39 @@ pub(crate) struct HandlerSpec {
 }
 
 impl HandlerSpec {
-    /// A handler as its attribute says, under the policy that the configuration gives it.
-    pub(crate) fn of(def: &'static HandlerDef, policy: RetryPolicy, timeout: Duration) -> Self {
-        Self {
+    /// A handler as its attribute says, under the policy that the configuration gives it, in a group
+    /// of this home exchange.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] for an exchange that AMQP has no name for.
+    pub(crate) fn of(
+        def: &'static HandlerDef,
+        policy: RetryPolicy,
+        timeout: Duration,
+        home: &ExchangeName,
+        exchanges: &Exchanges,
+    ) -> Result<Self, InvalidName> {
+        let asked: Option<Vec<Asked>> = def.has_bind.then(|| def.binds.iter().map(Asked::from).collect());
+        Ok(Self {
             name: def.name.into(),
             formerly: def.formerly,
-            binds: def.binds.iter().copied().map(Cow::Borrowed).collect(),
+            bound: bound(asked.as_deref(), def.kinds(), home, exchanges)?,
             kinds: def.kinds().map(Cow::Borrowed),
             call: def.call.clone(),
             policy,
             timeout,
             slow: None,
-        }
+        })
     }
 }
 
 /// A binding that was made while the program runs. It is the group's: what it brings goes to every
 /// handler that takes the type.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Bound {
-    /// The exchange.
-    pub(crate) exchange: ExchangeName,
-    /// The binding key.
-    pub(crate) key: String,
+pub(crate) struct LateBound {
+    /// The binding.
+    pub(crate) bound: Bound,
     /// Whether it is bound. What an unbound one had brought before is handled as ever.
     pub(crate) holds: bool,
 }
@@ -124,7 +136,7 @@ pub(crate) struct GroupSpec {
     /// Its handlers, by name.
     pub(crate) handlers: Vec<HandlerSpec>,
     /// What was bound while the program runs.
-    pub(crate) bound: Vec<Bound>,
+    pub(crate) bound: Vec<LateBound>,
     /// `{exchange}.{group}`.
     pub(crate) queue: QueueName,
     /// `{exchange}.{group}.dlq`.
@@ -197,25 +209,16 @@ impl GroupSpec {
         delays.into_iter().collect()
     }
 
-    /// Where each binding key is bound: a typed handler's on the exchanges of the events that it
-    /// takes, a raw one's on the home exchange.
+    /// The bindings that the handlers ask for, each once, by exchange and key.
     #[must_use]
-    pub(crate) fn bindings(&self, default_exchange: &str) -> BTreeSet<(String, &str)> {
-        let mut bindings = BTreeSet::new();
-        for handler in &self.handlers {
-            for bind in &handler.binds {
-                match &handler.kinds {
-                    None => {
-                        bindings.insert((self.settings.home.as_str().to_owned(), bind.as_ref()));
-                    }
-                    Some(kinds) => {
-                        bindings.extend(kinds.iter().filter(|kind| topic::matches(bind, kind.key)).map(
-                            |kind| (kind.exchange.unwrap_or(default_exchange).to_owned(), bind.as_ref()),
-                        ));
-                    }
-                }
+    pub(crate) fn bindings(&self) -> Vec<&Bound> {
+        let mut bindings: Vec<&Bound> = Vec::new();
+        for bound in self.handlers.iter().flat_map(|handler| &handler.bound) {
+            if !bindings.contains(&bound) {
+                bindings.push(bound);
             }
         }
+        bindings.sort_by(|a, b| (a.exchange.as_str(), &a.key).cmp(&(b.exchange.as_str(), &b.key)));
         bindings
     }
 
@@ -225,9 +228,8 @@ impl GroupSpec {
     #[must_use]
     pub(crate) fn on_unknown(&self) -> OnUnknown {
         self.settings.on_unknown.unwrap_or_else(|| {
-            let wide = |key: &str| key.split('.').any(|word| word == "*" || word == "#");
-            let binds = self.handlers.iter().flat_map(|handler| &handler.binds).map(AsRef::as_ref);
-            if binds.chain(self.bound.iter().map(|bound| bound.key.as_str())).any(wide) {
+            let late = self.bound.iter().map(|late| &late.bound);
+            if self.handlers.iter().flat_map(|handler| &handler.bound).chain(late).any(Bound::is_wide) {
                 OnUnknown::Skip
             } else {
                 OnUnknown::Wait
@@ -237,14 +239,14 @@ impl GroupSpec {
 
     /// Whether an event came by what was bound while the program runs.
     #[must_use]
-    pub(crate) fn is_bound(&self, routing_key: &str) -> bool {
-        self.bound.iter().any(|bound| topic::matches(&bound.key, routing_key))
+    pub(crate) fn is_bound(&self, routing_key: &str, headers: &Headers) -> bool {
+        self.bound.iter().any(|late| late.bound.delivers(routing_key, headers))
     }
 
     /// Whether nothing is left to consume or to keep bound.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
-        self.handlers.is_empty() && self.bound.iter().all(|bound| !bound.holds)
+        self.handlers.is_empty() && self.bound.iter().all(|late| !late.holds)
     }
 
     /// Whether the group gave an event up (`retired = ["Order.OrderPlaced"]`).
@@ -255,22 +257,24 @@ impl GroupSpec {
 
     /// The events of this program that the group's bindings bring and no handler takes.
     #[must_use]
-    pub(crate) fn skipped<'a>(&self, known: &'a [EventKind], default_exchange: &str) -> Vec<&'a EventKind> {
-        let bindings = self.bindings(default_exchange);
+    pub(crate) fn skipped<'a>(&self, known: &'a [EventKind], exchanges: &Exchanges) -> Vec<&'a EventKind> {
+        let bindings = self.bindings();
         known
             .iter()
-            .filter(|kind| {
-                let exchange = kind.exchange.unwrap_or(default_exchange);
-                bindings.iter().any(|(bound, key)| bound == exchange && topic::matches(key, kind.key))
-            })
-            .filter(|kind| !self.handlers.iter().any(|handler| takes(handler, kind)))
+            .filter(|kind| bindings.iter().any(|bound| brings(bound, kind, exchanges)))
+            .filter(|kind| !self.handlers.iter().any(|handler| takes(handler, kind, exchanges)))
             .collect()
     }
 }
 
+/// Whether a binding brings an event, as far as that can be foreseen.
+fn brings(bound: &Bound, kind: &EventKind, exchanges: &Exchanges) -> bool {
+    bound.exchange.as_str() == exchanges.of(kind) && bound.may_deliver(kind)
+}
+
 /// Whether a handler takes an event that it is sent.
-fn takes(handler: &HandlerSpec, kind: &EventKind) -> bool {
-    handler.binds.iter().any(|bind| topic::matches(bind, kind.key))
+fn takes(handler: &HandlerSpec, kind: &EventKind, exchanges: &Exchanges) -> bool {
+    handler.bound.iter().any(|bound| brings(bound, kind, exchanges))
         && handler.kinds.as_deref().is_none_or(|kinds| {
             kinds.iter().any(|own| own.name == kind.name && own.aggregate == kind.aggregate)
         })

@@ -4,8 +4,10 @@
 //! events (pure), [`apply`] brings a broker to it, [`Provision`] keeps it there over reconnects.
 
 mod apply;
+mod bound;
 mod build;
 mod differences;
+mod exchanges;
 mod group;
 mod provision;
 
@@ -15,7 +17,9 @@ pub(crate) mod fixtures;
 pub use self::build::Conflict;
 pub(crate) use self::{
     apply::{ApplyError, apply},
+    bound::{Asked, Bound, bound},
     build::build,
-    group::{Bound, GroupSettings, GroupSpec, HandlerSpec, UnknownWait, delay_name},
+    exchanges::Exchanges,
+    group::{GroupSettings, GroupSpec, HandlerSpec, LateBound, UnknownWait, delay_name},
     provision::{Provision, ProvisionError},
 };

@@ -1,8 +1,9 @@
 //! Which handlers a delivery goes to. Pure.
 
 use crate::{
+    exchange::ExchangeKind,
+    message::Headers,
     model::policy::OnUnknown,
-    topic,
     topology::{GroupSpec, HandlerSpec},
     wire::{HandlerAttempt, Origin},
 };
@@ -32,17 +33,27 @@ pub(super) struct Concerned {
 /// Finds the handlers that a delivery goes to.
 ///
 /// A copy that a retry made names the handlers that it is for; every other delivery goes to each
-/// handler whose pattern matches its first routing key and that takes its type.
+/// handler that one of its own bindings brings it to, by the rule of the binding's exchange, and that
+/// takes its type.
 pub(super) fn plan(
     group: &GroupSpec,
     origin: &Origin,
+    headers: &Headers,
     aggregate_type: Option<&str>,
     pending: Vec<HandlerAttempt>,
     now_ms: u64,
 ) -> Plan {
+    // What was bound while the program runs is the group's, and goes to each of its handlers that takes
+    // the type.
+    let is_late_bound = group.is_bound(&origin.routing_key, headers);
     if pending.is_empty() {
+        let came_by_own_binding = came_by_own_binding(group, origin, headers);
         let run: Vec<_> = (0..group.handlers.len())
-            .filter(|&index| fits(group, &group.handlers[index], origin, aggregate_type))
+            .filter(|&index| {
+                let handler = &group.handlers[index];
+                (is_late_bound || is_brought(handler, origin, headers, came_by_own_binding))
+                    && takes(handler, origin, aggregate_type)
+            })
             .map(|index| (index, 0))
             .collect();
         return if !run.is_empty() {
@@ -58,8 +69,10 @@ pub(super) fn plan(
     }
     let mut concerned = Concerned::default();
     for entry in pending {
-        let handler = find(group, &entry.handler)
-            .filter(|&index| fits(group, &group.handlers[index], origin, aggregate_type));
+        let handler = find(group, &entry.handler).filter(|&index| {
+            let handler = &group.handlers[index];
+            (is_late_bound || is_still_asked_for(handler, origin)) && takes(handler, origin, aggregate_type)
+        });
         match handler {
             None => concerned.gone.push(entry),
             Some(_) if entry.due_ms.is_some_and(|due| due > now_ms) => concerned.later.push(entry),
@@ -75,21 +88,44 @@ fn find(group: &GroupSpec, name: &str) -> Option<usize> {
     by_name.or_else(|| group.handlers.iter().position(|handler| handler.formerly.contains(&name)))
 }
 
+/// Whether a binding of the group on the very exchange that the message was published to brought it.
+/// Else it came another way, by an alternate exchange, say.
+fn came_by_own_binding(group: &GroupSpec, origin: &Origin, headers: &Headers) -> bool {
+    group.handlers.iter().flat_map(|handler| &handler.bound).any(|bound| {
+        bound.exchange.as_str() == origin.exchange && bound.delivers(&origin.routing_key, headers)
+    })
+}
+
+/// Whether a handler's own bindings bring it a delivery.
+///
+/// A handler of raw events gets what its exchange brings. One of typed events is told by the type, so
+/// an event that moved to another exchange is still taken from where it was before.
+fn is_brought(handler: &HandlerSpec, origin: &Origin, headers: &Headers, came_by_own_binding: bool) -> bool {
+    handler.bound.iter().any(|bound| {
+        let from_here = bound.exchange.as_str() == origin.exchange;
+        (from_here || handler.kinds.is_some() || !came_by_own_binding)
+            && bound.delivers(&origin.routing_key, headers)
+    })
+}
+
+/// Whether a handler would still be brought an event that it failed before. The headers of a copy are
+/// not asked: what did not fit beside the worker's own was cut.
+fn is_still_asked_for(handler: &HandlerSpec, origin: &Origin) -> bool {
+    handler.bound.iter().any(|bound| match bound.kind {
+        ExchangeKind::Headers => true,
+        kind => kind.delivers(&bound.key, &origin.routing_key),
+    })
+}
+
 /// Whether a handler takes an event: told by its type, where it claims one, and else by its first
 /// routing key.
-///
-/// What was bound while the program runs is the group's, and goes to each of its handlers that takes
-/// the type.
-fn fits(group: &GroupSpec, handler: &HandlerSpec, origin: &Origin, aggregate_type: Option<&str>) -> bool {
-    let bound = handler.binds.iter().any(|bind| topic::matches(bind, &origin.routing_key))
-        || group.is_bound(&origin.routing_key);
-    bound
-        && handler.kinds.as_deref().is_none_or(|kinds| {
-            kinds.iter().any(|kind| match origin.event_type.as_deref() {
-                Some(name) => kind.name == name && aggregate_type.is_none_or(|of| of == kind.aggregate),
-                None => kind.key == origin.routing_key,
-            })
+fn takes(handler: &HandlerSpec, origin: &Origin, aggregate_type: Option<&str>) -> bool {
+    handler.kinds.as_deref().is_none_or(|kinds| {
+        kinds.iter().any(|kind| match origin.event_type.as_deref() {
+            Some(name) => kind.name == name && aggregate_type.is_none_or(|of| of == kind.aggregate),
+            None => kind.key == origin.routing_key,
         })
+    })
 }
 
 #[cfg(test)]
@@ -136,7 +172,7 @@ mod tests {
             (Some("OrderLost"), "Order.OrderPlaced", vec![(2, 0)]),
             (Some("OrderPlaced"), "Elsewhere.OrderPlaced", vec![(2, 0)]),
         ] {
-            let plan = plan(&group, &origin(event_type, key), None, Vec::new(), 0);
+            let plan = plan(&group, &origin(event_type, key), &Headers::new(), None, Vec::new(), 0);
             assert_eq!(runs(&plan), expected, "{event_type:?} {key}");
         }
     }
@@ -150,7 +186,8 @@ mod tests {
             handler("invoice", &["#"], Some(&[OTHER])),
         ]);
 
-        let plan = plan(&group, &origin(Some("Cancelled"), "x"), Some("Invoice"), Vec::new(), 0);
+        let plan =
+            plan(&group, &origin(Some("Cancelled"), "x"), &Headers::new(), Some("Invoice"), Vec::new(), 0);
 
         assert_eq!(runs(&plan), [(1, 0)]);
     }
@@ -161,12 +198,18 @@ mod tests {
         let exact = || vec![handler("placed", &["Order.OrderPlaced"], Some(&[PLACED]))];
         let wide = vec![handler("placed", &["Order.*"], Some(&[PLACED]))];
 
-        assert_eq!(plan(&group(wide), &unknown, None, Vec::new(), 0), Plan::Skip);
-        assert_eq!(plan(&group(exact()), &unknown, None, Vec::new(), 0), Plan::Unknown(OnUnknown::Wait));
+        assert_eq!(plan(&group(wide), &unknown, &Headers::new(), None, Vec::new(), 0), Plan::Skip);
+        assert_eq!(
+            plan(&group(exact()), &unknown, &Headers::new(), None, Vec::new(), 0),
+            Plan::Unknown(OnUnknown::Wait)
+        );
         let refusing = group_with(exact(), |settings| settings.on_unknown = Some(OnUnknown::DeadLetter));
-        assert_eq!(plan(&refusing, &unknown, None, Vec::new(), 0), Plan::Unknown(OnUnknown::DeadLetter));
+        assert_eq!(
+            plan(&refusing, &unknown, &Headers::new(), None, Vec::new(), 0),
+            Plan::Unknown(OnUnknown::DeadLetter)
+        );
         let retired = group_with(exact(), |settings| settings.retired = vec!["Order.OrderLost".to_owned()]);
-        assert_eq!(plan(&retired, &unknown, None, Vec::new(), 0), Plan::Skip);
+        assert_eq!(plan(&retired, &unknown, &Headers::new(), None, Vec::new(), 0), Plan::Skip);
     }
 
     #[test]
@@ -177,7 +220,14 @@ mod tests {
         ]);
         let pending = vec![entry("two", 2, None), entry("one", 1, Some(2_000)), entry("three", 1, None)];
 
-        let plan = plan(&group, &origin(Some("OrderPlaced"), "Order.OrderPlaced"), None, pending, 1_000);
+        let plan = plan(
+            &group,
+            &origin(Some("OrderPlaced"), "Order.OrderPlaced"),
+            &Headers::new(),
+            None,
+            pending,
+            1_000,
+        );
 
         let Plan::Handlers(concerned) = plan else { panic!("{plan:?}") };
         assert_eq!(concerned.run, [(1, 2)]);

@@ -117,7 +117,8 @@ impl Handling {
         let pending = wire::attempts(received, group.queue.as_str());
         let waits = wire::waits(received, group.queue.as_str());
         let aggregate_type = received.message.headers.get_str(names::AGGREGATE_TYPE);
-        match plan(group, info.origin(), aggregate_type, pending, unix_ms(now)) {
+        let headers = &received.message.headers;
+        match plan(group, info.origin(), headers, aggregate_type, pending, unix_ms(now)) {
             Plan::Skip => {
                 Counters::add(&self.context.counters.skipped);
                 self.observe(info.origin(), None, 0, Fate::Skipped);

@@ -705,7 +705,7 @@ impl Handler for Forgetful {
         group: GroupRef { name: "forgetful", def: None },
         name: "forgetful",
         formerly: &[],
-        binds: &["Order.OrderPlaced"],
+        binds: &[es_bus::registry::Bind::Key("Order.OrderPlaced")],
         has_bind: true,
         foreign: true,
         inputs: &[Input::Raw],

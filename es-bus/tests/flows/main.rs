@@ -4,6 +4,7 @@
 
 mod dead_letters;
 mod dispatch;
+mod exchanges;
 mod extractors;
 mod faults;
 mod isolation;

@@ -93,6 +93,27 @@ pub enum SubscribeError {
         /// What is wrong.
         problem: String,
     },
+    /// The exchange cannot do what the key asks of it.
+    #[error("binding key {key:?} on {exchange:?}, a {kind} exchange: {remedy}")]
+    Misfit {
+        /// The key.
+        key: String,
+        /// The exchange.
+        exchange: String,
+        /// Its kind.
+        kind: &'static str,
+        /// What would do.
+        remedy: &'static str,
+    },
+    /// A headers exchange cannot tell the event apart.
+    #[error(
+        "{event:?} is published to a headers exchange, with no headers of its own to be told by: give the event some, \
+         `#[event(headers(format = \"pdf\"))]`"
+    )]
+    NoHeaders {
+        /// The key of the event.
+        event: String,
+    },
     /// A handler of the group still needs the binding.
     #[error("a handler of group {group:?} binds {key:?}: it cannot be unbound while that handler is there")]
     StillBound {

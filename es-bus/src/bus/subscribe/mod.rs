@@ -9,7 +9,7 @@ mod guard;
 mod request;
 mod subscriptions;
 
-pub(super) use self::request::Wanted;
+pub(super) use self::request::{Wanted, Wish, is_lost, misfit};
 pub use self::{
     count::Subscribers, error::SubscribeError, guard::Subscription, request::Subscribe,
     subscriptions::Subscriptions,

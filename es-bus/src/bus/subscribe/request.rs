@@ -7,10 +7,12 @@ use crate::{
     bus::groups::Groups,
     config::{Text, keys},
     error::Result,
+    event::EventKind,
+    exchange::{ExchangeKind, Misfit},
     handler::{BoxFuture, TypeMap},
     subscriber::Described,
     topic,
-    topology::GroupSpec,
+    topology::{Exchanges, GroupSpec},
 };
 
 /// A subscription that is to be made: `.await` it, after saying whatever else is to be said.
@@ -80,8 +82,12 @@ pub(in crate::bus) struct Wanted {
 }
 
 impl Wanted {
-    /// Checks what can be checked by itself; binds the keys of the events where none is said.
-    pub(in crate::bus) fn check(mut self, state: &TypeMap) -> Result<Self, SubscribeError> {
+    /// Checks what can be checked before its group is known.
+    pub(in crate::bus) fn check(
+        self,
+        state: &TypeMap,
+        exchanges: &Exchanges,
+    ) -> Result<Self, SubscribeError> {
         if let Some(name) = &self.name
             && (name.is_empty() || name.chars().any(char::is_control))
         {
@@ -99,16 +105,22 @@ impl Wanted {
             None if self.binds.is_empty() => return Err(SubscribeError::NoKey),
             None => {}
             Some(kinds) if self.binds.is_empty() => {
-                self.binds = kinds.iter().map(|kind| kind.key.to_owned()).collect();
+                if let Some(kind) = kinds.iter().find(|kind| is_lost(kind, exchanges)) {
+                    return Err(SubscribeError::NoHeaders { event: kind.key.to_owned() });
+                }
             }
             Some(kinds) => {
                 let events = || kinds.iter().map(|kind| kind.key).collect::<Vec<_>>().join(", ");
-                let brings = |key: &String| kinds.iter().any(|kind| topic::matches(key, kind.key));
+                let delivers = |key: &String, kind: &EventKind| {
+                    exchanges.kind(exchanges.of(kind)).delivers(key, kind.key)
+                };
+                let brings = |key: &String| kinds.iter().any(|kind| delivers(key, kind));
                 if let Some(key) = self.binds.iter().find(|key| !brings(key)) {
+                    kinds.iter().try_for_each(|kind| misfit(key, exchanges.of(kind), exchanges))?;
                     return Err(SubscribeError::BringsNothing { key: key.clone(), events: events() });
                 }
-                let is_bound = |event: &str| self.binds.iter().any(|key| topic::matches(key, event));
-                if let Some(kind) = kinds.iter().find(|kind| !is_bound(kind.key)) {
+                let is_bound = |kind: &EventKind| self.binds.iter().any(|key| delivers(key, kind));
+                if let Some(kind) = kinds.iter().find(|kind| !is_bound(kind)) {
                     return Err(SubscribeError::NotBound { event: kind.key.to_owned() });
                 }
             }
@@ -140,6 +152,38 @@ pub(super) fn check_key(key: &str) -> Result<(), SubscribeError> {
         None => Ok(()),
         Some(fault) => Err(SubscribeError::Key { key: key.to_owned(), fault: fault.describe() }),
     }
+}
+
+/// Refuses a key that its exchange does not look at, or takes literally.
+pub(in crate::bus) fn misfit(key: &str, exchange: &str, exchanges: &Exchanges) -> Result<(), SubscribeError> {
+    let kind = exchanges.kind(exchange);
+    let Some(misfit) = Misfit::of_key(key, kind) else { return Ok(()) };
+    Err(SubscribeError::Misfit {
+        key: key.to_owned(),
+        exchange: exchange.to_owned(),
+        kind: kind.as_str(),
+        remedy: match misfit {
+            Misfit::Pattern => "there `*` and `#` are literal, write whole keys",
+            Misfit::NoKeys => "there everything comes, write \"#\" or none",
+            Misfit::OnlyHeaders | Misfit::NoHeaders => {
+                "there only headers count, mark a function `#[handler(bind(headers(..)))]`"
+            }
+        },
+    })
+}
+
+/// Whether nothing tells an event apart on the exchange that it is published to.
+pub(in crate::bus) fn is_lost(kind: &EventKind, exchanges: &Exchanges) -> bool {
+    exchanges.kind(exchanges.of(kind)) == ExchangeKind::Headers && !kind.selects_itself()
+}
+
+/// What a group is to be bound by.
+#[derive(Debug)]
+pub(in crate::bus) enum Wish {
+    /// A key, on the home exchange.
+    Key(String),
+    /// Events, each on its own exchange and as that one tells them apart.
+    Events(&'static [EventKind]),
 }
 
 /// Holds a value to the bounds of its setting.

@@ -2,14 +2,16 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Subscribe, Subscribers, request::check_key};
+use super::{
+    Subscribe, Subscribers,
+    request::{Wish, check_key},
+};
 use crate::{
     bus::groups::Groups,
-    error::{Error, Result},
+    error::Result,
     event::Event,
     extract::Input,
     model::Topology,
-    name::ExchangeName,
     subscriber::{BlockingFn, Described, HandlerFn, Subscriber},
 };
 
@@ -151,7 +153,7 @@ impl Subscriptions {
     pub async fn bind(&self, group: &str, key: impl Into<String>) -> Result<()> {
         let key = key.into();
         check_key(&key)?;
-        self.groups.bind(group, vec![(None, key)]).await
+        self.groups.bind(group, Wish::Key(key)).await
     }
 
     /// Binds a group's queue by the routing key of an event, on the exchange that the event is
@@ -165,7 +167,7 @@ impl Subscriptions {
     ///
     /// As of [`bind`](Self::bind).
     pub async fn bind_event<E: Event>(&self, group: &str) -> Result<()> {
-        self.groups.bind(group, self.keys_of::<E>()?).await
+        self.groups.bind(group, Wish::Events(E::KINDS)).await
     }
 
     /// Takes back what [`bind`](Self::bind) bound, or what a subscription that has ended left bound.
@@ -185,7 +187,7 @@ impl Subscriptions {
     pub async fn unbind(&self, group: &str, key: impl Into<String>) -> Result<()> {
         let key = key.into();
         check_key(&key)?;
-        self.groups.unbind(group, vec![(None, key)]).await
+        self.groups.unbind(group, Wish::Key(key)).await
     }
 
     /// Takes back what [`bind_event`](Self::bind_event) bound, or what a subscription to the event
@@ -199,7 +201,7 @@ impl Subscriptions {
     ///
     /// As of [`unbind`](Self::unbind).
     pub async fn unbind_event<E: Event>(&self, group: &str) -> Result<()> {
-        self.groups.unbind(group, self.keys_of::<E>()?).await
+        self.groups.unbind(group, Wish::Events(E::KINDS)).await
     }
 
     /// Stops taking events in one group; publishing and other groups go on.
@@ -253,18 +255,6 @@ impl Subscriptions {
     #[must_use]
     pub fn topology(&self) -> Arc<Topology> {
         self.groups.topology()
-    }
-
-    fn keys_of<E: Event>(&self) -> Result<Vec<(Option<ExchangeName>, String)>> {
-        E::KINDS
-            .iter()
-            .map(|kind| {
-                let exchange =
-                    kind.exchange.map_or_else(|| Ok(self.groups.exchange().clone()), ExchangeName::new);
-                let exchange = exchange.map_err(|error| Error::Conflict(vec![error.into()]))?;
-                Ok((Some(exchange), kind.key.to_owned()))
-            })
-            .collect()
     }
 }
 

@@ -143,7 +143,8 @@ fn same_name_through_a_wide_binding(
         if kinds.iter().any(|kind| kind.key == other.key) {
             continue;
         }
-        let Some(bind) = handler.binds.iter().find(|bind| topic::matches(bind, other.key)) else { continue };
+        let exchange = program.kind(program.exchange(other));
+        let Some(bind) = handler.binds.iter().find(|bind| bind.may_take(exchange, other)) else { continue };
         findings.push(Finding::new(
             FindingKind::AmbiguousEvent,
             format!(

@@ -98,7 +98,7 @@ fn retired(program: &Program<'_>, group: &'static GroupDef, findings: &mut Vec<F
             .filter(|handler| match handler.kinds() {
                 Some(kinds) => kinds.iter().any(|kind| topic::matches(entry, kind.key)),
                 // A wide binding of a raw handler goes on without the retired event.
-                None => handler.binds.contains(&entry),
+                None => handler.binds.iter().any(|bind| bind.key() == Some(entry)),
             })
             .map(handler_place)
             .collect();

@@ -6,6 +6,7 @@
 
 mod bindings;
 mod events;
+mod exchanges;
 mod groups;
 mod handlers;
 mod start;
@@ -13,7 +14,7 @@ mod start;
 mod tests;
 
 use super::{EventDef, Finding, HandlerDef, Place, Registry};
-use crate::{event::EventKind, handler::TypeMap};
+use crate::{event::EventKind, exchange::ExchangeKind, handler::TypeMap};
 
 /// What the check has to know of the process, besides what it declares.
 ///
@@ -34,12 +35,20 @@ pub struct Facts<'a> {
     groups: Option<&'a [&'a str]>,
     state: Option<&'a TypeMap>,
     exchange: &'a str,
+    exchange_type: Option<ExchangeKind>,
     homes: &'a [(&'a str, &'a str)],
 }
 
 impl Default for Facts<'_> {
     fn default() -> Self {
-        Self { consumes: false, groups: None, state: None, exchange: "events", homes: &[] }
+        Self {
+            consumes: false,
+            groups: None,
+            state: None,
+            exchange: "events",
+            exchange_type: None,
+            homes: &[],
+        }
     }
 }
 
@@ -75,6 +84,14 @@ impl<'a> Facts<'a> {
     #[must_use]
     pub fn exchange(mut self, exchange: &'a str) -> Self {
         self.exchange = exchange;
+        self
+    }
+
+    /// How the default exchange picks queues, where the configuration says so; as an `#[exchange]`
+    /// of its name says, else by topics, when not said.
+    #[must_use]
+    pub fn exchange_type(mut self, exchange_type: ExchangeKind) -> Self {
+        self.exchange_type = Some(exchange_type);
         self
     }
 
@@ -114,6 +131,7 @@ pub fn check(registry: &Registry, facts: &Facts<'_>) -> Vec<Finding> {
     for bus in registry.buses() {
         let registry = &registry.on_bus(bus);
         let program = Program { registry, facts };
+        exchanges::check(&program, &mut findings);
         events::check(&program, &mut findings);
         handlers::check(&program, &mut findings);
         groups::check(&program, &mut findings);

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    exchange::Bind,
     extract::{Input, Need},
     handler::Call,
     outcome::Outcome,
@@ -33,7 +34,7 @@ fn event(type_name: &'static str, line: u32, kinds: &[EventKind]) -> EventDef {
 }
 
 fn group(name: &'static str, line: u32, settings: &'static [(&'static str, &'static str)]) -> GroupDef {
-    GroupDef { bus: "default", name, settings, location: at(line) }
+    GroupDef { bus: "default", name, settings, exchange: None, location: at(line) }
 }
 
 /// A handler of raw events.
@@ -43,7 +44,7 @@ fn raw(group: &'static str, name: &'static str, line: u32, binds: &'static [&'st
         group: GroupRef { name: group, def: None },
         name,
         formerly: &[],
-        binds,
+        binds: Vec::leak(binds.iter().copied().map(Bind::Key).collect()),
         has_bind: true,
         foreign: false,
         inputs: &[Input::Raw],
@@ -170,7 +171,11 @@ fn a_handler_cannot_tell_namesakes_apart() {
              \"...\")]`, or give each a handler of its own"]
     );
     assert_eq!(
-        with(HandlerDef { binds: &["*.Created"], ..typed("g", "orders", 3, &[order]) }),
+        with(HandlerDef {
+            binds: &[Bind::Key("*.Created")],
+            has_bind: true,
+            ..typed("g", "orders", 3, &[order])
+        }),
         [
             "binding `*.Created` also brings `Invoice.Created`, which would be taken for `Order.Created`: both are \
              named `Created`: event `app::InvoiceCreated` (src/main.rs:2), handler `app::orders` \
@@ -460,7 +465,11 @@ fn broken() -> Vec<Submission> {
         G(group("empty", 48, &[])),
         H(HandlerDef { needs: needs_both, ..typed("projections", "project", 52, &[PLACED]) }),
         H(HandlerDef { needs: needs_db, ..typed("projections", "project", 60, &[SENT]) }),
-        H(HandlerDef { binds: &["*.Created"], ..typed("users", "welcome", 70, &[created]) }),
+        H(HandlerDef {
+            binds: &[Bind::Key("*.Created")],
+            has_bind: true,
+            ..typed("users", "welcome", 70, &[created])
+        }),
         H(raw("audit", "raw", 80, &["Ordr.*", "#"])),
     ])
 }

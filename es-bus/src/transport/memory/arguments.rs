@@ -166,7 +166,7 @@ fn argument(name: &'static str, wanted: &Headers, found: &Headers) -> Option<Dif
     let same = match (wanted, found) {
         (None, None) => true,
         // Integers are compared by value, whatever their width.
-        (Some(a), Some(b)) => a == b || (is_integer(a) && is_integer(b) && a.as_int() == b.as_int()),
+        (Some(a), Some(b)) => a == b || (a.is_integer() && b.is_integer() && a.as_int() == b.as_int()),
         _ => false,
     };
     (!same).then(|| Difference { field: name, wanted: wanted.map(shown), found: found.map(shown) })
@@ -179,20 +179,6 @@ fn shown(value: &Value) -> String {
         (_, _, Some(text)) => text.to_owned(),
         _ => format!("{value:?}"),
     }
-}
-
-/// Whether a value is an integer on the wire (a text of digits is not).
-pub(super) fn is_integer(value: &Value) -> bool {
-    matches!(
-        value,
-        Value::I8(_)
-            | Value::U8(_)
-            | Value::I16(_)
-            | Value::U16(_)
-            | Value::I32(_)
-            | Value::U32(_)
-            | Value::I64(_)
-    )
 }
 
 fn text(table: &Headers, name: &str) -> Result<Option<String>, String> {
@@ -209,7 +195,7 @@ fn text(table: &Headers, name: &str) -> Result<Option<String>, String> {
 fn number(table: &Headers, name: &str) -> Result<Option<u64>, String> {
     match table.get(name) {
         None => Ok(None),
-        Some(value) if is_integer(value) => value
+        Some(value) if value.is_integer() => value
             .as_int()
             .and_then(|number| u64::try_from(number).ok())
             .map(Some)

@@ -6,10 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::arguments::is_integer;
 use crate::{
-    message::{Headers, Value},
-    model::{Binding, ExchangeKind},
+    message::Headers,
+    model::{Binding, ExchangeKind, delivers},
     name::QueueName,
     topic,
 };
@@ -83,9 +82,11 @@ impl Bindings {
                 .filter(|(pattern, _)| topic::matches(pattern, routing_key))
                 .for_each(|(_, of_key)| take(of_key)),
             ExchangeKind::Headers => {
-                for (queue, arguments) in self.by_key.values().flatten() {
-                    if headers_match(arguments, headers) {
-                        queues.insert(queue.clone());
+                for (key, of_key) in &self.by_key {
+                    for (queue, arguments) in of_key {
+                        if delivers(kind, (key, arguments), (routing_key, headers)) {
+                            queues.insert(queue.clone());
+                        }
                     }
                 }
             }
@@ -105,32 +106,6 @@ pub(super) fn headers_binding_fault(arguments: &Headers) -> Option<String> {
         _ => Some(format!(
             "PRECONDITION_FAILED - invalid x-match field value {value:?}; expected all, any, all-with-x, or any-with-x"
         )),
-    }
-}
-
-fn headers_match(arguments: &Headers, headers: &Headers) -> bool {
-    let mode = arguments.get_str("x-match").unwrap_or("all");
-    let with_x = mode.ends_with("-with-x");
-    let mut wanted =
-        arguments.iter().filter(|(name, _)| *name != "x-match" && (with_x || !name.starts_with("x-")));
-    let mut fits =
-        |(name, value): (&str, &Value)| headers.get(name).is_some_and(|there| same_value(value, there));
-    if mode.starts_with("any") { wanted.any(&mut fits) } else { wanted.all(&mut fits) }
-}
-
-/// RabbitMQ compares within a class of types (any integer with any integer, `f` with `d`); a binding without a
-/// value asks for presence only.
-fn same_value(wanted: &Value, there: &Value) -> bool {
-    let float = |value: &Value| match value {
-        Value::F32(number) => Some(f64::from(*number)),
-        Value::F64(number) => Some(*number),
-        _ => None,
-    };
-    match wanted {
-        Value::Void => true,
-        wanted if is_integer(wanted) => is_integer(there) && wanted.as_int() == there.as_int(),
-        Value::F32(_) | Value::F64(_) => float(there).is_some() && float(wanted) == float(there),
-        wanted => wanted == there,
     }
 }
 
@@ -173,28 +148,6 @@ mod tests {
         );
         assert_eq!(routed(&bindings, ExchangeKind::Topic, "Invoice.Sent", &none), ["all"]);
         assert_eq!(routed(&bindings, ExchangeKind::Fanout, "", &none), ["all", "orders", "placed"]);
-    }
-
-    #[test]
-    fn headers_match_all_or_any_and_ignore_names_that_begin_with_x() {
-        let table = |pairs: &[(&'static str, Value)]| pairs.iter().cloned().collect::<Headers>();
-        let region = || ("region", Value::from("eu"));
-        let level = || ("level", Value::I8(4));
-        let message = table(&[region(), ("level", Value::I64(4)), ("x-own", Value::from("1"))]);
-        for (arguments, expected) in [
-            (table(&[]), true),
-            (table(&[region(), level()]), true),
-            (table(&[region(), ("level", Value::I8(5))]), false),
-            (table(&[("x-match", "any".into())]), false),
-            (table(&[("x-match", "any".into()), region(), ("level", Value::I8(5))]), true),
-            (table(&[("x-own", "2".into()), region()]), true),
-            (table(&[("x-match", "all-with-x".into()), ("x-own", "2".into())]), false),
-            (table(&[("region", Value::Void)]), true),
-            (table(&[("tenant", Value::Void)]), false),
-            (table(&[("level", "4".into())]), false),
-        ] {
-            assert_eq!(headers_match(&arguments, &message), expected, "{arguments:?}");
-        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use time::{OffsetDateTime, macros::datetime};
 
 use crate::{
     event::{Event, EventKind},
-    message::{Headers, Message, Value},
+    message::{Headers, Message, StaticValue, Value},
     metadata::Metadata,
     wire::{
         EncodeError, NAMESPACE, decode, decode_metadata, encode, lane, names,
@@ -147,7 +147,7 @@ impl Event for Alarm {
         .priority(9)
         .ttl_ms(30_000)
         .transient()
-        .headers(&[("region", "eu"), ("event_type", "Overwritten")])];
+        .headers(&[("region", StaticValue::Str("eu")), ("event_type", StaticValue::Str("Overwritten"))])];
 
     fn kind(&self) -> &'static EventKind {
         &Self::KINDS[0]

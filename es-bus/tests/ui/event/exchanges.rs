@@ -3,7 +3,6 @@ use es_bus::event;
 use serde::{Deserialize, Serialize};
 
 #[event(aggregate = "Order", exchange = Erp)]
-//~^ error 41 «Erp» exchanges as types come in a later version of es-bus; here `exchange = "name"` is a durable topic exchange
 #[derive(Serialize, Deserialize)]
 struct Typed {
     id: u64,

@@ -35,7 +35,6 @@ struct Kinds {
 #[event(aggregate = "Order", version = -1, ttl = "1.5s", headers(a = 1))]
 //~^ error 40 «-1» `version` of `#[event]` takes a whole number: `version = 1`
 //~^^ error 50 «"1.5s"» duration "1.5s" has a fraction, write a whole number of a smaller unit ("1s500ms" for "1.5s")
-//~^^^ error 70 «1» expected string literal
 #[derive(Serialize, Deserialize)]
 struct More {
     id: u64,

@@ -21,13 +21,13 @@ enum OrderEvent {
 }
 
 #[handler(group = "g", bind = 7)]
-//~^ error 31 «7» `bind` of `#[handler]` takes a pattern, a constant, or a list of them: `bind = "Order.*"`, `bind = [OrderPlaced::ROUTING_KEY]`
+//~^ error 31 «7» `bind` of `#[handler]` takes a pattern, a constant, or a list of them: `bind = "Order.*"`, `bind = [OrderPlaced::ROUTING_KEY]`; or, on a headers exchange, `bind(headers(match = "all", format = "pdf"))`
 async fn number(event: OrderEvent) {
     let _ = event;
 }
 
 #[handler(group = "g", bind)]
-//~^ error 24 «bind» `bind` of `#[handler]` takes a pattern, a constant, or a list of them: `bind = "Order.*"`, `bind = [OrderPlaced::ROUTING_KEY]`
+//~^ error 24 «bind» `bind` of `#[handler]` takes a pattern, a constant, or a list of them: `bind = "Order.*"`, `bind = [OrderPlaced::ROUTING_KEY]`; or, on a headers exchange, `bind(headers(match = "all", format = "pdf"))`
 async fn flag(event: OrderEvent) {
     let _ = event;
 }
@@ -39,7 +39,6 @@ async fn nothing(event: OrderEvent) {
 }
 
 #[handler(group = "g", bind("Order.*"))]
-//~^ error 28 «("Order.*")» `bind` of `#[handler]` takes a pattern, a constant, or a list of them: `bind = "Order.*"`, `bind = [OrderPlaced::ROUTING_KEY]`
 async fn list(event: OrderEvent) {
     let _ = event;
 }

@@ -23,7 +23,7 @@ enum OrderEvent {
 #[handler(group = "g", layer = Timeout, compat = "eventsource", headers(a = "b"), exclusive, emit)]
 //~^ error 24 «layer» `layer` comes in a later version of es-bus
 //~^^ error 41 «compat» `compat` comes in a later version of es-bus
-//~^^^ error 65 «headers» `headers` comes in a later version of es-bus
+//~^^^ error 65 «headers» unknown key `headers`, did you mean `bind(headers(..))`?
 //~^^^^ error 83 «exclusive» `exclusive` comes in a later version of es-bus
 //~^^^^^ error 94 «emit» `emit` comes in a later version of es-bus
 async fn project(event: OrderEvent) {

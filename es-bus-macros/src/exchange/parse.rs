@@ -1,0 +1,119 @@
+//! Reads `#[exchange]` and the struct under it.
+
+use proc_macro2::{Span, TokenStream};
+use syn::{Data, DeriveInput, Fields, ext::IdentExt as _};
+
+use super::{ExchangeName, model::Model, take_exchange};
+use crate::{
+    args::Args,
+    errors::Errors,
+    pattern,
+    private::{Private, Range, is_type},
+};
+
+const KEYS: &[&str] = &[
+    "name",
+    "kind",
+    "transient",
+    "auto_delete",
+    "internal",
+    "alternate_exchange",
+    "arguments",
+    "bus",
+    "crate",
+];
+
+/// The kinds as AMQP writes them, and their variants.
+const KINDS: &[(&str, &str)] =
+    &[("topic", "Topic"), ("direct", "Direct"), ("fanout", "Fanout"), ("headers", "Headers")];
+
+/// Reads the attribute and the item; `None` when there is nothing to write beside the item.
+pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) -> Option<Model> {
+    let belongs = "`#[exchange]` belongs on a unit struct: `#[exchange] struct Orders;`";
+    let input: DeriveInput = match syn::parse2(item.clone()) {
+        Ok(input) => input,
+        Err(_) => {
+            // A type that cannot be read has its syntax error from rustc already.
+            if !is_type(item) {
+                errors.at(Span::call_site(), belongs);
+            }
+            return None;
+        }
+    };
+    if !matches!(&input.data, Data::Struct(data) if matches!(data.fields, Fields::Unit)) {
+        errors.at(input.ident.span(), belongs);
+    }
+    let mut args = Args::parse("#[exchange]", KEYS, args, errors);
+    let private = Private::new(args.path("crate", "my_es_bus", errors).as_ref());
+    let bus = args.name("bus", "bus", "default", errors);
+    let name = args.name("name", "exchange", "orders", errors);
+    let name = name.map_or_else(|| pattern::kebab(&input.ident.unraw().to_string()), |name| name.value());
+    let words: Vec<&str> = KINDS.iter().map(|(word, _)| *word).collect();
+    let kind = args.word("kind", &words, &[], errors).map_or("topic".to_owned(), |word| word.value());
+    let transient = args.flag("transient", errors);
+    let auto_delete = args.flag("auto_delete", errors);
+    let internal = args.flag("internal", errors);
+    let alternate = take_exchange(&mut args, "alternate_exchange", "#[exchange]", errors);
+    if let Some(alternate) = &alternate {
+        check_alternate(alternate, &name, &input.ident, errors);
+    }
+    let arguments = args.constants("arguments", "\"x-delayed-type\" = \"topic\"", errors);
+    for (argument, value) in &arguments {
+        if argument == "alternate-exchange" {
+            errors.over(
+                value,
+                "the alternate exchange has a key of its own: `alternate_exchange = \"unrouted\"`",
+            );
+        }
+    }
+    args.finish(elsewhere, errors);
+    if !input.generics.params.is_empty() {
+        errors.over(&input.generics, "an exchange cannot be generic: it has one name");
+        return None;
+    }
+    Some(Model {
+        private,
+        item: item.clone(),
+        cfgs: input.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect(),
+        bus: bus.map_or_else(|| "default".to_owned(), |bus| bus.value()),
+        name,
+        kind: KINDS.iter().find(|(word, _)| *word == kind).map_or("Topic", |(_, variant)| variant),
+        ident: input.ident,
+        transient,
+        auto_delete,
+        internal,
+        alternate,
+        arguments,
+        sound: errors.is_empty(),
+    })
+}
+
+fn check_alternate(alternate: &ExchangeName, name: &str, ident: &syn::Ident, errors: &mut Errors) {
+    let at = match alternate {
+        ExchangeName::Text(text) if text.value() == name => text.span(),
+        ExchangeName::Type(path) if path.is_ident(ident) => Range::own(path).first,
+        ExchangeName::Text(_) | ExchangeName::Type(_) => return,
+    };
+    errors.at(
+        at,
+        "an exchange cannot be its own alternate exchange: what it has no queue for, it would have none for again",
+    );
+}
+
+fn elsewhere(key: &str) -> Option<String> {
+    match key {
+        "type" | "exchange_type" => Some(format!("unknown key `{key}`, did you mean `kind`?")),
+        "durable" => Some(
+            "an exchange survives a restart of the broker unless you write `transient`: drop `durable`"
+                .to_owned(),
+        ),
+        "alternate" => Some("unknown key `alternate`, did you mean `alternate_exchange`?".to_owned()),
+        "bind" | "headers" => Some(format!(
+            "`{key}` belongs on a `#[handler]`: a binding is what somebody asks the exchange for"
+        )),
+        "group" | "queue" => Some(format!(
+            "`{key}` has no place here: a `#[group]` names its exchange, `#[group(exchange = ThisType)]`"
+        )),
+        _ => None,
+    }
+}
