@@ -5,6 +5,7 @@
 //! their broker start one for themselves.
 
 mod behaviours;
+mod dead_letters;
 mod examples;
 mod flow;
 mod peers;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use es_bus::{Registry, State, handler};
+use es_bus::{Registry, State, dead_letters::Filter, handler};
 use es_bus_tests::{Node, Vhost, python, script};
 
 use crate::support::{Journal, Launch, OrderPlaced, PATIENCE, Program, TempDir, placed, start, stop};
@@ -55,6 +55,49 @@ async fn a_python_group_and_a_rust_group_each_handle_what_either_publishes() {
     assert_eq!(lines, ["from-python", "from-rust"]);
     python.until_prints("handled from-rust");
     python.until_prints("handled from-python");
+    python.signal("TERM");
+    python.wait(Duration::from_secs(20)).assert_code(0);
+    stop(bus).await;
+}
+
+/// Its five headers and none of ours; its group has no exchange that leads to it alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_python_group_dead_lettered_is_listed_and_replayed_to_that_group_alone() {
+    let vhost = Node::shared().vhost("python-dead-letters");
+    let dir = Arc::new(TempDir::new());
+    let journal = Journal::default();
+    let bus = start(&vhost, Registry::new().event::<OrderPlaced>().handler::<note>(), &journal).await;
+    let mut python = worker(&dir, &vhost, "python", &["--max-retries", "0", "consume", "--fail", "2"]);
+    for order in ["o-1", "o-2"] {
+        bus.publisher().publish(&placed(order, 1)).await.expect("taken");
+        python.until_prints(&format!("failed {order}"));
+    }
+    let dead = bus.dead_letter_queue("events.python.dlq").expect("a name");
+    while dead.count().await.expect("it is there") < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    let letters = dead.list(10).await.expect("listed");
+    assert_eq!(letters.len(), 2);
+    for letter in &letters {
+        assert_eq!((&*letter.reason, letter.error_type.as_deref()), ("handler_error", Some("ValueError")));
+        assert_eq!(letter.error.as_deref(), Some("no ink: ünïcode"));
+        assert_eq!(
+            (letter.queue.as_deref(), &*letter.routing_key),
+            (Some("events.python"), "Order.OrderPlaced")
+        );
+        assert_eq!((letter.retries, letter.handlers.len()), (Some(0), 0));
+    }
+    // The second one, which its own replay does not find.
+    let second = letters[1].event_id.clone().expect("it has an id");
+    let report = dead.replay(Filter::all().event_id(second)).await.expect("replayed");
+    assert_eq!((report.matched, report.replayed, report.left), (1, 1, 1), "{report:?}");
+    python.until_prints("handled o-2");
+    dead.replay(Filter::all()).await.expect("replayed");
+    python.until_prints("handled o-1");
+
+    assert_eq!(dead.count().await.expect("it is there"), 0);
+    assert_eq!(journal.lines().len(), 2, "the other group did not see the replays");
     python.signal("TERM");
     python.wait(Duration::from_secs(20)).assert_code(0);
     stop(bus).await;

@@ -179,6 +179,8 @@ impl Scan {
     /// Ends the walk: what was not acknowledged is in its place again.
     pub(super) async fn close(mut self) -> Result<(), DeadLetterError> {
         let was_open = !self.consumers.is_empty();
+        // First all of them: one that may hold more would get what another gives back.
+        self.stop().await;
         for consumer in self.consumers.drain(..) {
             consumer.close().await;
         }
