@@ -7,6 +7,7 @@
 //! | [`testing`] | how a service is tested, from a plain call to a broker that dies |
 //! | [`production`] | starting, stopping, scaling, the first deploy |
 //! | [`troubleshooting`] | what you see, what it is, what to do |
+//! | [`dead_letters`] | what follows a failure, and how to look at, replay and throw away what failed for good |
 //! | [`mixed_fleet`] | what happens while old and new replicas of a service run side by side |
 //! | [`guarantees`] | what is promised, and what a kill at each moment leaves behind |
 //! | [`observing`] | what a running bus tells of itself: statistics, queues, health, metrics |
@@ -26,6 +27,9 @@ pub mod production {}
 
 #[doc = include_str!("docs/guide/troubleshooting.md")]
 pub mod troubleshooting {}
+
+#[doc = include_str!("docs/guide/dead_letters.md")]
+pub mod dead_letters {}
 
 #[doc = include_str!("docs/guide/mixed_fleet.md")]
 pub mod mixed_fleet {}

@@ -20,7 +20,7 @@ use crate::{
     topology::{Exchanges, GroupSpec, Provision, ProvisionError},
     transport::Transport,
     wire,
-    worker::{Observation, Post, WorkerContext, work},
+    worker::{FullQueues, Observation, Post, WorkerContext, work},
 };
 
 /// How long the broker may take over the last words of a connection.
@@ -202,6 +202,7 @@ impl Bus {
             tracing: self.config.bus.tracing.value,
             stop: stop.clone(),
             kill: kill.clone(),
+            full: FullQueues::default(),
             observer: self.observer,
         };
         for group in &self.groups {

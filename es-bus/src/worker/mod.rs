@@ -13,10 +13,14 @@ mod call;
 mod consumer;
 mod copies;
 mod dispatch;
+mod full;
 mod lanes;
 mod settle;
 
-pub(crate) use self::assignment::{Assignment, Post};
+pub(crate) use self::{
+    assignment::{Assignment, Post},
+    full::FullQueues,
+};
 
 use std::{sync::Arc, time::Duration};
 
@@ -52,6 +56,8 @@ pub(crate) struct WorkerContext {
     pub(crate) stop: CancellationToken,
     /// Ends at once; what is in hand goes back.
     pub(crate) kill: CancellationToken,
+    /// Which dead-letter queues were found full.
+    pub(crate) full: FullQueues,
     /// Is told what became of every delivery.
     pub(crate) observer: Option<mpsc::UnboundedSender<Observation>>,
 }

@@ -320,6 +320,14 @@ impl Handling {
                             let _ = wire::drop_foreign(&mut publication.message, limit);
                             was_cut = true;
                         }
+                        if matches!(error, PublishError::Refused { .. })
+                            && publication.exchange == self.group.dlx
+                        {
+                            self.context.full.tell(&self.group);
+                            sleep(pause).await;
+                            pause = (pause * 2).min(MAX_PAUSE);
+                            continue;
+                        }
                         error.to_string()
                     }
                 },

@@ -950,3 +950,27 @@ fn calls_can_be_sent_to_other_threads() {
     }
     let _ = all;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_holds_the_next_event_until_somebody_makes_room() {
+    let (journal, fixed) = (Journal::default(), Fixed::default());
+    let bus = TestBus::start(|builder| {
+        builder.registry(registry()).state(journal.clone()).state(fixed.clone()).set("dlq_max_length", "1")
+    })
+    .await
+    .unwrap();
+    let dead = bus.dead_letters("ledger").unwrap();
+    bus.publish(&placed("o-1")).await.unwrap();
+    bus.run_until_idle().await;
+    bus.publish(&placed("o-2")).await.unwrap();
+
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(dead.list(9).await.unwrap().len(), 1);
+    assert_eq!(bus.broker().pending().unsettled, 1, "with its worker, not acknowledged");
+    assert_eq!(dead.discard(Filter::all()).await.unwrap(), 1);
+    bus.run_until_idle().await;
+
+    let letters = dead.list(9).await.unwrap();
+    assert_eq!(letters.iter().map(|it| it.aggregate_id.as_deref()).collect::<Vec<_>>(), [Some("o-2")]);
+    bus.stop().await.unwrap();
+}
