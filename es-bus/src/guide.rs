@@ -5,6 +5,8 @@
 //! | [`first_service`] | how to get from an empty directory to a service on RabbitMQ |
 //! | [`subscribing`] | how handlers, bindings and consumers come and go while the program runs |
 //! | [`testing`] | how a service is tested, from a plain call to a broker that dies |
+//! | [`configuration`] | where settings come from, and which of two counts |
+//! | [`security`] | TLS, client certificates, logins without a password, and what is never told |
 //! | [`production`] | starting, stopping, scaling, the first deploy |
 //! | [`troubleshooting`] | what you see, what it is, what to do |
 //! | [`dead_letters`] | what follows a failure, and how to look at, replay and throw away what failed for good |
@@ -21,6 +23,13 @@ pub mod subscribing {}
 #[cfg(feature = "testing")]
 #[doc = include_str!("docs/guide/testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("docs/guide/configuration.md")]
+pub mod configuration {}
+
+#[cfg(feature = "amqp")]
+#[doc = include_str!("docs/guide/security.md")]
+pub mod security {}
 
 #[doc = include_str!("docs/guide/production.md")]
 pub mod production {}
