@@ -68,7 +68,7 @@ fn toml() -> String {
             let _ = write!(text, "\n{}#{} = {}\n", comment(key.doc), key.name, toml_value(key.default));
         }
     }
-    text.push_str("\n");
+    text.push('\n');
     text.push_str(rule());
     text.push_str(&comment("One group"));
     text.push_str("\n#[group.order-projections]\n#prefetch = 50\n#retries = 5\n");
@@ -113,7 +113,7 @@ fn dotenv() -> String {
             let _ = write!(text, "\n{}#{}={}\n", comment(key.doc), key.variable(), env_value(key.default));
         }
     }
-    text.push_str("\n");
+    text.push('\n');
     text.push_str(rule());
     text.push_str(&comment("One group: - and . of its name are _"));
     text.push_str("\n#ES_BUS_GROUP__ORDER_PROJECTIONS__PREFETCH=50\n");

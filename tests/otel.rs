@@ -13,10 +13,11 @@ use std::{
 
 use bytes::Bytes;
 use es_bus::{
-    Bus, Handle, HandlerError, Publisher, event, group, handler,
-    name::{ExchangeName, QueueName},
+    Bus, Handle, HandlerError, Publisher,
+    dead_letters::Filter,
+    event, group, handler,
     transport::{
-        ConsumeRequest, Publication, Settlement, Transport,
+        Transport,
         amqp::{Amqp, AmqpOptions, Host},
         memory::Memory,
     },
@@ -139,35 +140,23 @@ async fn story(transport: Arc<dyn Transport>) {
     let publish = async { handle.publisher().publish(&order).await };
     publish.with_context(request.clone()).await.expect("taken");
     request.span().end();
-    replay(&*transport).await;
+    replay(&handle).await;
 
     let filed = timeout(PATIENCE, files.recv()).await.expect("in time");
     assert_eq!(filed.as_deref(), Some("o-1"));
     timeout(PATIENCE, handle.stop()).await.expect("in time").expect("nothing ended it");
 }
 
-/// As a person would by hand: from the dead-letter queue to the group.
-async fn replay(transport: &dyn Transport) {
-    let request = ConsumeRequest {
-        queue: QueueName::new("traced.billing.dlq").expect("a name"),
-        tag: "replay".to_owned(),
-        prefetch: 1,
-        exclusive: false,
+/// Once the dead letter is there, the way a program does it.
+async fn replay(handle: &Handle) {
+    let letters = handle.dead_letters("billing").expect("the group has dead letters");
+    let replayed = async {
+        while letters.count().await.expect("the broker answers") == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        letters.replay(Filter::all()).await.expect("the broker takes it")
     };
-    let mut consumer = transport.consume(request).await.expect("the queue is there");
-    let delivery = timeout(PATIENCE, consumer.next()).await.expect("in time").expect("lasts").expect("lives");
-    let mut message = delivery.received.message.clone();
-    message.headers.insert("x-replayed-from-dlq", "2026-11-21T12:00:00+00:00");
-    let publication = Publication {
-        exchange: ExchangeName::new("traced.billing.in").expect("a name"),
-        routing_key: "Order.OrderPlaced".into(),
-        message,
-        mandatory: true,
-        lane: None,
-    };
-    transport.publish(publication).await.expect("the group is there");
-    delivery.settle(Settlement::Ack);
-    consumer.close().await;
+    assert_eq!(timeout(PATIENCE, replayed).await.expect("in time").replayed, 1);
 }
 
 async fn untraced(transport: Arc<dyn Transport>) {
