@@ -61,7 +61,7 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
     let topology = build(&groups, &published, &exchanges).map_err(Error::Conflict)?;
     let transport = match builder.transport {
         Some(transport) => TransportChoice::Given(transport),
-        None => TransportChoice::configured(&config, builder.tls)?,
+        None => TransportChoice::configured(&config, &builder.tls)?,
     };
     config.http()?;
     let monitor = Monitor::new(Arc::default(), builder.clock, exchange.as_str().to_owned());

@@ -27,11 +27,11 @@ impl GivenTls {
 
 impl TransportChoice {
     /// Reads the files that the broker needs, too.
-    pub(super) fn configured(config: &Config, tls: GivenTls) -> Result<Self> {
+    pub(super) fn configured(config: &Config, tls: &GivenTls) -> Result<Self> {
         match config.broker(cfg!(debug_assertions))? {
             Broker::Memory { chosen, name } => Ok(Self::Memory { chosen, name }),
             #[cfg(feature = "amqp")]
-            Broker::Amqp(url) => amqp(&url, config, tls),
+            Broker::Amqp(url) => amqp(&url, config, tls.0.clone()),
             #[cfg(not(feature = "amqp"))]
             Broker::Amqp(url) => {
                 let GivenTls(()) = tls;
@@ -56,7 +56,11 @@ impl TransportChoice {
 }
 
 #[cfg(feature = "amqp")]
-fn amqp(url: &crate::config::AmqpUrl, config: &Config, GivenTls(given): GivenTls) -> Result<TransportChoice> {
+fn amqp(
+    url: &crate::config::AmqpUrl,
+    config: &Config,
+    given: Option<crate::transport::amqp::Tls>,
+) -> Result<TransportChoice> {
     use crate::{
         config::Auth,
         transport::amqp::{AmqpOptions, Host, Mechanism, Tls},
