@@ -138,7 +138,7 @@ impl Bus {
     ///
     /// Failures of handlers, events that no queue takes, and lost connections are told through
     /// `tracing`, and nowhere else but in [`Handle::counts`]: install a subscriber first
-    /// (`tracing_subscriber::fmt::init()`), or call [`es_bus::run`](crate::run), which does.
+    /// (`tracing_subscriber::fmt().init()`), or call [`es_bus::run`](crate::run), which does.
     ///
     /// # Errors
     ///
