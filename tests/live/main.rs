@@ -8,6 +8,7 @@ mod behaviours;
 mod dead_letters;
 mod examples;
 mod flow;
+mod observing;
 mod peers;
 mod python;
 mod reconnect;

@@ -53,6 +53,10 @@ const BLOCKED: &str = "es_bus_blocked";
 pub(crate) const SECONDS_BUCKETS: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
+/// Why most dead letters are. There from the start: a counter whose first value is 1 has not increased.
+const REASONS: &[&str] =
+    &["handler_error", "panic", "timeout", "undecodable", "completion", "unknown_event", "handler_gone"];
+
 /// Event types that the program does not declare.
 const UNKNOWN: &str = "unknown";
 
@@ -141,6 +145,9 @@ impl Meters {
     /// Meters for these event types; all others are one.
     pub(super) fn new(event_types: impl IntoIterator<Item = &'static str>) -> Self {
         describe();
+        for reason in REASONS {
+            find_counter!(DEAD_LETTERS, "reason" => *reason).increment(0);
+        }
         let known = event_types.into_iter().map(|name| (name, EventMeters::new(name))).collect();
         Self { known, unknown: EventMeters::new(UNKNOWN) }
     }

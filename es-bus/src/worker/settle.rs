@@ -181,7 +181,15 @@ impl Handling {
             tracing::Span::current().record("duration_ms", elapsed);
             if spec.slow.is_some_and(|slow| took >= slow) {
                 self.context.counters.slow_handler(info.group(), &spec.name);
-                tracing::warn!(limit = ?spec.slow.unwrap_or_default(), "slow: the handler took {took:?}");
+                // With fields of its own: where only warnings are logged, the span has none.
+                tracing::warn!(
+                    handler = &*spec.name,
+                    group = info.group(),
+                    event_type = info.origin().event_type.as_deref(),
+                    event_id = info.received().message.properties.message_id.as_deref(),
+                    duration_ms = elapsed,
+                    "slow: the handler took {took:?}"
+                );
             }
             let ran = Ran::new(&self.group, handler, attempt, outcome);
             processing.end(ran.decision, &ran.outcome);

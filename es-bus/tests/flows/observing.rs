@@ -322,6 +322,19 @@ async fn a_queue_that_is_gone_makes_it_unready_until_it_is_declared_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_group_that_is_paused_is_nothing_to_complain_about() {
+    let (bus, monitor) = start(Registry::new().handler::<enters>()).await;
+
+    bus.subscriptions().pause("ledger").await.unwrap();
+    let paused = monitor.health().await;
+    bus.subscriptions().resume("ledger").await.unwrap();
+
+    assert_eq!((paused.status, paused.ready, paused.details.consuming), (HealthStatus::Healthy, true, false));
+    assert!(paused.details.groups["ledger"].idle);
+    assert!(!monitor.health().await.details.groups["ledger"].idle);
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_is_unready_from_the_moment_that_it_stops() {
     let (bus, monitor, gate) = start_gated().await;
     bus.publish(&placed("o-1")).await.unwrap();
@@ -400,6 +413,7 @@ async fn the_metrics_that_are_kept_are_those_in_the_list() {
         "es_bus_dead_letters_total{reason=\"handler_error\"} 1",
         "es_bus_slow_handlers_total{group=\"reports\",handler=\"takes_its_time\"} 1",
         "es_bus_reconnects_total 1",
+        "es_bus_dead_letters_total{reason=\"panic\"} 0",
         "es_bus_retries_total 1",
         "es_bus_connected 1",
         "es_bus_blocked 0",
@@ -578,6 +592,23 @@ async fn a_worker_that_dies_ends_the_bus_with_an_error_and_its_health() {
     assert_eq!((health.live, health.ready), (false, false));
     assert_eq!(health.error, Some(format!("the bus has ended: {error}")));
     assert_eq!((get(&monitor, "/health").await.0, get(&monitor, "/ready").await.0), (503, 503));
+}
+
+#[test]
+fn the_alert_rules_speak_of_metrics_that_there_are() {
+    let rules = include_str!("../../../deploy/prometheus/alerts.yml");
+    let words = rules.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let ours =
+        words.filter(|word| ["es_bus_", "event", "rabbitmq_queue"].iter().any(|it| word.starts_with(it)));
+    let ours: BTreeSet<&str> = ours
+        .filter(|word| word.contains('_') && *word != "event_type")
+        .map(|word| word.trim_end_matches("_bucket"))
+        .collect();
+
+    assert!(ours.len() > 8, "{ours:?}");
+    for name in ours {
+        assert!(METRICS.iter().any(|metric| metric.name == name), "{name} is no metric");
+    }
 }
 
 #[test]
