@@ -439,7 +439,7 @@ impl Constant {
 
     pub(crate) fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let minus: Option<Token![-]> = input.parse()?;
-        let takes = "a header is a text, a whole number, `true` or `false`";
+        let takes = "the value is a text, a whole number, `true` or `false`";
         let (lit, at) = match input.parse::<Lit>() {
             Ok(lit) => (lit.clone(), lit.span()),
             Err(error) => return Err(syn::Error::new(error.span(), takes)),
@@ -450,9 +450,9 @@ impl Constant {
             Lit::Int(number) if number.suffix().is_empty() => {
                 let sign = if minus.is_some() { "-" } else { "" };
                 let number = format!("{sign}{}", number.base10_digits()).parse();
-                number.map(|number| Self::Int(at, number)).map_err(|_too_large| {
-                    syn::Error::new(at, "a whole number in a header has 64 bits, signed")
-                })
+                number
+                    .map(|number| Self::Int(at, number))
+                    .map_err(|_too_large| syn::Error::new(at, "a whole number has 64 bits here, signed"))
             }
             _ => Err(syn::Error::new(at, takes)),
         }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`first_service`] | how to get from an empty directory to a service on RabbitMQ |
 //! | [`subscribing`] | how handlers, bindings and consumers come and go while the program runs |
+//! | [`routing`] | which queue gets which event: topic, direct, fanout and headers exchanges |
 //! | [`testing`] | how a service is tested, from a plain call to a broker that dies |
 //! | [`configuration`] | where settings come from, and which of two counts |
 //! | [`security`] | TLS, client certificates, logins without a password, and what is never told |
@@ -19,6 +20,9 @@ pub mod first_service {}
 
 #[doc = include_str!("docs/guide/subscribing.md")]
 pub mod subscribing {}
+
+#[doc = include_str!("docs/guide/routing.md")]
+pub mod routing {}
 
 #[cfg(feature = "testing")]
 #[doc = include_str!("docs/guide/testing.md")]

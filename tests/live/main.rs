@@ -12,6 +12,7 @@ mod observing;
 mod peers;
 mod python;
 mod reconnect;
+mod routing;
 mod shutdown;
 mod start;
 mod subscribing;

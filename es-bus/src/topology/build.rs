@@ -235,7 +235,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        message::Value,
+        exchange::ExchangeDef,
+        location::Location,
+        message::{StaticValue, Value},
+        name::ExchangeName,
         topology::fixtures::{PLACED, SHIPPED, exchanges, group, group_with, handler},
     };
 
@@ -351,6 +354,33 @@ mod tests {
         let unbound: Vec<_> =
             topology.unbound().map(|binding| (binding.source.as_str(), binding.key.as_str())).collect();
         assert_eq!(unbound, [("events", "Order.OrderShipped"), ("shop", "Order.OrderShipped")]);
+    }
+
+    #[test]
+    fn a_retired_event_is_unbound_as_its_exchange_had_bound_it() {
+        const REPORTS: ExchangeDef = ExchangeDef {
+            bus: "default",
+            name: "reports",
+            kind: ExchangeKind::Headers,
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            alternate: None,
+            arguments: &[],
+            location: Location { module: "tests", file: "tests.rs", line: 1 },
+        };
+        const GONE: EventKind = SHIPPED.on(&REPORTS).headers(&[("format", StaticValue::Str("pdf"))]);
+        let handlers = vec![handler("project", &["Order.OrderPlaced"], Some(&[PLACED]))];
+        let retired =
+            group_with(handlers, |settings| settings.retired = vec!["Order.OrderShipped".to_owned()]);
+        let exchanges =
+            Exchanges::new(ExchangeName::new("events").unwrap(), ExchangeKind::Topic, &[&REPORTS]);
+
+        let topology = build(&[retired], &[PLACED, GONE], &exchanges).unwrap();
+
+        let unbound = topology.unbound().find(|binding| binding.arguments.get("format").is_some()).unwrap();
+        assert_eq!((unbound.source.as_str(), unbound.key.as_str()), ("reports", ""));
+        assert_eq!(unbound.arguments.get_str("x-match"), Some("all"));
     }
 
     #[test]

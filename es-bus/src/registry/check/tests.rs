@@ -4,9 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    exchange::Bind,
+    exchange::{Bind, ExchangeDef, ExchangeRef, HeadersMatch, Match},
     extract::{Input, Need},
     handler::Call,
+    message::StaticValue,
     outcome::Outcome,
     registry::{FindingKind, GroupDef, GroupRef, Location, Report, Submission},
 };
@@ -66,17 +67,34 @@ fn typed(group: &'static str, name: &'static str, line: u32, kinds: &[EventKind]
     }
 }
 
+/// A durable topic exchange.
+fn exchange(name: &'static str, line: u32) -> ExchangeDef {
+    ExchangeDef {
+        bus: "default",
+        name,
+        kind: ExchangeKind::Topic,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        alternate: None,
+        arguments: &[],
+        location: at(line),
+    }
+}
+
 enum Item {
+    X(ExchangeDef),
     E(EventDef),
     G(GroupDef),
     H(HandlerDef),
 }
-use Item::{E, G, H};
+use Item::{E, G, H, X};
 
 fn submissions(items: Vec<Item>) -> Vec<Submission> {
     items
         .into_iter()
         .map(|item| match item {
+            X(def) => Submission::Exchange(leak(def)),
             E(def) => Submission::Event(leak(def)),
             G(def) => Submission::Group(leak(def)),
             H(def) => Submission::Handler(leak(def)),
@@ -521,4 +539,140 @@ proptest! {
         let facts = Facts::new().consuming().groups(&groups).state(&nothing);
         prop_assert_eq!(&Report(&check(&shuffled, &facts)).to_string(), report);
     }
+}
+
+#[test]
+fn two_declarations_of_an_exchange_that_differ_are_told_with_both_places() {
+    let direct = ExchangeDef { kind: ExchangeKind::Direct, durable: false, ..exchange("erp", 9) };
+
+    assert_eq!(
+        found(vec![X(direct), X(exchange("erp", 3)), X(exchange("erp", 5))]),
+        [
+            "exchange \"erp\" is declared 3 times, with different `kind` and `transient`: kind = topic, transient = \
+          false (src/main.rs:3), kind = topic, transient = false (src/main.rs:5), kind = direct, transient = true \
+          (src/main.rs:9); keep one `#[exchange]` and name its type everywhere (`exchange = ThatType`), or give the \
+          other a name of its own"
+        ]
+    );
+    assert_eq!(found(vec![X(exchange("erp", 3)), X(exchange("erp", 5))]), [""; 0]);
+}
+
+#[test]
+fn an_exchange_that_cannot_do_what_it_is_for_is_told() {
+    let alternate = |name| Some(ExchangeRef { name, def: None });
+    let itself = ExchangeDef { alternate: alternate("shop"), ..exchange("shop", 3) };
+    let reserved = ExchangeDef { alternate: alternate("amq.fanout"), ..exchange("erp", 4) };
+    let internal = ExchangeDef { internal: true, ..exchange("inner", 5) };
+    let inside = event("A", 6, &[PLACED.exchange("inner")]);
+
+    assert_eq!(
+        found(vec![X(itself), X(reserved), X(internal), E(inside)]),
+        [
+            "exchange name \"amq.fanout\" starts with \"amq.\", which RabbitMQ keeps for itself; choose another name \
+             (src/main.rs:4); correct `alternate_exchange`",
+            "exchange \"shop\" (src/main.rs:3) is its own alternate exchange; name another exchange: what this one has \
+             no queue for, it would have none for again",
+            "`Order.OrderPlaced` is published to the internal exchange \"inner\", which refuses it: exchange \"inner\" \
+             (src/main.rs:5), event `app::A` (src/main.rs:6); drop `internal` from the exchange, or name another \
+             `exchange` on the event",
+        ]
+    );
+}
+
+#[test]
+fn the_configuration_may_not_contradict_the_declaration_of_the_default_exchange() {
+    let told = |kind| {
+        found_with(vec![X(exchange("events", 3))], &Facts::new().exchange("events").exchange_type(kind))
+    };
+
+    assert_eq!(told(ExchangeKind::Topic), [""; 0]);
+    assert_eq!(
+        told(ExchangeKind::Direct),
+        [
+            "exchange \"events\" is a topic exchange (src/main.rs:3), and the setting `exchange_type` says \"direct\"; \
+          leave `exchange_type` (`ES_BUS_EXCHANGE_TYPE`) unset, or set `exchange` to another exchange"
+        ]
+    );
+}
+
+#[test]
+fn an_exchange_that_is_named_by_a_text_shows_its_kind_at_start() {
+    const FORMAT: HeadersMatch =
+        HeadersMatch { mode: Match::All, values: &[("format", StaticValue::Str("pdf"))] };
+    let of = |kind| ExchangeDef { kind, ..exchange("erp", 1) };
+    let placed = PLACED.exchange("erp");
+    let handler = |bind: Bind| HandlerDef {
+        binds: Vec::leak(vec![bind]),
+        has_bind: true,
+        ..typed("g", "h", 2, &[placed])
+    };
+    for (kind, bind, part) in [
+        (ExchangeKind::Topic, Bind::Key("Order.*"), None),
+        (
+            ExchangeKind::Topic,
+            Bind::Headers(FORMAT),
+            Some("\"erp\" is a topic exchange, which looks at none"),
+        ),
+        (ExchangeKind::Direct, Bind::Key("Order.OrderPlaced"), None),
+        (ExchangeKind::Direct, Bind::Key("Order.*"), Some("takes `*` and `#` literally")),
+        (ExchangeKind::Fanout, Bind::Key("#"), None),
+        (ExchangeKind::Fanout, Bind::Key("Order.*"), Some("looks at none: everything comes")),
+        (ExchangeKind::Headers, Bind::Headers(FORMAT), None),
+        (ExchangeKind::Headers, Bind::Key("Order.*"), Some("looks at headers only")),
+    ] {
+        let found = found(vec![X(of(kind)), H(handler(bind))]);
+        match part {
+            None => assert_eq!(found, [""; 0], "{kind:?} {bind}"),
+            Some(part) => {
+                assert!(found.len() == 1 && found[0].contains(part), "{kind:?} {bind}: {found:?}");
+                assert!(found[0].contains("src/main.rs:1"), "the exchange is named: {found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_event_of_several_that_its_exchange_leaves_out_is_told() {
+    let direct = ExchangeDef { kind: ExchangeKind::Direct, ..exchange("erp", 1) };
+    let wide = HandlerDef {
+        binds: &[Bind::Key("Order.*")],
+        has_bind: true,
+        ..typed("g", "h", 2, &[PLACED, SHIPPED.exchange("erp")])
+    };
+
+    assert_eq!(
+        found(vec![X(direct), H(wide)]),
+        [
+            "no binding of handler `app::h` (src/main.rs:2) delivers `Order.OrderShipped`: \"erp\" is a direct exchange; \
+          add the exact key to `bind`, or leave `bind` out"
+        ]
+    );
+}
+
+#[test]
+fn a_handler_of_raw_events_may_do_without_bind_where_everything_comes() {
+    let raw_without = || HandlerDef { has_bind: false, ..raw("g", "h", 4, &[]) };
+    let home = || G(group("g", 3, &[("exchange", "news")]));
+    let news = |kind| X(ExchangeDef { kind, ..exchange("news", 1) });
+    let told = E(event("Told", 2, &[PLACED.exchange("news")]));
+
+    assert_eq!(found(vec![news(ExchangeKind::Fanout), told, home(), H(raw_without())]), [""; 0]);
+    let on_topic = found(vec![news(ExchangeKind::Topic), home(), H(raw_without())]);
+    assert!(
+        on_topic.len() == 1 && on_topic[0].contains("takes raw events and has no `bind`"),
+        "{on_topic:?}"
+    );
+}
+
+#[test]
+fn what_an_alternate_exchange_catches_is_known_there() {
+    let alternate = Some(ExchangeRef { name: "lost", def: None });
+    let shop = X(ExchangeDef { alternate, ..exchange("shop", 1) });
+    let home = G(group("g", 3, &[("exchange", "lost")]));
+    let sold = E(event("Sold", 2, &[PLACED.exchange("shop")]));
+
+    assert_eq!(
+        found(vec![shop, X(exchange("lost", 4)), sold, home, H(raw("g", "h", 5, &["Order.*"]))]),
+        [""; 0]
+    );
 }

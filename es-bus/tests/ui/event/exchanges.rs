@@ -2,12 +2,6 @@
 use es_bus::event;
 use serde::{Deserialize, Serialize};
 
-#[event(aggregate = "Order", exchange = Erp)]
-#[derive(Serialize, Deserialize)]
-struct Typed {
-    id: u64,
-}
-
 #[event(aggregate = "Order", exchange = "amq.topic")]
 //~^ error 41 «"amq.topic"» exchange name `amq.topic` starts with `amq.`, which RabbitMQ keeps for itself
 #[derive(Serialize, Deserialize)]
