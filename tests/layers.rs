@@ -31,7 +31,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
         ],
     ),
     (1, &["model"]),
-    (2, &["outcome", "extract", "handler", "registry", "const_check", "blocking", "subscriber"]),
+    (2, &["outcome", "extract", "handler", "registry", "const_check", "blocking", "scope", "subscriber"]),
     (3, &["transport", "clock"]),
     (4, &["topology", "otel", "publish", "dead_letters", "worker"]),
     (

@@ -11,6 +11,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use crate::{
@@ -49,7 +50,14 @@ impl fmt::Debug for Call {
 }
 
 /// Runs when the outcome of a handler is known and nothing is settled yet.
-type Completion = Box<dyn for<'a> FnOnce(&'a Outcome) -> BoxFuture<'a, Result<(), BoxError>> + Send>;
+pub(crate) struct Completion {
+    /// How long it may take; as long as the handler when not said.
+    pub(crate) within: Option<Duration>,
+    /// What it does.
+    pub(crate) run: RunCompletion,
+}
+
+type RunCompletion = Box<dyn for<'a> FnOnce(&'a Outcome) -> BoxFuture<'a, Result<(), BoxError>> + Send>;
 
 /// One run of one handler for one delivery: what extractors read.
 #[derive(Clone)]
@@ -234,12 +242,24 @@ impl Invocation {
     where
         F: for<'a> FnOnce(&'a Outcome) -> BoxFuture<'a, Result<(), BoxError>> + Send + 'static,
     {
-        self.inner.completions.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(completion));
+        self.push_completion(Completion { within: None, run: Box::new(completion) });
+    }
+
+    /// Registers a completion with a time limit of its own.
+    pub(crate) fn on_outcome_within<F>(&self, limit: Duration, completion: F)
+    where
+        F: for<'a> FnOnce(&'a Outcome) -> BoxFuture<'a, Result<(), BoxError>> + Send + 'static,
+    {
+        self.push_completion(Completion { within: Some(limit), run: Box::new(completion) });
+    }
+
+    fn push_completion(&self, completion: Completion) {
+        self.inner.completions.lock().unwrap_or_else(PoisonError::into_inner).push(completion);
     }
 
     /// Takes the completion that is to run next, if one is left.
     #[must_use]
-    pub fn pop_completion(&self) -> Option<Completion> {
+    pub(crate) fn pop_completion(&self) -> Option<Completion> {
         self.inner.completions.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 

@@ -80,6 +80,7 @@ mod const_check;
 mod extract;
 mod handler;
 pub mod registry;
+mod scope;
 mod subscriber;
 // Brokers.
 pub mod transport;
@@ -124,9 +125,10 @@ pub use self::{
         QueueInfoError, QueueState, Stats,
     },
     outcome::{BoxError, Failure, FailureKind, HandlerError, IntoOutcome, Outcome, Verdict},
-    publish::{PublishError, PublishReport, Publisher},
+    publish::{AnyEvent, Emit, PublishError, PublishHandle, PublishReport, Publisher},
     registry::Registry,
     retry::RetryPolicy,
+    scope::{Scope, scope},
     subscriber::{BlockingFn, HandlerFn, Subscriber},
     topology::Conflict,
 };

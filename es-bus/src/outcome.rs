@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::retry::RetryPolicy;
+use crate::{event::EventKind, handler::Invocation, retry::RetryPolicy};
 
 /// An error of any type.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -296,21 +296,27 @@ impl AsDynError for dyn Error + Send + Sync + 'static {
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "not a handler result",
-    note = "return `()`, or `Result<(), E>` with any error type: `std::error::Error`, `anyhow::Error`, `String`, `es_bus::HandlerError`"
+    note = "return `()`, or `Result<(), E>` with any error type: `std::error::Error`, `anyhow::Error`, `String`, `es_bus::HandlerError`",
+    note = "to publish what follows from the event, return `Emit<T>` or `Result<Emit<T>, E>`"
 )]
 pub trait IntoOutcome {
-    /// What the value says about the run.
-    fn into_outcome(self) -> Outcome;
+    /// The events that such a value may publish: start-up declares their exchanges.
+    fn emits(kinds: &mut Vec<&'static EventKind>) {
+        let _ = kinds;
+    }
+
+    /// What the value says about the run, of which `invocation` is the one.
+    fn into_outcome(self, invocation: &Invocation) -> Outcome;
 }
 
 impl IntoOutcome for () {
-    fn into_outcome(self) -> Outcome {
+    fn into_outcome(self, _: &Invocation) -> Outcome {
         Outcome::Done
     }
 }
 
 impl IntoOutcome for Outcome {
-    fn into_outcome(self) -> Outcome {
+    fn into_outcome(self, _: &Invocation) -> Outcome {
         self
     }
 }
@@ -340,7 +346,7 @@ impl IntoHandlerError for HandlerError {
 }
 
 impl<E: IntoHandlerError> IntoOutcome for Result<(), E> {
-    fn into_outcome(self) -> Outcome {
+    fn into_outcome(self, _: &Invocation) -> Outcome {
         match self {
             Ok(()) => Outcome::Done,
             Err(error) => Outcome::Failed(error.into_handler_error()),

@@ -93,6 +93,9 @@ pub type Inputs = &'static [Input];
 /// What has to be provided.
 pub type Needs = Vec<Need>;
 
+/// What a result may publish.
+pub type Emits = Vec<&'static EventKind>;
+
 /// Runs a handler: an error of an extractor is the handler's own.
 pub fn run(
     handler: impl Future<Output = Result<Outcome, HandlerError>> + Send + 'static,
@@ -155,6 +158,7 @@ pub const BROKEN_HANDLER: &HandlerDef = &HandlerDef {
     foreign: false,
     inputs: &[],
     needs: |_| (),
+    emits: |_| (),
     settings: &[],
     call: Call::One(|_| run(async { Ok(Outcome::Done) })),
     location: crate::__location!(),

@@ -37,7 +37,7 @@ use crate::{
     message = "`{Self}` cannot handle events",
     label = "not an async function of an event",
     note = "write `|order: OrderPlaced| async move {{ .. }}`, with up to eight arguments: one event (a type marked `#[event]`, `Envelope<T>` or `RawEvent`) and extractors",
-    note = "it returns `()` or `Result<(), E>`; its future has to be `Send`; a function that is not async goes to `subscribe_blocking`"
+    note = "it returns `()`, `Result<(), E>`, `Emit<T>` or `Result<Emit<T>, E>`; its future has to be `Send`; a function that is not async goes to `subscribe_blocking`"
 )]
 pub trait HandlerFn<Args>: Send + Sync + 'static {
     /// What the arguments are.
@@ -45,6 +45,9 @@ pub trait HandlerFn<Args>: Send + Sync + 'static {
 
     /// What has to be provided.
     fn needs(needs: &mut Vec<Need>);
+
+    /// The events that its result may publish.
+    fn emits(kinds: &mut Vec<&'static EventKind>);
 
     /// Runs it.
     fn into_call(self) -> Call;
@@ -56,7 +59,7 @@ pub trait HandlerFn<Args>: Send + Sync + 'static {
     message = "`{Self}` cannot handle events",
     label = "not a function of an event",
     note = "write `|order: OrderPlaced| {{ .. }}`, with up to eight arguments: one event (a type marked `#[event]`, `Envelope<T>` or `RawEvent`) and extractors",
-    note = "it returns `()` or `Result<(), E>`; an async one goes to `subscribe`"
+    note = "it returns `()`, `Result<(), E>`, `Emit<T>` or `Result<Emit<T>, E>`; an async one goes to `subscribe`"
 )]
 pub trait BlockingFn<Args>: Send + Sync + 'static {
     /// What the arguments are.
@@ -64,6 +67,9 @@ pub trait BlockingFn<Args>: Send + Sync + 'static {
 
     /// What has to be provided.
     fn needs(needs: &mut Vec<Need>);
+
+    /// The events that its result may publish.
+    fn emits(kinds: &mut Vec<&'static EventKind>);
 
     /// Runs it.
     fn into_call(self) -> Call;
@@ -128,6 +134,8 @@ pub(crate) struct Described {
     pub(crate) kinds: Option<&'static [EventKind]>,
     /// What has to be provided.
     pub(crate) needs: Vec<Need>,
+    /// The events that its result may publish.
+    pub(crate) emits: Vec<&'static EventKind>,
     /// Runs it.
     pub(crate) call: Call,
 }
@@ -144,16 +152,18 @@ impl fmt::Debug for Described {
 impl Described {
     pub(crate) fn function<F: HandlerFn<Args>, Args>(function: F) -> Self {
         const { check_inputs(F::INPUTS) };
-        let mut needs = Vec::new();
+        let (mut needs, mut emits) = (Vec::new(), Vec::new());
         F::needs(&mut needs);
-        Self::new(F::INPUTS, needs, function.into_call())
+        F::emits(&mut emits);
+        Self::new(F::INPUTS, needs, emits, function.into_call())
     }
 
     pub(crate) fn blocking<F: BlockingFn<Args>, Args>(function: F) -> Self {
         const { check_inputs(F::INPUTS) };
-        let mut needs = Vec::new();
+        let (mut needs, mut emits) = (Vec::new(), Vec::new());
         F::needs(&mut needs);
-        Self::new(F::INPUTS, needs, function.into_call())
+        F::emits(&mut emits);
+        Self::new(F::INPUTS, needs, emits, function.into_call())
     }
 
     pub(crate) fn object<S: Subscriber>(subscriber: Arc<S>) -> Self {
@@ -164,23 +174,23 @@ impl Described {
             let subscriber = Arc::clone(&subscriber);
             Box::pin(async move {
                 match S::Events::from_delivery(&invocation).await {
-                    Ok(event) => subscriber.handle(event).await.into_outcome(),
+                    Ok(event) => subscriber.handle(event).await.into_outcome(&invocation),
                     Err(error) => Outcome::Failed(error),
                 }
             })
         }));
-        Self::new(&[S::Events::INPUT], needs, call)
+        Self::new(&[S::Events::INPUT], needs, Vec::new(), call)
     }
 
-    fn new(inputs: &[Input], needs: Vec<Need>, call: Call) -> Self {
+    fn new(inputs: &[Input], needs: Vec<Need>, emits: Vec<&'static EventKind>, call: Call) -> Self {
         let event = inputs.iter().find_map(|input| match input {
             Input::Event { name, kinds } => Some((*name, *kinds)),
             Input::Raw | Input::Side => None,
         });
         match event {
-            Some((_, kinds @ [kind])) => Self { name: kind.name, kinds: Some(kinds), needs, call },
-            Some((name, kinds)) => Self { name, kinds: Some(kinds), needs, call },
-            None => Self { name: "RawEvent", kinds: None, needs, call },
+            Some((_, kinds @ [kind])) => Self { name: kind.name, kinds: Some(kinds), needs, emits, call },
+            Some((name, kinds)) => Self { name, kinds: Some(kinds), needs, emits, call },
+            None => Self { name: "RawEvent", kinds: None, needs, emits, call },
         }
     }
 }
@@ -210,6 +220,10 @@ macro_rules! functions {
                 $($argument::needs(needs);)+
             }
 
+            fn emits(kinds: &mut Vec<&'static EventKind>) {
+                <R::Output as IntoOutcome>::emits(kinds);
+            }
+
             fn into_call(self) -> Call {
                 let function = Arc::new(self);
                 Call::Shared(Arc::new(move |invocation: Invocation| {
@@ -222,7 +236,7 @@ macro_rules! functions {
                                 Err(error) => return Outcome::Failed(error),
                             };
                         )+
-                        function($($argument),+).await.into_outcome()
+                        function($($argument),+).await.into_outcome(&invocation)
                     })
                 }))
             }
@@ -241,6 +255,10 @@ macro_rules! functions {
                 $($argument::needs(needs);)+
             }
 
+            fn emits(kinds: &mut Vec<&'static EventKind>) {
+                R::emits(kinds);
+            }
+
             fn into_call(self) -> Call {
                 let function = Arc::new(self);
                 Call::Shared(Arc::new(move |invocation: Invocation| {
@@ -253,7 +271,7 @@ macro_rules! functions {
                                 Err(error) => return Outcome::Failed(error),
                             };
                         )+
-                        call_blocking(move || function($($argument),+)).await
+                        call_blocking(move || function($($argument),+).into_outcome(&invocation)).await
                     })
                 }))
             }

@@ -100,7 +100,7 @@ impl TestBus {
     }
 
     /// Publishes an event.
-    pub fn publish<'a, E: Event>(&'a self, event: &'a E) -> Publish<'a, E> {
+    pub fn publish<'a, E: Event>(&'a self, event: &'a E) -> Publish<'a> {
         self.handle.publisher().publish(event)
     }
 
@@ -140,11 +140,15 @@ impl TestBus {
         &self.broker
     }
 
-    /// Waits until every event that is due has been handled. Time stands still meanwhile, but for
-    /// handlers that sleep; what waits for a retry goes on waiting.
+    /// Waits until every event that is due has been handled, and what is published in the background
+    /// is confirmed. Time stands still meanwhile, but for handlers that sleep and for a broker that
+    /// is away; what waits for a retry goes on waiting.
     pub async fn run_until_idle(&self) {
         let mut changes = self.broker.changes();
         loop {
+            while self.publisher().in_background() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             let pending = self.broker.pending();
             if pending.ready == 0 && pending.unsettled == 0 {
                 return;

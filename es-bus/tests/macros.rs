@@ -1,13 +1,15 @@
 //! What the attributes write, looked at through the public traits.
 #![cfg(feature = "macros")]
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use es_bus::{
-    Envelope, Event, Failure, HandlerError, Input, Outcome, RawEvent, State, Verdict,
+    Attempt, DeliveryInfo, Envelope, Event, Failure, HandlerError, Input, Invocation, Outcome, RawEvent,
+    State, Verdict,
     event::{EventKind, PayloadStyle, Unroutable},
-    message::StaticValue,
+    message::{Message, Received, StaticValue},
     registry::{DeclaredEvent, Group, Handler, HandlerDef},
+    wire,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -250,7 +252,17 @@ mod failures {
     }
 
     fn of<R: es_bus::IntoOutcome>(result: R) -> Verdict {
-        verdict(result.into_outcome())
+        let (state, handler) = (Arc::default(), "ledger".into());
+        let delivery = Received {
+            message: Message::default(),
+            exchange: String::new(),
+            routing_key: String::new(),
+            redelivered: false,
+        };
+        let origin = wire::origin(&delivery, "events.ledger");
+        let info = DeliveryInfo::new(delivery, "events.ledger".to_owned(), "ledger".to_owned(), origin);
+        let attempt = Attempt { number: 0, retries: 3 };
+        verdict(result.into_outcome(&Invocation::new(Arc::new(info), handler, attempt, state)))
     }
 
     #[test]

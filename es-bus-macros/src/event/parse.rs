@@ -399,7 +399,10 @@ fn elsewhere(key: &str) -> Option<String> {
         | "formerly" => {
             Some(format!("`{key}` belongs on a `#[handler]`: an event does not know who handles it"))
         }
-        "compat" | "schema" | "emit" | "kind" => Some(format!("`{key}` comes in a later version of es-bus")),
+        "compat" | "schema" | "kind" => Some(format!("`{key}` comes in a later version of es-bus")),
+        "emit" | "emits" => Some(format!(
+            "unknown key `{key}`: a handler says by its result what it publishes, `Emit<T>` or `Result<Emit<T>, E>`"
+        )),
         "routing_key" => Some("unknown key `routing_key`, did you mean `key`?".to_owned()),
         _ => None,
     }

@@ -34,11 +34,17 @@ const _: () = {
         <OrderPlaced as P::FromDelivery>::needs(__needs);
         <State<Db> as P::FromDelivery>::needs(__needs);
     }
+    fn __emits(__emits: &mut P::Emits) {
+        <Result<(), LedgerError> as P::IntoOutcome>::emits(__emits);
+    }
     fn __call(__invocation: P::Invocation) -> P::BoxFuture<'static, P::Outcome> {
         P::run(async move {
             let __arg0 = <OrderPlaced as P::FromDelivery>::from_delivery(&__invocation).await?;
             let __arg1 = <State<Db> as P::FromDelivery>::from_delivery(&__invocation).await?;
-            P::Ok(<Result<(), LedgerError> as P::IntoOutcome>::into_outcome(project(__arg0, __arg1).await))
+            P::Ok(<Result<(), LedgerError> as P::IntoOutcome>::into_outcome(
+                project(__arg0, __arg1).await,
+                &__invocation,
+            ))
         })
     }
     impl P::Handler for project {
@@ -52,6 +58,7 @@ const _: () = {
             foreign: false,
             inputs: __INPUTS,
             needs: __needs,
+            emits: __emits,
             settings: &[("retries", "5")],
             call: P::Call::One(__call),
             location: P::location!(),

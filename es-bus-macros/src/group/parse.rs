@@ -89,9 +89,12 @@ fn elsewhere(key: &str) -> Option<String> {
         "bind" | "partial" | "foreign" | "formerly" => {
             Some(format!("`{key}` belongs on a `#[handler]`: the queue is bound to what its handlers take"))
         }
-        "layer" | "compat" | "headers" | "exclusive" | "emit" | "batch" => {
+        "layer" | "compat" | "headers" | "exclusive" | "batch" => {
             Some(format!("`{key}` comes in a later version of es-bus"))
         }
+        "emit" | "emits" => Some(format!(
+            "unknown key `{key}`: a handler says by its result what it publishes, `Emit<T>` or `Result<Emit<T>, E>`"
+        )),
         "retry" | "max_retries" => Some(format!("unknown key `{key}`, did you mean `retries`?")),
         "unknown_wait" => Some("unknown key `unknown_wait`, did you mean `unknown_delay`?".to_owned()),
         _ => None,

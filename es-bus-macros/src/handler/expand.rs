@@ -79,6 +79,7 @@ fn definition(p: &Private, marker: &Ident, ident: &Ident, handler: &Handler) -> 
     let call = call(p, ident, handler);
     let needs = args.iter().map(|ty| of_type(ty, p, "FromDelivery", "needs"));
     let inputs = args.iter().map(|ty| of_type(ty, p, "FromDelivery", "INPUT"));
+    let emits = handler.output.iter().map(|ty| of_type(ty, p, "IntoOutcome", "emits"));
     let keys = settings.iter().map(|(key, _)| key);
     let values = settings.iter().map(|(_, value)| value);
     quote! {
@@ -87,6 +88,7 @@ fn definition(p: &Private, marker: &Ident, ident: &Ident, handler: &Handler) -> 
         #checks
         const __BINDS: #p::Binds = #binds;
         fn __needs(__needs: &mut #p::Needs) { #(#needs(__needs);)* }
+        fn __emits(__emits: &mut #p::Emits) { #(#emits(__emits);)* }
         #call
         impl #p::Handler for #marker {
             const DEF: &'static #p::HandlerDef = &#p::HandlerDef {
@@ -99,6 +101,7 @@ fn definition(p: &Private, marker: &Ident, ident: &Ident, handler: &Handler) -> 
                 foreign: #foreign,
                 inputs: __INPUTS,
                 needs: __needs,
+                emits: __emits,
                 settings: &[#((#keys, #values)),*],
                 call: #p::Call::One(__call),
                 location: #p::location!(),
@@ -128,9 +131,9 @@ fn call(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
     let outcome = match &handler.output {
         Some(ty) => {
             let into_outcome = of_type(ty, p, "IntoOutcome", "into_outcome");
-            quote!(#into_outcome(#called))
+            quote!(#into_outcome(#called, &__invocation))
         }
-        None => quote_spanned!(at=> #p_at::IntoOutcome::into_outcome(#called)),
+        None => quote_spanned!(at=> #p_at::IntoOutcome::into_outcome(#called, &__invocation)),
     };
     let outcome = if handler.is_async {
         outcome

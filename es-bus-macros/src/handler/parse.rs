@@ -184,9 +184,12 @@ fn elsewhere(key: &str) -> Option<String> {
     }
     match key {
         "headers" => Some("unknown key `headers`, did you mean `bind(headers(..))`?".to_owned()),
-        "layer" | "compat" | "exclusive" | "emit" | "batch" | "exchange_kind" => {
+        "layer" | "compat" | "exclusive" | "batch" | "exchange_kind" => {
             Some(format!("`{key}` comes in a later version of es-bus"))
         }
+        "emit" | "emits" => Some(format!(
+            "unknown key `{key}`: a handler says by its result what it publishes, `Emit<T>` or `Result<Emit<T>, E>`"
+        )),
         "key" | "pattern" | "routing_key" | "binding" | "topic" => {
             Some(format!("unknown key `{key}`, did you mean `bind`?"))
         }

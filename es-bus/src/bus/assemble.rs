@@ -69,6 +69,7 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
         exchange,
         timeout: config.bus.publish_timeout.value,
         batch: usize::try_from(config.bus.publish_batch.value).unwrap_or(usize::MAX),
+        background: usize::try_from(config.bus.publish_background.value).unwrap_or(usize::MAX),
         max_body: usize::try_from(config.bus.max_message_size.value.bytes()).unwrap_or(usize::MAX),
         tracing: config.bus.tracing.value,
     };

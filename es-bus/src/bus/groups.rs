@@ -317,6 +317,7 @@ impl Groups {
             formerly: &[],
             bound,
             kinds: wanted.handler.kinds.map(Into::into),
+            emits: wanted.handler.emits,
             call,
             policy,
             timeout: wanted.timeout.unwrap_or(config.policy.timeout.value),

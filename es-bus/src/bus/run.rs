@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, fmt, pin::pin, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{BusBuilder, Handle, groups::Groups, summary};
@@ -14,7 +18,7 @@ use crate::{
     handler::TypeMap,
     model::Topology,
     monitor::{Monitor, measure_queues, watch_link},
-    publish::{Publisher, PublisherSettings},
+    publish::{Background, Publisher, PublisherSettings},
     registry::Registry,
     shutdown::Signals,
     topology::{Exchanges, GroupSpec, Provision, ProvisionError},
@@ -175,7 +179,7 @@ impl Bus {
         summary::log(&self.groups, &self.registry, &self.exchanges);
         let shutdown_timeout = self.config.bus.shutdown_timeout.value;
 
-        let publisher =
+        let (publisher, background) =
             Publisher::new(Arc::clone(&provision), self.publishing, self.clock, Arc::clone(&counters));
         let mut state = self.state;
         state.insert(publisher.clone());
@@ -216,6 +220,7 @@ impl Bus {
             posts,
             context,
             publisher: publisher.clone(),
+            background,
             transport,
             shutdown_timeout,
             monitor: monitor.clone(),
@@ -254,6 +259,7 @@ struct Supervisor {
     posts: mpsc::UnboundedReceiver<Post>,
     context: WorkerContext,
     publisher: Publisher,
+    background: Background,
     transport: Arc<dyn Transport>,
     shutdown_timeout: Duration,
     monitor: Monitor,
@@ -268,6 +274,8 @@ impl Supervisor {
     async fn run(mut self) -> Result<()> {
         let (stop, kill) = (self.context.stop.clone(), self.context.kill.clone());
         let mut workers = JoinSet::new();
+        let mut background = JoinSet::new();
+        background.spawn(self.background.run(self.publisher.clone()));
         let mut result = Ok(());
         {
             let mut given_up = pin!(given_up(&self.context.provision));
@@ -286,12 +294,21 @@ impl Supervisor {
         }
         self.groups.close();
         stop.cancel();
-        if timeout(self.shutdown_timeout, all_ended(&mut workers, &mut result)).await.is_err() {
+        let deadline = Instant::now() + self.shutdown_timeout;
+        if timeout_at(deadline, all_ended(&mut workers, &mut result)).await.is_err() {
             kill.cancel();
             if timeout(CLOSE_TIMEOUT, all_ended(&mut workers, &mut result)).await.is_err() {
                 tracing::error!("a worker did not end; its events come again when the connection is closed");
             }
         }
+        // Nobody publishes any more but those who keep a publisher.
+        self.publisher.drain();
+        tokio::select! {
+            () = kill.cancelled() => {}
+            _ = timeout_at(deadline, background.join_next()) => {}
+        }
+        // What is left is told to be lost.
+        background.shutdown().await;
         self.publisher.close();
         close(&*self.transport).await;
         self.groups.clear();

@@ -178,6 +178,8 @@ settings! {
         publish_channels: u16 = "16", within "1"..="1024";
         /// How many events of one batch are in flight at once.
         publish_batch: u32 = "100", within "1"..="100000";
+        /// How many events may be on their way in the background; the next one waits for room.
+        publish_background: u32 = "1000", within "1"..="100000";
         /// Whether spans are made and `traceparent` is written; without the feature `otel`, or where
         /// the program sets no tracer provider, it never is.
         tracing: bool = "true";

@@ -186,6 +186,7 @@ impl From<PublishError> for Obstacle {
             PublishError::Interrupted { .. }
             | PublishError::TimedOut { .. }
             | PublishError::Unavailable { .. }
+            | PublishError::Backlog { .. }
             | PublishError::Closed => Self::Ours(reason),
         }
     }

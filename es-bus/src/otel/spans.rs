@@ -186,5 +186,6 @@ fn kind(error: &PublishError) -> &'static str {
         PublishError::Unavailable { .. } => "unavailable",
         PublishError::Closed => "closed",
         PublishError::Encode(_) => "encode",
+        PublishError::Backlog { .. } => "backlog",
     }
 }

@@ -5,8 +5,15 @@ use std::{fmt, future::IntoFuture, time::Duration};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::{PublishError, Publisher};
-use crate::{event::Event, handler::BoxFuture, message::Value, metadata::Metadata, wire};
+use super::{
+    AnyEvent, Prepared, PublishError, PublishHandle, Publisher, lane, lanes::Lane, publisher::Patience,
+};
+use crate::{
+    handler::BoxFuture,
+    message::{Message, Value},
+    metadata::Metadata,
+    scope, wire,
+};
 
 /// An event on its way: `.await` it to publish, after saying whatever else is to be said.
 ///
@@ -20,17 +27,17 @@ use crate::{event::Event, handler::BoxFuture, message::Value, metadata::Metadata
 /// # }
 /// ```
 #[must_use = "nothing is published until this is awaited"]
-pub struct Publish<'a, E> {
+pub struct Publish<'a> {
     publisher: &'a Publisher,
-    event: &'a E,
+    event: &'a dyn AnyEvent,
     options: Options,
 }
 
-impl<E: Event> fmt::Debug for Publish<'_, E> {
+impl fmt::Debug for Publish<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The event, its headers and its metadata may hold what belongs in no log.
         f.debug_struct("Publish")
-            .field("routing_key", &self.options.key.as_deref().unwrap_or(&self.event.routing_key()))
+            .field("routing_key", &self.options.key.as_deref().unwrap_or(&self.event.any_routing_key()))
             .field("id", &self.options.id)
             .finish_non_exhaustive()
     }
@@ -45,7 +52,7 @@ pub(super) struct Options {
     pub(super) aggregate_id: Option<String>,
     pub(super) aggregate_version: Option<u64>,
     pub(super) priority: Option<u8>,
-    pub(super) ttl: Option<Duration>,
+    pub(super) ttl_ms: Option<String>,
     pub(super) headers: Vec<(String, Value)>,
     pub(super) correlation_id: Option<String>,
     pub(super) causation_id: Option<String>,
@@ -55,8 +62,8 @@ pub(super) struct Options {
     pub(super) invalid: Option<String>,
 }
 
-impl<'a, E: Event> Publish<'a, E> {
-    pub(super) fn new(publisher: &'a Publisher, event: &'a E) -> Self {
+impl<'a> Publish<'a> {
+    pub(super) fn new(publisher: &'a Publisher, event: &'a dyn AnyEvent) -> Self {
         Self { publisher, event, options: Options::default() }
     }
 
@@ -104,11 +111,10 @@ impl<'a, E: Event> Publish<'a, E> {
     /// With a limit to how long it may wait in a queue, in whole milliseconds; at least one, and at
     /// most the 49 days that AMQP can say.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        if ttl.as_millis() == 0 || ttl.as_millis() > u128::from(u32::MAX) {
-            self.options.invalid =
-                Some(format!("a ttl of {ttl:?} cannot be said in AMQP; use 1 ms to 49 days"));
+        match check_ttl(ttl) {
+            Ok(ms) => self.options.ttl_ms = Some(ms),
+            Err(invalid) => self.options.invalid = Some(invalid),
         }
-        self.options.ttl = Some(ttl);
         self
     }
 
@@ -122,31 +128,33 @@ impl<'a, E: Event> Publish<'a, E> {
         self
     }
 
-    /// As part of a process: the handled event's, inside a handler; the event's own id, outside.
+    /// As part of a process. When not said: the handled event's, inside a handler; that of the
+    /// [`scope`](crate::scope()); else the event's own id.
     pub fn correlation_id(mut self, correlation_id: impl Into<String>) -> Self {
         self.options.correlation_id = Some(correlation_id.into());
         self
     }
 
-    /// As caused by an event: the handled one, inside a handler; none, outside.
+    /// As caused by an event. When not said: the handled one, inside a handler; that of the scope.
     pub fn causation_id(mut self, causation_id: impl Into<String>) -> Self {
         self.options.causation_id = Some(causation_id.into());
         self
     }
 
-    /// For a tenant; the handled event's, inside a handler.
+    /// For a tenant. When not said: the handled event's, inside a handler; that of the scope.
     pub fn tenant(mut self, tenant_id: impl Into<String>) -> Self {
         self.options.tenant_id = Some(tenant_id.into());
         self
     }
 
-    /// As caused by somebody; the handled event's actor, inside a handler.
+    /// As caused by somebody. When not said: the handled event's actor, inside a handler; that of
+    /// the scope.
     pub fn actor(mut self, actor_id: impl Into<String>) -> Self {
         self.options.actor_id = Some(actor_id.into());
         self
     }
 
-    /// With a word of metadata in the envelope.
+    /// With a word of metadata in the envelope, beside those of the scope.
     pub fn metadata(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         let name = name.into();
         match serde_json::to_value(value) {
@@ -159,52 +167,122 @@ impl<'a, E: Event> Publish<'a, E> {
     }
 }
 
-impl<'a, E: Event> IntoFuture for Publish<'a, E> {
+impl Publish<'_> {
+    /// Publishes the event while the caller does something else.
+    ///
+    /// Waits for nothing but room: `publish_background` events may be on their way at once. The
+    /// handle can be awaited for the confirm, or dropped.
+    ///
+    /// Events of one aggregate that are published in the background go out in the order in which
+    /// these calls return; one that is published otherwise may overtake them. A lost connection
+    /// delays an event for as long as the bus runs: it is sent again under the same id. The bus
+    /// waits for the rest when it stops, within `shutdown_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Backlog`] when there is no room within `publish_timeout`: the broker does not
+    /// keep up, or is not there. [`PublishError::Closed`] after the bus was stopped, and whatever can
+    /// be wrong with the event itself. The event was not taken then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, it has not taken the event. Killed, a process loses the events
+    /// that the broker has not confirmed: what must not be lost is published with `.await`.
+    pub async fn in_background(self) -> Result<PublishHandle, PublishError> {
+        let (publisher, lane) = (self.publisher, self.lane());
+        publisher.enter(lane, self.prepare()?).await
+    }
+
+    /// The lane of the event's aggregate.
+    pub(super) fn lane(&self) -> Lane {
+        let aggregate = self.event.any_kind().aggregate;
+        match &self.options.aggregate_id {
+            Some(id) => Some(lane(aggregate, id)),
+            None => self.event.any_aggregate_id().map(|id| lane(aggregate, &id)),
+        }
+    }
+
+    /// The event as it goes out; nothing of the event itself is held any more.
+    pub(super) fn prepare(self) -> Result<Prepared, PublishError> {
+        self.publisher.prepare(self.event, self.options)
+    }
+}
+
+impl<'a> IntoFuture for Publish<'a> {
     /// The id that the event was published under.
     type Output = Result<String, PublishError>;
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
         // Encoded here, so that the future holds the message and not the event.
-        let prepared = self.publisher.prepare(self.event, self.options);
         let publisher = self.publisher;
-        Box::pin(async move { publisher.send(prepared?).await })
+        let prepared = self.prepare();
+        Box::pin(async move {
+            let mut prepared = prepared?;
+            publisher.send(&mut prepared, Patience::Once).await?;
+            Ok(prepared.event_id)
+        })
+    }
+}
+
+/// How long a message may wait in a queue, as AMQP says it.
+pub(super) fn check_ttl(ttl: Duration) -> Result<String, String> {
+    match ttl.as_millis() {
+        ms @ 1.. if ms <= u128::from(u32::MAX) => Ok(ms.to_string()),
+        _ => Err(format!("a ttl of {ttl:?} cannot be said in AMQP; use 1 ms to 49 days")),
     }
 }
 
 /// The envelope and the message of an event.
-pub(super) fn encode<E: Event>(
-    event: &E,
+///
+/// What is said of the event comes first, then what the publisher knows of its cause, then what is
+/// said where it is published.
+pub(super) fn encode(
+    event: &dyn AnyEvent,
     options: Options,
     cause: Option<&Metadata>,
     now: OffsetDateTime,
     new_id: impl FnOnce() -> String,
-) -> Result<(Metadata, crate::message::Message), PublishError> {
-    if let Some(invalid) = options.invalid {
+) -> Result<(Metadata, Message), PublishError> {
+    let around = scope::current();
+    let around = around.as_deref();
+    if let Some(invalid) = options.invalid.or_else(|| around?.invalid.clone()) {
         return Err(PublishError::Encode(invalid.into()));
     }
-    let kind = event.kind();
+    let kind = event.any_kind();
     let id = options.id.unwrap_or_else(new_id);
     let mut metadata = Metadata::new(id, kind.name.to_owned(), options.occurred_at.unwrap_or(now));
     kind.aggregate.clone_into(&mut metadata.aggregate_type);
     metadata.event_version = kind.version;
     metadata.aggregate_id =
-        options.aggregate_id.or_else(|| event.aggregate_id().map(std::borrow::Cow::into_owned));
+        options.aggregate_id.or_else(|| event.any_aggregate_id().map(std::borrow::Cow::into_owned));
     metadata.aggregate_version = options.aggregate_version.unwrap_or(1);
     metadata.correlation_id = options
         .correlation_id
-        .or_else(|| cause.and_then(|cause| cause.correlation_id.clone()))
+        .or_else(|| cause?.correlation_id.clone())
+        .or_else(|| around?.correlation_id.clone())
         .or_else(|| Some(metadata.event_id.clone()));
-    metadata.causation_id = options.causation_id.or_else(|| cause.map(|cause| cause.event_id.clone()));
-    metadata.tenant_id = options.tenant_id.or_else(|| cause.and_then(|cause| cause.tenant_id.clone()));
-    metadata.actor_id = options.actor_id.or_else(|| cause.and_then(|cause| cause.actor_id.clone()));
+    metadata.causation_id = options
+        .causation_id
+        // A message of another system may have no id.
+        .or_else(|| Some(&cause?.event_id).filter(|id| !id.is_empty()).cloned())
+        .or_else(|| around?.causation_id.clone());
+    metadata.tenant_id =
+        options.tenant_id.or_else(|| cause?.tenant_id.clone()).or_else(|| around?.tenant_id.clone());
+    metadata.actor_id =
+        options.actor_id.or_else(|| cause?.actor_id.clone()).or_else(|| around?.actor_id.clone());
     metadata.metadata = options.metadata;
-    let mut message = wire::encode(event, &metadata).map_err(|error| PublishError::Encode(error.into()))?;
+    for (name, value) in around.iter().flat_map(|around| &around.metadata) {
+        if !metadata.metadata.contains_key(name) {
+            metadata.metadata.insert(name.clone(), value.clone());
+        }
+    }
+    let mut message = event.any_encode(&metadata).map_err(|error| PublishError::Encode(error.into()))?;
     if let Some(priority) = options.priority {
         message.properties.priority = Some(priority);
     }
-    if let Some(ttl) = options.ttl {
-        message.properties.expiration = Some(ttl.as_millis().to_string().into());
+    if let Some(ttl_ms) = options.ttl_ms {
+        message.properties.expiration = Some(ttl_ms.into());
     }
     for (name, value) in options.headers {
         if message.headers.get(&name).is_none() {

@@ -1,23 +1,23 @@
 //! The publisher: shared by the program, the handlers and the bus.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::DefaultHasher},
+    collections::{HashSet, hash_map::DefaultHasher},
     fmt,
     hash::{Hash, Hasher},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream};
 use tokio::{
     sync::Mutex as Turns,
     time::{Instant, sleep, timeout_at},
 };
 
 use super::{
-    Publish, PublishError, PublishReport,
+    AnyEvent, Background, BatchItem, Publish, PublishAll, PublishError, PublishHandle, RawPublish,
+    background::{Entrance, background},
+    lanes::Lane,
     options::{Options, encode},
-    report::Failed,
 };
 use crate::{
     clock::Clock,
@@ -46,6 +46,8 @@ pub struct PublisherSettings {
     pub timeout: Duration,
     /// How many events of one list are under way at once.
     pub batch: usize,
+    /// How many events may be on their way in the background.
+    pub background: usize,
     /// The largest body that an event may have, in bytes.
     pub max_body: usize,
     /// Whether publishes are traced.
@@ -88,6 +90,7 @@ struct Shared {
     clock: Clock,
     counters: Arc<Counters>,
     closed: AtomicBool,
+    background: Entrance,
     /// Whose turn it is, by lane: a publish that is sent again is not overtaken meanwhile. Lanes that
     /// share a place wait for each other, so there are far more places than publishes under way.
     turns: Vec<Turns<()>>,
@@ -98,32 +101,44 @@ struct Shared {
 /// An event as it goes out.
 pub(super) struct Prepared {
     publication: Publication,
-    event_id: String,
+    pub(super) event_id: String,
     event_type: &'static str,
     unroutable: Unroutable,
     /// What was under way when the event was given: it may be sent from elsewhere, later.
     parent: otel::Parent,
 }
 
+/// When a publish that gets no answer is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// When its time is up.
+    Once,
+    /// When the bus ends.
+    Endless,
+}
+
 impl Publisher {
-    /// A publisher on a provisioned broker.
+    /// A publisher on a provisioned broker, and what has to run for what it publishes in the
+    /// background.
     #[must_use]
     pub(crate) fn new(
         provision: Arc<Provision>,
         settings: PublisherSettings,
         clock: Clock,
         counters: Arc<Counters>,
-    ) -> Self {
+    ) -> (Self, Background) {
+        let (entrance, background) = background(settings.background, Arc::clone(&counters));
         let shared = Shared {
             provision,
             settings,
             clock,
             counters,
             closed: AtomicBool::new(false),
+            background: entrance,
             turns: std::iter::repeat_with(Turns::default).take(PLACES).collect(),
             warned: Mutex::default(),
         };
-        Self { shared: Arc::new(shared), cause: None }
+        (Self { shared: Arc::new(shared), cause: None }, background)
     }
 
     /// Publishes an event; `.await` gives its id once the broker has confirmed it.
@@ -141,52 +156,87 @@ impl Publisher {
     /// # Cancel safety
     ///
     /// A dropped future may or may not have published.
-    pub fn publish<'a, E: Event>(&'a self, event: &'a E) -> Publish<'a, E> {
+    pub fn publish<'a, E: Event>(&'a self, event: &'a E) -> Publish<'a> {
         Publish::new(self, event)
+    }
+
+    /// Publishes an event of whatever type.
+    pub(super) fn publish_any<'a>(&'a self, event: &'a dyn AnyEvent) -> Publish<'a> {
+        Publish::new(self, event)
+    }
+
+    /// Publishes an event while the caller does something else: short for
+    /// `publish(event).in_background()`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use es_bus::{event::Event, PublishError, Publisher};
+    /// # async fn example<E: Event>(publisher: &Publisher, seen: &E) -> Result<(), PublishError> {
+    /// drop(publisher.publish_background(seen).await?); // whatever becomes of it
+    ///
+    /// let handle = publisher.publish_background(seen).await?;
+    /// // something else
+    /// let id = handle.await?; // the broker has it
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Publish::in_background`], where also is said what a kill leaves behind.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, it has not taken the event.
+    pub async fn publish_background<E: Event>(&self, event: &E) -> Result<PublishHandle, PublishError> {
+        self.publish(event).in_background().await
     }
 
     /// Publishes many events and reports on each.
     ///
+    /// Takes references to events, or [`Publish`]es with something said of each; events of several
+    /// types as an event set, as `Publish`es, or as boxes of [`AnyEvent`].
+    ///
     /// Events of one aggregate go out in the order of the list; when one fails, those behind it in
-    /// its aggregate are held back. Events that name no aggregate are kept in order among
-    /// themselves. An event that no queue takes counts as published where [`publish`](Self::publish)
-    /// gives `Ok`.
+    /// its aggregate are held back, and all others go on. Events that name no aggregate are kept in
+    /// order among themselves. [`in_order`](PublishAll::in_order) keeps the whole list in order. An
+    /// event that no queue takes counts as published where [`publish`](Self::publish) gives `Ok`.
+    ///
+    /// `publish_batch` events of the list are encoded and on their way at once. All callers together
+    /// have `publish_channels` unconfirmed publishes on the connection; what is beyond waits in line.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use es_bus::{event::Event, Publisher};
+    /// # async fn example<E: Event>(publisher: &Publisher, orders: &[E]) {
+    /// let report = publisher.publish_all(orders).await;
+    /// for failed in &report.failed {
+    ///     match &failed.error {
+    ///         Some(error) => println!("{}: {error}", failed.index),
+    ///         None => println!("{}: held back behind the one that failed", failed.index),
+    ///     }
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///
     /// Of a dropped call nobody knows which events were published.
-    pub async fn publish_all<'a, E: Event>(&self, events: impl IntoIterator<Item = &'a E>) -> PublishReport {
-        let mut report = PublishReport::default();
-        let mut lanes: Vec<Vec<(usize, Prepared)>> = Vec::new();
-        let mut lane_of: HashMap<Option<u64>, usize> = HashMap::new();
-        for (index, event) in events.into_iter().enumerate() {
-            match self.prepare(event, Options::default()) {
-                Ok(prepared) => {
-                    let lane = *lane_of.entry(prepared.publication.lane).or_insert_with(|| {
-                        lanes.push(Vec::new());
-                        lanes.len() - 1
-                    });
-                    lanes[lane].push((index, prepared));
-                }
-                Err(error) => report.failed.push(Failed::new(index, Some(error))),
-            }
-        }
-        let mut lanes = stream::iter(lanes)
-            .map(|lane| self.send_in_order(lane))
-            .buffer_unordered(self.shared.settings.batch.max(1));
-        while let Some((published, failed)) = lanes.next().await {
-            report.published.extend(published);
-            report.failed.extend(failed);
-        }
-        report.published.sort_unstable_by_key(|(index, _)| *index);
-        report.failed.sort_unstable_by_key(|failed| failed.index);
-        if report.total() > 0 {
-            let counters = &self.shared.counters;
-            Counters::add(&counters.batches);
-            counters.batch_published.add(report.published.len() as u64);
-            counters.batch_failures.add(u64::from(!report.is_complete()));
-        }
-        report
+    pub fn publish_all<'a, I>(&'a self, events: I) -> PublishAll<'a>
+    where
+        I: IntoIterator<IntoIter: Send + 'a, Item: BatchItem<'a>>,
+    {
+        PublishAll::new(self, events)
+    }
+
+    /// Publishes something that is no event: JSON, or any bytes, to any exchange.
+    ///
+    /// The exchange has to be there; an empty name is the default exchange, whose routing keys are
+    /// the names of queues.
+    pub fn raw(&self, exchange: impl Into<String>, routing_key: impl Into<String>) -> RawPublish<'_> {
+        RawPublish::new(self, exchange.into(), routing_key.into())
     }
 
     /// Publishes a message as it is, with no envelope made for it: for bridges and for tests.
@@ -207,7 +257,34 @@ impl Publisher {
             mandatory: true,
             lane: None,
         };
+        self.send_raw(publication).await
+    }
+
+    pub(super) async fn send_raw(&self, publication: Publication) -> Result<(), PublishError> {
         self.confirm(&publication).await.inspect_err(|error| self.failed(error))
+    }
+
+    pub(super) async fn enter(&self, lane: Lane, prepared: Prepared) -> Result<PublishHandle, PublishError> {
+        self.shared.background.enter(lane, prepared, self.shared.settings.timeout).await
+    }
+
+    /// Takes nothing into the background any more; what is there is still published.
+    pub(crate) fn drain(&self) {
+        self.shared.background.drain();
+    }
+
+    /// How many events are on their way in the background.
+    #[cfg(feature = "testing")]
+    pub(crate) fn in_background(&self) -> usize {
+        self.shared.background.under_way()
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    pub(super) fn settings(&self) -> &PublisherSettings {
+        &self.shared.settings
     }
 
     /// Refuses every publish from now on.
@@ -221,14 +298,14 @@ impl Publisher {
         Self { shared: Arc::clone(&self.shared), cause: Some(Arc::new(cause)) }
     }
 
-    pub(super) fn prepare<E: Event>(
+    pub(super) fn prepare(
         &self,
-        event: &E,
+        event: &dyn AnyEvent,
         mut options: Options,
     ) -> Result<Prepared, PublishError> {
-        let kind = event.kind();
+        let kind = event.any_kind();
         let key = options.key.take();
-        let routing_key = key.map_or_else(|| event.routing_key(), Into::into);
+        let routing_key = key.map_or_else(|| event.any_routing_key(), Into::into);
         let (metadata, message) =
             encode(event, options, self.cause.as_deref(), self.shared.clock.now(), || {
                 uuid::Uuid::now_v7().to_string()
@@ -251,19 +328,29 @@ impl Publisher {
         })
     }
 
-    pub(super) async fn send(&self, prepared: Prepared) -> Result<String, PublishError> {
-        let Prepared { mut publication, event_id, event_type, unroutable, parent } = prepared;
-        let span = otel::Sending::start(self.shared.settings.tracing, &parent, &mut publication);
-        let confirmed = self.confirm(&publication).await;
-        span.end(confirmed.as_ref().map(|&()| ()));
-        match confirmed {
+    pub(super) async fn send(&self, prepared: &mut Prepared, patience: Patience) -> Result<(), PublishError> {
+        let Prepared { publication, event_id, event_type, unroutable, parent } = prepared;
+        let span = otel::Sending::start(self.shared.settings.tracing, parent, publication);
+        let verdict = loop {
+            match self.confirm(publication).await {
+                Err(error @ (PublishError::TimedOut { .. } | PublishError::Interrupted { .. }))
+                    if patience == Patience::Endless =>
+                {
+                    tracing::warn!(event_id, %error, "an event waits in the background; it is sent again");
+                    Counters::add(&self.shared.counters.republished);
+                }
+                verdict => break verdict,
+            }
+        };
+        span.end(verdict.as_ref().map(|&()| ()));
+        match verdict {
             Ok(()) => {
                 self.shared.counters.event_published(event_type, self.shared.clock.now());
-                Ok(event_id)
+                Ok(())
             }
-            Err(PublishError::Unroutable { .. }) if !self.is_an_error(unroutable, &publication) => {
+            Err(PublishError::Unroutable { .. }) if !self.is_an_error(*unroutable, publication) => {
                 Counters::add(&self.shared.counters.unroutable);
-                Ok(event_id)
+                Ok(())
             }
             Err(error) => {
                 self.failed(&error);
@@ -272,27 +359,11 @@ impl Publisher {
         }
     }
 
-    /// Counts a publish that failed.
+    /// Counts a publish that is given up.
     fn failed(&self, error: &PublishError) {
         let counters = &self.shared.counters;
         Counters::add(&counters.publish_errors);
         counters.went_wrong(self.shared.clock.now(), format!("a publish failed: {error}"));
-    }
-
-    async fn send_in_order(&self, lane: Vec<(usize, Prepared)>) -> (Vec<(usize, String)>, Vec<Failed>) {
-        let (mut published, mut failed) = (Vec::new(), Vec::new());
-        let mut events = lane.into_iter();
-        for (index, prepared) in events.by_ref() {
-            match self.send(prepared).await {
-                Ok(id) => published.push((index, id)),
-                Err(error) => {
-                    failed.push(Failed::new(index, Some(error)));
-                    break;
-                }
-            }
-        }
-        failed.extend(events.map(|(index, _)| Failed::new(index, None)));
-        (published, failed)
     }
 
     /// Whether nobody taking an event is an error; where it is none, says so once per key.

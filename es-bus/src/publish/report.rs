@@ -5,13 +5,20 @@ use std::fmt;
 use super::PublishError;
 
 /// What became of the events of one [`publish_all`](super::Publisher::publish_all).
+///
+/// It is its own error: [`into_result`](Self::into_result) gives it to `?` when an event was not
+/// published.
 #[derive(Debug, Default)]
 #[must_use = "some of the events may not have been published"]
+#[non_exhaustive]
 pub struct PublishReport {
     /// The ids of the events that the broker confirmed, with their places in the list, from 0.
     pub published: Vec<(usize, String)>,
     /// The events that were not published, in the order of the list.
     pub failed: Vec<Failed>,
+    /// How many times `publish_batch` events the list was long, rounded up: that many are encoded
+    /// and on their way at once.
+    pub chunks: usize,
 }
 
 /// An event that was not published.
@@ -20,14 +27,18 @@ pub struct PublishReport {
 pub struct Failed {
     /// Its place in the list, from 0.
     pub index: usize,
+    /// The id that it was sent under; `None` when it never was. The broker may have an event whose
+    /// confirm did not come: sent again under this id ([`Publish::id`](super::Publish::id)) it is a
+    /// duplicate that consumers can tell.
+    pub id: Option<String>,
     /// Why not; `None` when an earlier event of the same aggregate failed, and this one was held
     /// back so as not to overtake it.
     pub error: Option<PublishError>,
 }
 
 impl Failed {
-    pub(super) fn new(index: usize, error: Option<PublishError>) -> Self {
-        Self { index, error }
+    pub(super) fn held_back(index: usize) -> Self {
+        Self { index, id: None, error: None }
     }
 }
 
@@ -44,20 +55,32 @@ impl PublishReport {
         self.failed.is_empty()
     }
 
-    /// The report as a result, for `?`.
+    /// The id of the event at this place of the list, if the broker confirmed it.
+    #[must_use]
+    pub fn id(&self, index: usize) -> Option<&str> {
+        let at = self.published.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        Some(&self.published[at].1)
+    }
+
+    /// The ids of all events, in the order of the list, for `?`.
     ///
     /// # Errors
     ///
     /// The report itself, when an event was not published.
-    pub fn into_result(self) -> Result<Self, Self> {
-        if self.is_complete() { Ok(self) } else { Err(self) }
+    pub fn into_result(self) -> Result<Vec<String>, Self> {
+        if self.is_complete() {
+            Ok(self.published.into_iter().map(|(_, id)| id).collect())
+        } else {
+            Err(self)
+        }
     }
 }
 
 impl fmt::Display for PublishReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} events published", self.published.len(), self.total())?;
-        if let Some(Failed { index, error: Some(error) }) = self.failed.first() {
+        let failure = self.failed.iter().find_map(|failed| Some((failed.index, failed.error.as_ref()?)));
+        if let Some((index, error)) = failure {
             write!(f, "; event {index} failed: {error}")?;
         }
         Ok(())
@@ -66,6 +89,9 @@ impl fmt::Display for PublishReport {
 
 impl std::error::Error for PublishReport {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.failed.iter().find_map(|failed| failed.error.as_ref()).map(|error| error as _)
+        self.failed
+            .iter()
+            .find_map(|failed| failed.error.as_ref())
+            .and_then(|error| std::error::Error::source(error))
     }
 }

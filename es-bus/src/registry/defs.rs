@@ -70,6 +70,8 @@ pub struct HandlerDef {
     pub inputs: &'static [Input],
     /// Gathers what has to be provided.
     pub needs: fn(&mut Vec<Need>),
+    /// Gathers the events that its result may publish.
+    pub emits: fn(&mut Vec<&'static EventKind>),
     /// Policy of its own, by the names that the configuration knows it by.
     pub settings: &'static [(&'static str, &'static str)],
     /// Runs it.
@@ -86,6 +88,14 @@ impl HandlerDef {
             Input::Event { kinds, .. } => Some(*kinds),
             Input::Raw | Input::Side => None,
         })
+    }
+
+    /// The events that its result may publish (`Emit<T>`), in the order in which it names them.
+    #[must_use]
+    pub fn emitted(&self) -> Vec<&'static EventKind> {
+        let mut kinds = Vec::new();
+        (self.emits)(&mut kinds);
+        kinds
     }
 }
 

@@ -188,12 +188,13 @@ impl Registry {
         names.into_iter().collect()
     }
 
-    /// Every event that this program knows, once: those declared, and those that a handler takes;
-    /// by exchange, routing key and name.
+    /// Every event that this program knows, once: those declared, and those that a handler takes or
+    /// emits; by exchange, routing key and name.
     #[must_use]
     pub fn kinds(&self) -> Vec<&'static EventKind> {
         let mut kinds: Vec<&'static EventKind> = (self.events.iter().flat_map(|def| def.kinds))
             .chain(self.handlers.iter().filter_map(|def| def.kinds()).flatten())
+            .chain(self.handlers.iter().flat_map(|def| def.emitted()))
             .collect();
         kinds.sort_by_key(|kind| (kind.exchange, kind.key, kind.name, kind.aggregate, kind.version));
         kinds.dedup();

@@ -97,6 +97,8 @@ counters! {
     batch_published,
     /// Lists of which some events were not published.
     batch_failures => "es_bus_publish_batch_failures_total",
+    /// Events that were published in the background and failed.
+    background_failed => "es_bus_background_failures_total",
     /// Consumers that were started: one per group, and another after each loss of one.
     consumers => "es_bus_consumers_started_total",
     /// Deliveries that a worker took in hand.

@@ -92,6 +92,7 @@ pub const METRICS: &[Metric] = &[
     counter_of("es_bus_publish_retries_total", &[], "Publishes that were sent again after an interruption."),
     counter_of("es_bus_publish_batches_total", &[], "Lists of events that were published."),
     counter_of("es_bus_publish_batch_failures_total", &[], "Lists of which some events were not published."),
+    counter_of("es_bus_background_failures_total", &[], "Events published in the background that failed."),
     counter_of("es_bus_consumers_started_total", &[], "Consumers that were started."),
     counter_of("es_bus_deliveries_total", &[], "Deliveries that a worker took in hand."),
     counter_of("es_bus_handler_successes_total", &[], "Runs of handlers that succeeded."),

@@ -189,6 +189,9 @@ impl Builder<'_> {
             ..Queue::durable(group.queue.clone(), settings.kind)
         });
         self.topology.add_binding(Binding::by_key(group.entry.clone(), group.queue.clone(), ""));
+        for kind in group.handlers.iter().flat_map(|handler| &handler.emits) {
+            self.event_exchange(kind.exchange.unwrap_or(self.exchanges.default().as_str()));
+        }
         for bound in group.bindings() {
             self.event_exchange(bound.exchange.as_str());
             self.topology.add_binding(bound.of(&group.queue));

@@ -42,6 +42,7 @@ pub(crate) fn handler(
         foreign: false,
         inputs: Vec::leak(vec![input]),
         needs: |_| {},
+        emits: |_| {},
         settings: &[],
         call: Call::One(|_| Box::pin(async { Outcome::Done })),
         location: Location { module: "tests", file: "tests.rs", line: 1 },

@@ -78,6 +78,8 @@ pub(crate) struct HandlerSpec {
     pub(crate) bound: Vec<Bound>,
     /// The events that it takes; `None` for a handler of raw events.
     pub(crate) kinds: Option<Cow<'static, [EventKind]>>,
+    /// The events that its result may publish.
+    pub(crate) emits: Vec<&'static EventKind>,
     /// Runs it.
     pub(crate) call: Call,
     /// When failed events come back.
@@ -108,6 +110,7 @@ impl HandlerSpec {
             formerly: def.formerly,
             bound: bound(asked.as_deref(), def.kinds(), home, exchanges)?,
             kinds: def.kinds().map(Cow::Borrowed),
+            emits: def.emitted(),
             call: def.call.clone(),
             policy,
             timeout,

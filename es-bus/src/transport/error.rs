@@ -184,6 +184,14 @@ pub enum PublishError {
         /// Why not.
         reason: String,
     },
+    /// No room in the background: the broker does not keep up with what is published there.
+    #[error("{limit} events are on their way in the background, and none was confirmed within {after:?}")]
+    Backlog {
+        /// How many may be (`publish_background`).
+        limit: usize,
+        /// How long room was waited for.
+        after: Duration,
+    },
     /// The bus is closed.
     #[error("the bus is closed")]
     Closed,

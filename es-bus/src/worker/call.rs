@@ -13,8 +13,9 @@ use tokio::time::timeout;
 use tower::Service;
 
 use crate::{
-    handler::{BoxFuture, Call, Invocation},
+    handler::{BoxFuture, Call, Completion, Invocation},
     outcome::{BoxError, FailureKind, HandlerError, Outcome},
+    scope,
 };
 
 /// A handler as a tower service: the innermost of the layers around it.
@@ -35,7 +36,9 @@ impl Service<Invocation> for HandlerService {
 
     fn call(&mut self, invocation: Invocation) -> Self::Future {
         let Self { call, timeout } = self.clone();
-        Box::pin(async move { Ok(run(call, invocation, timeout).await) })
+        let scope = invocation.clone();
+        // Whatever is published meanwhile, by whichever publisher, is caused by the event.
+        Box::pin(scope::handling(scope, async move { Ok(run(call, invocation, timeout).await) }))
     }
 }
 
@@ -61,7 +64,8 @@ async fn run(call: Call, invocation: Invocation, limit: Duration) -> Outcome {
 /// Runs the completions, last registered first; the first that fails makes a failure of a success.
 async fn complete(invocation: &Invocation, mut outcome: Outcome, limit: Duration) -> Outcome {
     while let Some(completion) = invocation.pop_completion() {
-        let done = guarded(async { completion(&outcome).await }, limit)
+        let Completion { within, run } = completion;
+        let done = guarded(async { run(&outcome).await }, within.unwrap_or(limit))
             .await
             .and_then(|done| done.map_err(|error| HandlerError::of_kind(FailureKind::Completion, error)));
         if let Err(error) = done {

@@ -710,6 +710,7 @@ impl Handler for Forgetful {
         foreign: true,
         inputs: &[Input::Raw],
         needs: |_| {},
+        emits: |_| {},
         settings: &[("retries", "0")],
         call: Call::Batch(|_events| Box::pin(async { Vec::new() })),
         location: Location { module: module_path!(), file: file!(), line: line!() },

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
 
+mod background;
+mod batches;
 mod dead_letters;
 mod dispatch;
+mod emit;
 mod exchanges;
 mod extractors;
 mod faults;
@@ -12,6 +15,7 @@ mod observing;
 mod order;
 mod publishing;
 mod retries;
+mod scope;
 mod serving;
 mod shutdown;
 mod subscribing;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use time::macros::datetime;
 
 use crate::support::{
-    Gate, InvoiceSent, Journal, OrderPlaced, OrderShipped, at_rest, bus_on, placed, ready_in, shipped,
+    Gate, InvoiceSent, Journal, Log, OrderPlaced, OrderShipped, at_rest, bus_on, placed, ready_in, shipped,
     take_all,
 };
 
@@ -315,35 +314,6 @@ struct PaymentReceived {
 #[derive(Debug, Serialize, Deserialize)]
 struct MouseMoved {
     x: u32,
-}
-
-/// What was logged, as text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Logs what happens on this thread, until the guard is dropped.
-    fn record(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-
-    fn lines_with(&self, text: &str) -> Vec<String> {
-        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
-    }
 }
 
 #[tokio::test(start_paused = true)]

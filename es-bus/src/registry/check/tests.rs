@@ -50,6 +50,7 @@ fn raw(group: &'static str, name: &'static str, line: u32, binds: &'static [&'st
         foreign: false,
         inputs: &[Input::Raw],
         needs: |_| {},
+        emits: |_| {},
         settings: &[],
         call: Call::One(|_| Box::pin(async { Outcome::Done })),
         location: at(line),

@@ -25,7 +25,7 @@ enum OrderEvent {
 //~^^ error 41 «compat» `compat` comes in a later version of es-bus
 //~^^^ error 65 «headers» unknown key `headers`, did you mean `bind(headers(..))`?
 //~^^^^ error 83 «exclusive» `exclusive` comes in a later version of es-bus
-//~^^^^^ error 94 «emit» `emit` comes in a later version of es-bus
+//~^^^^^ error 94 «emit» unknown key `emit`: a handler says by its result what it publishes, `Emit<T>` or `Result<Emit<T>, E>`
 async fn project(event: OrderEvent) {
     let _ = event;
 }
