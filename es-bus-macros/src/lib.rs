@@ -14,6 +14,7 @@ mod expansions;
 mod failure;
 mod group;
 mod handler;
+mod layer;
 mod pattern;
 mod private;
 mod settings;

@@ -10,7 +10,10 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,6 +25,10 @@ use crate::{
     wire,
 };
 
+mod service;
+
+pub use self::service::HandlerService;
+pub(crate) use self::service::{LayerFn, Level, Route};
 pub(crate) use crate::wire::Origin;
 
 /// A future on the heap.
@@ -82,6 +89,8 @@ struct Inner {
     state: Arc<TypeMap>,
     extensions: Mutex<TypeMap>,
     completions: Mutex<Vec<Completion>>,
+    route: Option<Route>,
+    waiting: AtomicBool,
 }
 
 /// What is known of a delivery, by every handler that it goes to.
@@ -163,6 +172,17 @@ impl Invocation {
         attempt: Attempt,
         state: Arc<TypeMap>,
     ) -> Self {
+        Self::routed(delivery, handler, attempt, state, None)
+    }
+
+    /// As [`new`](Self::new), for the layers on the way.
+    pub(crate) fn routed(
+        delivery: Arc<DeliveryInfo>,
+        handler: Arc<str>,
+        attempt: Attempt,
+        state: Arc<TypeMap>,
+        route: Option<Route>,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 delivery,
@@ -171,8 +191,23 @@ impl Invocation {
                 state,
                 extensions: Mutex::default(),
                 completions: Mutex::default(),
+                route,
+                waiting: AtomicBool::new(false),
             }),
         }
+    }
+
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.inner.route.as_ref()
+    }
+
+    /// Whether it waits for a service that is not ready.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.inner.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_waiting(&self, waiting: bool) {
+        self.inner.waiting.store(waiting, Ordering::Relaxed);
     }
 
     /// The delivery, without the right to settle it.

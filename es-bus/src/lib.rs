@@ -118,7 +118,7 @@ pub use self::{
     error::{Error, Result},
     event::Event,
     extract::{Delivered, Envelope, FromDelivery, Input, Need, RawEvent, State},
-    handler::{Attempt, BoxFuture, Call, DeliveryInfo, Invocation, TypeMap},
+    handler::{Attempt, BoxFuture, Call, DeliveryInfo, HandlerService, Invocation, TypeMap},
     metadata::Metadata,
     monitor::{
         ConnectionStatus, Details, GroupHealth, Health, HealthStatus, Monitor, Part, Problem, QueueInfo,

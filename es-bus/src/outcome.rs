@@ -155,6 +155,11 @@ impl HandlerError {
         Self { kind, ..Self::retry(error) }
     }
 
+    /// What a layer failed with: it may say for itself what it asks for, as a handler's error may.
+    pub(crate) fn of_layer(error: BoxError) -> Self {
+        Self { type_name: "LayerError", ..Self::from(error) }
+    }
+
     /// What the failure asks for.
     #[must_use]
     pub fn verdict(&self) -> Verdict {

@@ -50,7 +50,7 @@ pub use crate::{
     event_set::{AggregateId, Payload, kind_index, unknown_event},
     exchange::{Bind, ExchangeDef, ExchangeKind, ExchangeRef, HeadersMatch, Match},
     extract::{FromDelivery, Input, Need},
-    handler::{BoxFuture, Call, Invocation},
+    handler::{BoxFuture, Call, HandlerService, Invocation},
     message::StaticValue,
     outcome::{AsDynError, Failure, HandlerError, IntoOutcome, Outcome, Verdict, verdict_of_source},
     registry::{
@@ -62,7 +62,12 @@ pub use crate::{
 #[cfg(feature = "linkme")]
 pub use crate::registry::SUBMISSIONS;
 
-use crate::registry::{self, Facts, Registry, Report};
+use tower::{Layer, Service};
+
+use crate::{
+    outcome::BoxError,
+    registry::{self, Facts, Registry, Report},
+};
 
 /// What `es_bus::check!()` runs: everything that is wrong with the linked program as a whole, but
 /// for the state that only the program's own builder provides.
@@ -127,6 +132,17 @@ pub const fn group_named(name: &'static str) -> GroupRef {
     GroupRef { name, def: None }
 }
 
+/// Puts the layer of an attribute around a service.
+pub fn around<L>(inner: HandlerService, layer: L) -> HandlerService
+where
+    L: Layer<HandlerService> + Send + 'static,
+    L::Service: Service<Invocation, Response = Outcome> + Send + 'static,
+    <L::Service as Service<Invocation>>::Error: Into<BoxError>,
+    <L::Service as Service<Invocation>>::Future: Send + 'static,
+{
+    inner.layered(layer)
+}
+
 /// The verdict of an error, when it is an `E`.
 #[must_use]
 pub fn verdict_of<E: Failure + 'static>(error: &(dyn Error + 'static)) -> Option<Verdict> {
@@ -160,6 +176,7 @@ pub const BROKEN_HANDLER: &HandlerDef = &HandlerDef {
     needs: |_| (),
     emits: |_| (),
     settings: &[],
+    layer: None,
     call: Call::One(|_| run(async { Ok(Outcome::Done) })),
     location: crate::__location!(),
 };

@@ -8,6 +8,7 @@ const _: () = {
             name: "projections",
             settings: &[("prefetch", "50")],
             exchange: P::None,
+            layer: P::None,
             location: P::location!(),
         };
     }

@@ -60,6 +60,7 @@ const _: () = {
             needs: __needs,
             emits: __emits,
             settings: &[("retries", "5")],
+            layer: P::None,
             call: P::Call::One(__call),
             location: P::location!(),
         };

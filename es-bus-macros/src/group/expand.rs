@@ -4,16 +4,17 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
 use super::model::Model;
-use crate::private::here;
+use crate::{layer, private::here};
 
 /// The struct, and what makes it a group.
 pub(crate) fn expand(model: &Model) -> TokenStream {
-    let Model { private: p, item, cfgs, ident, bus, name, exchange, settings, sound } = model;
+    let Model { private: p, item, cfgs, ident, bus, name, exchange, settings, layer, sound } = model;
     let by_type = exchange.as_ref().and_then(|exchange| exchange.ask(p, "exchange_of"));
     let home = by_type.iter().map(|def| quote!(("exchange", #def.name)));
     let keys = settings.iter().map(|(key, _)| key);
     let values = settings.iter().map(|(_, value)| value);
     let submission = sound.then(|| quote!(#p::submit! { #p::Submission::Group(<#ident as #p::Group>::DEF) }));
+    let (layer_fn, layer) = layer::expand(p, layer.as_ref());
     let at = here(ident.span());
     let p_at = p.at(at);
     let exchange = match &by_type {
@@ -27,6 +28,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
                 name: #name,
                 settings: &[#(#home,)* #((#keys, #values)),*],
                 exchange: #exchange,
+                layer: #layer,
                 location: #p_at::location!(),
             };
         }
@@ -37,6 +39,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         #(#cfgs)*
         #[allow(deprecated)]
         const _: () = {
+            #layer_fn
             #definition
             #submission
         };

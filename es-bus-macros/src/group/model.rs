@@ -1,7 +1,7 @@
 //! What `#[group]` means.
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, Ident};
+use syn::{Attribute, Expr, Ident};
 
 use crate::{exchange::ExchangeName, private::Private, settings::Settings};
 
@@ -23,6 +23,8 @@ pub(crate) struct Model {
     pub(crate) exchange: Option<ExchangeName>,
     /// Its settings.
     pub(crate) settings: Settings,
+    /// The layer around everything that it handles.
+    pub(crate) layer: Option<Expr>,
     /// Whether everything is right, so that the group may be registered.
     pub(crate) sound: bool,
 }

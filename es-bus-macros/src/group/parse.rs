@@ -8,7 +8,7 @@ use crate::{
     args::Args,
     errors::Errors,
     exchange::{ExchangeName, take_exchange},
-    pattern,
+    layer, pattern,
     private::{Private, is_type},
     settings,
 };
@@ -35,6 +35,7 @@ const KEYS: &[&str] = &[
     "message_ttl",
     "dlq_ttl",
     "dlq_max_length",
+    "layer",
     "bus",
     "crate",
 ];
@@ -66,6 +67,7 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
     }
     settings::take_group(&mut args, &mut settings, errors);
     settings::take_policy(&mut args, &mut settings, errors);
+    let layer = layer::take(&mut args, "#[group]", errors);
     args.finish(elsewhere, errors);
     if !input.generics.params.is_empty() {
         errors.over(&input.generics, "a group cannot be generic: it is one queue");
@@ -80,6 +82,7 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
         ident: input.ident,
         settings,
         exchange,
+        layer,
         sound: errors.is_empty(),
     })
 }
@@ -89,7 +92,7 @@ fn elsewhere(key: &str) -> Option<String> {
         "bind" | "partial" | "foreign" | "formerly" => {
             Some(format!("`{key}` belongs on a `#[handler]`: the queue is bound to what its handlers take"))
         }
-        "layer" | "compat" | "headers" | "exclusive" | "batch" => {
+        "compat" | "headers" | "exclusive" | "batch" => {
             Some(format!("`{key}` comes in a later version of es-bus"))
         }
         "emit" | "emits" => Some(format!(

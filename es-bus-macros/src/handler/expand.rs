@@ -8,7 +8,10 @@ use super::{
     bind::{Bind, HeadersMatch},
     model::{GroupName, Handler, Model},
 };
-use crate::private::{Private, Range, here, of_type};
+use crate::{
+    layer,
+    private::{Private, Range, here, of_type},
+};
 
 /// The function, its marker type, and what registers it.
 pub(crate) fn expand(model: &Model) -> TokenStream {
@@ -80,6 +83,7 @@ fn definition(p: &Private, marker: &Ident, ident: &Ident, handler: &Handler) -> 
     let needs = args.iter().map(|ty| of_type(ty, p, "FromDelivery", "needs"));
     let inputs = args.iter().map(|ty| of_type(ty, p, "FromDelivery", "INPUT"));
     let emits = handler.output.iter().map(|ty| of_type(ty, p, "IntoOutcome", "emits"));
+    let (layer_fn, layer) = layer::expand(p, handler.layer.as_ref());
     let keys = settings.iter().map(|(key, _)| key);
     let values = settings.iter().map(|(_, value)| value);
     quote! {
@@ -90,6 +94,7 @@ fn definition(p: &Private, marker: &Ident, ident: &Ident, handler: &Handler) -> 
         fn __needs(__needs: &mut #p::Needs) { #(#needs(__needs);)* }
         fn __emits(__emits: &mut #p::Emits) { #(#emits(__emits);)* }
         #call
+        #layer_fn
         impl #p::Handler for #marker {
             const DEF: &'static #p::HandlerDef = &#p::HandlerDef {
                 bus: #bus,
@@ -103,6 +108,7 @@ fn definition(p: &Private, marker: &Ident, ident: &Ident, handler: &Handler) -> 
                 needs: __needs,
                 emits: __emits,
                 settings: &[#((#keys, #values)),*],
+                layer: #layer,
                 call: #p::Call::One(__call),
                 location: #p::location!(),
             };

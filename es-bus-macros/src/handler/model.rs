@@ -1,7 +1,7 @@
 //! What `#[handler]` means, after everything that the macro can check has been checked.
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, Ident, LitStr, Path, Type, Visibility};
+use syn::{Attribute, Expr, Ident, LitStr, Path, Type, Visibility};
 
 use super::bind::Bind;
 use crate::{
@@ -49,6 +49,8 @@ pub(crate) struct Handler {
     pub(crate) foreign: bool,
     /// Policy of its own.
     pub(crate) settings: Settings,
+    /// The layer around it.
+    pub(crate) layer: Option<Expr>,
 }
 
 /// How a handler names its group.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     args::Args,
     errors::Errors,
-    pattern,
+    layer, pattern,
     private::Private,
     settings::{self, GROUP_ONLY},
 };
@@ -32,6 +32,7 @@ const KEYS: &[&str] = &[
     "backoff",
     "timeout",
     "slow_handler",
+    "layer",
     "bus",
     "crate",
 ];
@@ -109,6 +110,7 @@ fn parse_handler(mut args: Args, signature: &Signature, errors: &mut Errors) -> 
     let bus = args.name("bus", "bus", "default", errors);
     let mut settings = Vec::new();
     settings::take_policy(&mut args, &mut settings, errors);
+    let layer = layer::take(&mut args, "#[handler]", errors);
     args.finish(elsewhere, errors);
 
     let own_name = signature.ident.unraw().to_string();
@@ -148,6 +150,7 @@ fn parse_handler(mut args: Args, signature: &Signature, errors: &mut Errors) -> 
         partial,
         foreign,
         settings,
+        layer,
     })
 }
 
@@ -184,7 +187,7 @@ fn elsewhere(key: &str) -> Option<String> {
     }
     match key {
         "headers" => Some("unknown key `headers`, did you mean `bind(headers(..))`?".to_owned()),
-        "layer" | "compat" | "exclusive" | "batch" | "exchange_kind" => {
+        "compat" | "exclusive" | "batch" | "exchange_kind" => {
             Some(format!("`{key}` comes in a later version of es-bus"))
         }
         "emit" | "emits" => Some(format!(

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     BusBuilder,
+    layers::unlayered,
     run::{Bus, TransportChoice},
 };
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     dead_letters::KnownGroup,
     error::{Error, Result},
     event::EventKind,
-    handler::TypeMap,
+    handler::{HandlerService, Level, TypeMap},
     monitor::Monitor,
     name::{ExchangeName, GroupName, InvalidName},
     publish::PublisherSettings,
@@ -20,7 +21,7 @@ use crate::{
     topology::{Conflict, Exchanges, GroupSettings, GroupSpec, HandlerSpec, UnknownWait, build},
 };
 
-pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
+pub(super) fn assemble(mut builder: BusBuilder) -> Result<Bus> {
     let registry = builder.registry.unwrap_or_else(Registry::collected).on_bus(builder.name);
     let config = if builder.tls.is_given() { builder.config.tls_given() } else { builder.config };
     let config = match declare(config, &registry, &builder.named_groups).load() {
@@ -44,6 +45,8 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
     if names.as_ref().is_none_or(|names| !names.is_empty()) {
         facts = facts.consuming();
     }
+    let layered = builder.layers.targets();
+    facts = facts.layered(&layered);
     let findings = check(&registry, &facts);
     if !findings.is_empty() {
         return Err(Error::Registry(findings));
@@ -55,7 +58,8 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
     let exchange =
         ExchangeName::new(&config.bus.exchange.value).map_err(|error| Error::Conflict(vec![error.into()]))?;
     let exchanges = Exchanges::new(exchange.clone(), config.bus.exchange_type.value, registry.exchanges());
-    let groups = groups(&consumed, &config, &exchanges).map_err(Error::Conflict)?;
+    let mut groups = groups(&consumed, &config, &exchanges).map_err(Error::Conflict)?;
+    groups.iter_mut().for_each(|group| builder.layers.group(group));
     let dead_letters = dead_letter_queues(&registry, &config, &exchanges);
     let published: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
     let topology = build(&groups, &published, &exchanges).map_err(Error::Conflict)?;
@@ -83,6 +87,7 @@ pub(super) fn assemble(builder: BusBuilder) -> Result<Bus> {
         exchanges,
         transport,
         state: builder.state,
+        service: builder.layers.bus(),
         clock: builder.clock,
         observer: builder.observer,
         config,
@@ -138,7 +143,11 @@ fn groups(
     for (name, handlers) in by_group {
         let Some(settings) = config.groups.get(name) else { continue };
         match group(name, &handlers, settings, &config.bus.dlq_exchange_suffix.value, exchanges) {
-            Ok(group) => groups.push(group),
+            Ok(mut group) => {
+                let layer = registry.group_def(name).and_then(|def| def.layer);
+                group.service = layer.map(|layer| layer(HandlerService::inwards(Level::Group)));
+                groups.push(group);
+            }
             Err(invalid) => conflicts.push(invalid.into()),
         }
     }
@@ -192,17 +201,18 @@ fn group(
     exchanges: &Exchanges,
 ) -> std::result::Result<GroupSpec, InvalidName> {
     let settings = group_settings(config, dlx_suffix)?;
-    let handlers = handlers
+    let specs = handlers
         .iter()
         .map(|def| {
             let policy = config.handlers.get(def.name).unwrap_or(&config.policy);
             let timeout = policy.timeout.value;
             let mut spec = HandlerSpec::of(def, retry_policy(policy), timeout, &settings.home, exchanges)?;
             spec.slow = policy.slow_handler.value;
+            spec.service = def.layer.map(|layer| layer(unlayered(&spec)));
             Ok(spec)
         })
         .collect::<std::result::Result<_, _>>()?;
-    GroupSpec::new(GroupName::new(name)?, settings, handlers)
+    GroupSpec::new(GroupName::new(name)?, settings, specs)
 }
 
 pub(super) fn retry_policy(policy: &Policy) -> RetryPolicy {

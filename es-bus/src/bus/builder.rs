@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use tokio::sync::mpsc;
 
-use super::{Bus, assemble, connect::GivenTls};
+use super::{Bus, assemble, connect::GivenTls, layers::Layers};
 use crate::{
     clock::Clock,
     config::{ConfigBuilder, Scope, Text},
@@ -35,6 +35,7 @@ pub struct BusBuilder {
     pub(super) name: &'static str,
     pub(super) registry: Option<Registry>,
     pub(super) state: TypeMap,
+    pub(super) layers: Layers,
     pub(super) config: ConfigBuilder,
     pub(super) consumes: bool,
     pub(super) named_groups: Vec<String>,
@@ -57,6 +58,7 @@ impl BusBuilder {
             name: "default",
             registry: None,
             state: TypeMap::default(),
+            layers: Layers::default(),
             config: ConfigBuilder::from_process(),
             consumes: true,
             named_groups: Vec::new(),

@@ -322,6 +322,7 @@ impl Groups {
             policy,
             timeout: wanted.timeout.unwrap_or(config.policy.timeout.value),
             slow: config.policy.slow_handler.value,
+            service: None,
         })
     }
 

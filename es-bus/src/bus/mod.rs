@@ -8,6 +8,7 @@ mod builder;
 mod connect;
 mod groups;
 mod handle;
+mod layers;
 mod run;
 mod subscribe;
 mod summary;

@@ -6,7 +6,7 @@ use crate::{
     event::EventKind,
     exchange::{Bind, ExchangeDef},
     extract::{Input, Need},
-    handler::Call,
+    handler::{Call, LayerFn},
     location::Location,
     outcome::VerdictOf,
 };
@@ -37,6 +37,8 @@ pub struct GroupDef {
     pub settings: &'static [(&'static str, &'static str)],
     /// The home exchange, when it is named by a type marked `#[exchange]`.
     pub exchange: Option<&'static ExchangeDef>,
+    /// The layer around everything that the group handles.
+    pub layer: Option<LayerFn>,
     /// Where it stands.
     pub location: Location,
 }
@@ -74,6 +76,8 @@ pub struct HandlerDef {
     pub emits: fn(&mut Vec<&'static EventKind>),
     /// Policy of its own, by the names that the configuration knows it by.
     pub settings: &'static [(&'static str, &'static str)],
+    /// The layer around it.
+    pub layer: Option<LayerFn>,
     /// Runs it.
     pub call: Call,
     /// Where it stands.

@@ -28,6 +28,8 @@ pub enum FindingKind {
     NoHandlers,
     /// A group is selected that does not exist.
     UnknownGroup,
+    /// A layer is put around a group or a handler that does not exist.
+    UnknownLayered,
     /// A group is selected that has no handlers.
     EmptyGroup,
     /// A name or a key is not what AMQP carries.

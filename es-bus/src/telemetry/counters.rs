@@ -127,6 +127,8 @@ counters! {
     skipped => "es_bus_skipped_total",
     /// Times that an unknown event was sent to wait for a replica that knows it.
     waited => "es_bus_waited_total",
+    /// Deliveries that a layer gave back without an attempt.
+    shed => "es_bus_shed_total",
     /// Outcomes that came after the connection of their delivery was gone.
     stale => "es_bus_stale_total",
     /// Times that the connections were there again after they were lost.

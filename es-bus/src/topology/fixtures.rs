@@ -44,6 +44,7 @@ pub(crate) fn handler(
         needs: |_| {},
         emits: |_| {},
         settings: &[],
+        layer: None,
         call: Call::One(|_| Box::pin(async { Outcome::Done })),
         location: Location { module: "tests", file: "tests.rs", line: 1 },
     };

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 use super::{Asked, Bound, Exchanges, bound};
 use crate::{
     event::EventKind,
-    handler::Call,
+    handler::{Call, HandlerService},
     message::Headers,
     model::{
         Overflow, QueueKind,
@@ -88,6 +88,8 @@ pub(crate) struct HandlerSpec {
     pub(crate) timeout: Duration,
     /// How long a run takes that is told of as slow.
     pub(crate) slow: Option<Duration>,
+    /// The handler with the layers around it; `None` without any.
+    pub(crate) service: Option<HandlerService>,
 }
 
 impl HandlerSpec {
@@ -115,6 +117,7 @@ impl HandlerSpec {
             policy,
             timeout,
             slow: None,
+            service: None,
         })
     }
 }
@@ -140,6 +143,8 @@ pub(crate) struct GroupSpec {
     pub(crate) handlers: Vec<HandlerSpec>,
     /// What was bound while the program runs.
     pub(crate) bound: Vec<LateBound>,
+    /// What was layered around all of them.
+    pub(crate) service: Option<HandlerService>,
     /// `{exchange}.{group}`.
     pub(crate) queue: QueueName,
     /// `{exchange}.{group}.dlq`.
@@ -175,6 +180,7 @@ impl GroupSpec {
             settings,
             handlers,
             bound: Vec::new(),
+            service: None,
         })
     }
 

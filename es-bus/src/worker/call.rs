@@ -1,4 +1,5 @@
-//! Runs one handler once: within its time, its panics caught, its completions run.
+//! Runs one handler once: within its time, its panics caught, its completions run. `layered` does it
+//! through the layers around it.
 
 use std::{
     any::Any,
@@ -9,23 +10,22 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower::Service;
 
 use crate::{
-    handler::{BoxFuture, Call, Completion, Invocation},
+    handler::{BoxFuture, Call, Completion, HandlerService, Invocation},
     outcome::{BoxError, FailureKind, HandlerError, Outcome},
-    scope,
 };
 
 /// A handler as a tower service: the innermost of the layers around it.
-#[derive(Clone)]
-pub(super) struct HandlerService {
-    pub(super) call: Call,
-    pub(super) timeout: Duration,
+#[derive(Clone, Debug)]
+struct Innermost {
+    call: Call,
+    timeout: Duration,
 }
 
-impl Service<Invocation> for HandlerService {
+impl Service<Invocation> for Innermost {
     type Response = Outcome;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Outcome, BoxError>>;
@@ -36,17 +36,27 @@ impl Service<Invocation> for HandlerService {
 
     fn call(&mut self, invocation: Invocation) -> Self::Future {
         let Self { call, timeout } = self.clone();
-        let scope = invocation.clone();
-        // Whatever is published meanwhile, by whichever publisher, is caused by the event.
-        Box::pin(scope::handling(scope, async move { Ok(run(call, invocation, timeout).await) }))
+        Box::pin(async move {
+            invocation.extend(Began(Instant::now()));
+            Ok(run(call, invocation, timeout).await)
+        })
     }
+}
+
+/// When the handler began, after all that its layers had to wait for.
+#[derive(Clone, Copy)]
+pub(super) struct Began(pub(super) Instant);
+
+/// A handler that layers can be put around.
+pub(crate) fn innermost(call: Call, timeout: Duration) -> HandlerService {
+    HandlerService::new(Innermost { call, timeout })
 }
 
 /// Runs a handler and what it registered to be completed.
 ///
 /// Killed while it runs, or between the handler and its completions: the delivery is not settled,
 /// and comes again.
-async fn run(call: Call, invocation: Invocation, limit: Duration) -> Outcome {
+pub(super) async fn run(call: Call, invocation: Invocation, limit: Duration) -> Outcome {
     let once = invocation.clone();
     let handler = async move {
         match call {
@@ -62,7 +72,7 @@ async fn run(call: Call, invocation: Invocation, limit: Duration) -> Outcome {
 }
 
 /// Runs the completions, last registered first; the first that fails makes a failure of a success.
-async fn complete(invocation: &Invocation, mut outcome: Outcome, limit: Duration) -> Outcome {
+pub(super) async fn complete(invocation: &Invocation, mut outcome: Outcome, limit: Duration) -> Outcome {
     while let Some(completion) = invocation.pop_completion() {
         let Completion { within, run } = completion;
         let done = guarded(async { run(&outcome).await }, within.unwrap_or(limit))
@@ -103,7 +113,7 @@ async fn guarded<T>(future: impl Future<Output = T>, limit: Duration) -> Result<
 }
 
 /// Runs destructors of the program's own, which may panic.
-fn contain(destructors: impl FnOnce()) {
+pub(super) fn contain(destructors: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(destructors)) {
         tracing::error!("a destructor panicked: {}", panic_text(&*panic));
         // Its own destructor may be the next to panic.
@@ -112,7 +122,7 @@ fn contain(destructors: impl FnOnce()) {
 }
 
 /// What a panic says.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.map_or_else(|| "panicked without a text".to_owned(), |text| format!("panicked: {text}"))

@@ -8,7 +8,11 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Assignment, Post, WorkerContext, lanes::Lanes, settle::Handling};
+use super::{
+    Assignment, Post, WorkerContext,
+    lanes::Lanes,
+    settle::{End, Handling},
+};
 use crate::{
     model::policy::Ordering,
     publish::lane,
@@ -20,6 +24,10 @@ use crate::{
 
 /// How long the broker may take to hand over what was on its way when the consumer was cancelled.
 const LAST_DELIVERIES: Duration = Duration::from_secs(1);
+
+/// How long a delivery that was given back keeps its place among those that are handled at once: it
+/// comes again immediately, to this process when it is the only one.
+const PAUSE_AFTER_GIVING_BACK: Duration = Duration::from_secs(1);
 
 /// The shortest pause between two tries to consume.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
@@ -36,7 +44,7 @@ pub(super) struct Loop {
     /// One for all deliveries, so that a delivery costs no copies of it.
     context: Arc<WorkerContext>,
     lanes: Lanes<Delivery>,
-    running: JoinSet<Option<u64>>,
+    running: JoinSet<Option<(Option<u64>, End)>>,
     /// Changes when the topology was applied after the consumer was started.
     applications: watch::Receiver<u64>,
     /// What others see of it.
@@ -194,8 +202,11 @@ impl Loop {
                 self.start_ready();
             }
             tokio::select! {
-                changed = link.changed(), if is_watched => is_watched = changed.is_ok(),
+                // What ended before what came: an event that was given back comes again at once, and
+                // what is behind it in its lane has to go back before that.
+                biased;
                 () = stop.cancelled() => return Ended::Stopped,
+                changed = link.changed(), if is_watched => is_watched = changed.is_ok(),
                 Ok(()) = self.applications.changed() => return Ended::DeclaredAnew,
                 Ok(()) = assignment.changed() => {}
                 Some(finished) = self.running.join_next(), if !self.running.is_empty() => self.finished(&finished),
@@ -224,13 +235,6 @@ impl Loop {
         }
     }
 
-    fn finished(&mut self, run: &Result<Option<u64>, JoinError>) {
-        // Only a task that was aborted gives no lane, and then the loop ends.
-        if let Ok(lane) = run {
-            self.lanes.done(*lane);
-        }
-    }
-
     /// Starts what may start, with the handlers that the group has at this moment.
     fn start_ready(&mut self) {
         if self.lanes.is_idle() || self.running.len() >= self.group.settings.concurrency {
@@ -247,11 +251,24 @@ impl Loop {
             let Some((lane, delivery)) = self.lanes.next() else { break };
             let handling =
                 Handling::new(Arc::clone(&group), Arc::clone(&self.context), Arc::clone(&self.watch));
+            self.running.spawn(async move { Some((lane, handling.handle(delivery).await)) });
+        }
+    }
+
+    /// Goes on with a lane. What was given back takes what is behind it along, so that the lane comes
+    /// again in its order, and pauses the place that it had.
+    fn finished(&mut self, run: &Result<Option<(Option<u64>, End)>, JoinError>) {
+        // A task that was aborted gives no lane either, and then the loop ends.
+        let &Ok(Some((lane, end))) = run else { return };
+        if end == End::GivenBack {
+            give_back(self.lanes.drain_lane(lane));
+            let stop = self.context.stop.clone();
             self.running.spawn(async move {
-                handling.handle(delivery).await;
-                lane
+                let _ = timeout(PAUSE_AFTER_GIVING_BACK, stop.cancelled()).await;
+                None
             });
         }
+        self.lanes.done(lane);
     }
 
     /// Gives back what has not started, waits for what has, and closes the channel.

@@ -28,6 +28,8 @@ pub(super) struct Concerned {
     pub(super) later: Vec<HandlerAttempt>,
     /// Those that this build does not have.
     pub(super) gone: Vec<HandlerAttempt>,
+    /// Those whose layers let them make no attempt; found out when they run.
+    pub(super) unattempted: Vec<HandlerAttempt>,
 }
 
 /// Finds the handlers that a delivery goes to.

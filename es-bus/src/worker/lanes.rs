@@ -53,6 +53,12 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// Takes out what waits behind the delivery that has the lane.
+    pub(super) fn drain_lane(&mut self, lane: Option<u64>) -> Vec<T> {
+        let behind = lane.and_then(|lane| self.waiting.get_mut(&lane));
+        behind.map_or_else(Vec::new, |behind| behind.drain(..).collect())
+    }
+
     /// Takes out everything that has not started; the lanes of what has stay taken.
     pub(super) fn drain(&mut self) -> Vec<T> {
         let mut drained = Vec::new();

@@ -1,8 +1,8 @@
 //! One worker per group: takes deliveries, runs handlers, settles each delivery exactly one way.
 //!
 //! `consumer` is the loop that holds the connection, `lanes` says which delivery may start,
-//! `dispatch` which handlers it goes to, `call` runs one, `copies` decides what has to be published
-//! before the delivery is acknowledged, `settle` does it.
+//! `dispatch` which handlers it goes to, `call` runs one, `layered` through the layers around it,
+//! `copies` decides what has to be published before the delivery is acknowledged, `settle` does it.
 //!
 //! What a kill leaves behind, at each await: before the copies are confirmed, the delivery is not
 //! acknowledged and comes again; between the copies and the acknowledgement, it comes again beside
@@ -15,10 +15,12 @@ mod copies;
 mod dispatch;
 mod full;
 mod lanes;
+mod layered;
 mod settle;
 
 pub(crate) use self::{
     assignment::{Assignment, Post},
+    call::innermost,
     full::FullQueues,
 };
 
@@ -29,11 +31,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    handler::TypeMap,
+    handler::{HandlerService, TypeMap},
     outcome::FailureKind,
     telemetry::Counters,
     topology::{Provision, ProvisionError},
 };
+
+/// How long a delivery may stay in hand: a minute less than RabbitMQ's consumer timeout, after which
+/// it closes the channel.
+const IN_HAND: Duration = Duration::from_secs(29 * 60);
 
 /// What a worker works with.
 #[derive(Clone)]
@@ -46,6 +52,8 @@ pub(crate) struct WorkerContext {
     pub(crate) clock: Clock,
     /// What happened.
     pub(crate) counters: Arc<Counters>,
+    /// What was layered around the bus.
+    pub(crate) service: Option<HandlerService>,
     /// The name of this process, for the broker's list of consumers.
     pub(crate) consumer_name: String,
     /// How many bytes properties and headers of a message may have together.
@@ -111,6 +119,9 @@ pub enum Fate {
     Skipped,
     /// It waits for a replica that knows it.
     Waited,
+    /// It went back without an attempt: a layer sheds load, or was not ready while it could be
+    /// waited for.
+    GivenBack,
 }
 
 /// Consumes a group's queue until it is told to stop, or until nobody wants the group any more.

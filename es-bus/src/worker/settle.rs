@@ -5,24 +5,25 @@ use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 use futures_util::{FutureExt, future::join_all};
 use rand::Rng;
 use tokio::time::{Instant, sleep, timeout};
-use tower::ServiceExt;
 use tracing::Instrument;
 
 use super::{
     Fate, Observation, WorkerContext,
-    call::HandlerService,
+    call::{innermost, run},
     copies::{Copy, NOT_DUE, Ran, copies, dead_letter_unknown, unix_ms, wait},
     dispatch::{Concerned, Plan, plan},
+    layered::{self, Called, GivenBack},
 };
 use crate::{
-    handler::{Attempt, DeliveryInfo, Invocation},
+    handler::{Attempt, DeliveryInfo, HandlerService, Invocation, Route},
     model::policy::OnUnknown,
     otel,
-    outcome::{Decision, FailureKind, HandlerError, Outcome, Wait},
+    outcome::{Decision, Outcome, Wait},
+    scope,
     telemetry::{Counters, GroupWatch},
-    topology::{GroupSpec, ProvisionError},
+    topology::{GroupSpec, HandlerSpec, ProvisionError},
     transport::{Delivery, Publication, PublishError, Settlement},
-    wire::{self, Origin, names},
+    wire::{self, HandlerAttempt, Origin, names},
 };
 
 /// The longest pause between two tries to publish a copy.
@@ -39,6 +40,25 @@ enum Sent {
     GivenUp,
     /// The broker will never take one of them.
     Impossible,
+    /// There are none: no handler made an attempt.
+    Unattempted,
+}
+
+/// What follows from a delivery, once its handlers are through with it.
+enum Next {
+    /// These have to be published; then it is acknowledged.
+    Copies(Vec<Copy>),
+    /// It goes back: no handler made an attempt.
+    GiveBack,
+}
+
+/// How a delivery ended for the loop that took it in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// This process is through with it.
+    Settled,
+    /// It went back to the queue, and comes again.
+    GivenBack,
 }
 
 /// What one delivery is handled with.
@@ -55,7 +75,7 @@ impl Handling {
     }
 
     /// Handles a delivery and settles it.
-    pub(super) async fn handle(&self, delivery: Delivery) {
+    pub(super) async fn handle(&self, delivery: Delivery) -> End {
         self.context.counters.delivery_taken(self.context.clock.now());
         let _in_flight = self.watch.handling();
         let (received, settle) = delivery.split();
@@ -71,8 +91,9 @@ impl Handling {
         let counters = &self.context.counters;
         let settlement = match sent {
             Ok(Sent::Confirmed) => Settlement::Ack,
+            Ok(Sent::Unattempted) => Settlement::Requeue,
             // Not settled: the broker hands it out again when the channel closes.
-            Ok(Sent::GivenUp) => return,
+            Ok(Sent::GivenUp) => return End::Settled,
             // Unsettled it would hold its place for ever, given back it would do the same again. The
             // broker moves a rejected event to the dead-letter queue itself, as it came.
             Ok(Sent::Impossible) => {
@@ -98,10 +119,12 @@ impl Handling {
             Counters::add(&counters.stale);
             tracing::debug!(queue = %self.group.queue, "the outcome came after the connection was lost; the event comes again");
         }
+        if settlement == Settlement::Requeue { End::GivenBack } else { End::Settled }
     }
 
     async fn run_and_copy(&self, info: &Arc<DeliveryInfo>) -> Sent {
-        for copy in &self.outcome_of(info).await {
+        let Next::Copies(copies) = self.outcome_of(info).await else { return Sent::Unattempted };
+        for copy in &copies {
             let sent = self.publish(copy, info).await;
             if sent != Sent::Confirmed {
                 return sent;
@@ -111,14 +134,14 @@ impl Handling {
     }
 
     /// Runs whom it concerns, and says what has to be published before the acknowledgement.
-    async fn outcome_of(&self, info: &Arc<DeliveryInfo>) -> Vec<Copy> {
+    async fn outcome_of(&self, info: &Arc<DeliveryInfo>) -> Next {
         let (group, received) = (&*self.group, info.received());
         let now = self.context.clock.now();
         let pending = wire::attempts(received, group.queue.as_str());
         let waits = wire::waits(received, group.queue.as_str());
         let aggregate_type = received.message.headers.get_str(names::AGGREGATE_TYPE);
         let headers = &received.message.headers;
-        match plan(group, info.origin(), headers, aggregate_type, pending, unix_ms(now)) {
+        let copies = match plan(group, info.origin(), headers, aggregate_type, pending, unix_ms(now)) {
             Plan::Skip => {
                 Counters::add(&self.context.counters.skipped);
                 self.observe(info.origin(), None, 0, Fate::Skipped);
@@ -126,30 +149,54 @@ impl Handling {
             }
             Plan::Unknown(OnUnknown::DeadLetter) => vec![dead_letter_unknown(group)],
             Plan::Unknown(OnUnknown::Wait | OnUnknown::Skip) => wait(group, &[], waits),
-            Plan::Handlers(concerned) => {
+            Plan::Handlers(mut concerned) => {
                 let started = Instant::now();
-                let ran = self.run(info, &concerned).await;
+                let ran = self.run(info, &mut concerned).await;
                 if !ran.is_empty() {
                     let is_success = ran.iter().all(|run| run.outcome.is_done());
                     let event_type = info.origin().event_type.as_deref();
                     self.context.counters.delivery_processed(event_type, is_success, started.elapsed());
                 }
+                let untouched = ran.is_empty() && concerned.gone.is_empty();
+                if !concerned.unattempted.is_empty() {
+                    // What others did with it is done; without a place to wait it is done again.
+                    if (untouched && concerned.later.is_empty()) || group.delays().is_empty() {
+                        return Next::GiveBack;
+                    }
+                    concerned.later.append(&mut concerned.unattempted);
+                }
                 copies(group, &ran, &concerned, waits, self.context.clock.now(), rand::rng().random())
             }
-        }
+        };
+        Next::Copies(copies)
     }
 
-    async fn run(&self, info: &Arc<DeliveryInfo>, concerned: &Concerned) -> Vec<Ran> {
-        match concerned.run.as_slice() {
+    /// Runs the handlers; those that made no attempt are put aside.
+    async fn run(&self, info: &Arc<DeliveryInfo>, concerned: &mut Concerned) -> Vec<Ran> {
+        let tried = match concerned.run.as_slice() {
             [(handler, attempt)] => vec![self.run_one(info, *handler, *attempt).await],
             several => {
                 join_all(several.iter().map(|(handler, attempt)| self.run_one(info, *handler, *attempt)))
                     .await
             }
+        };
+        let mut ran = Vec::with_capacity(tried.len());
+        for tried in tried {
+            match tried {
+                Ok(run) => ran.push(run),
+                Err(entry) => concerned.unattempted.push(entry),
+            }
         }
+        ran
     }
 
-    async fn run_one(&self, info: &Arc<DeliveryInfo>, handler: usize, attempt: u32) -> Ran {
+    /// Runs a handler; gives its entry back when there was no attempt.
+    async fn run_one(
+        &self,
+        info: &Arc<DeliveryInfo>,
+        handler: usize,
+        attempt: u32,
+    ) -> Result<Ran, HandlerAttempt> {
         let spec = &self.group.handlers[handler];
         let span = tracing::info_span!(
             "handle",
@@ -161,43 +208,84 @@ impl Handling {
             attempt,
             duration_ms = tracing::field::Empty,
         );
-        let invocation = Invocation::new(
+        let (service, route) = self.layers_of(spec);
+        let invocation = Invocation::routed(
             Arc::clone(info),
             Arc::clone(&spec.name),
             Attempt { number: attempt, retries: spec.policy.retries },
             Arc::clone(&self.context.state),
+            route,
         );
-        let service = HandlerService { call: spec.call.clone(), timeout: spec.timeout };
-        let run = otel::Run { group: info.group(), queue: info.queue(), handler: &spec.name, attempt };
-        let processing = otel::Processing::start(self.context.tracing, info.received(), &run);
+        let told = otel::Run { group: info.group(), queue: info.queue(), handler: &spec.name, attempt };
+        let processing = otel::Processing::start(self.context.tracing, info.received(), &told);
         async {
-            let started = Instant::now();
-            let outcome = processing
-                .around(service.oneshot(invocation))
-                .await
-                .unwrap_or_else(|error| Outcome::Failed(HandlerError::of_kind(FailureKind::Error, error)));
+            let mut started = Instant::now();
+            let called = processing
+                // Whatever is published meanwhile, by whichever publisher, is caused by the event.
+                .around(scope::handling(invocation.clone(), async {
+                    match &service {
+                        None => Called::Ran(run(spec.call.clone(), invocation, spec.timeout).await),
+                        Some(service) => {
+                            let stop = &self.context.stop;
+                            layered::call(service, invocation, spec.timeout, stop, &mut started).await
+                        }
+                    }
+                }))
+                .await;
             let took = started.elapsed();
             let elapsed = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             tracing::Span::current().record("duration_ms", elapsed);
-            if spec.slow.is_some_and(|slow| took >= slow) {
-                self.context.counters.slow_handler(info.group(), &spec.name);
-                // With fields of its own: where only warnings are logged, the span has none.
-                tracing::warn!(
-                    handler = &*spec.name,
-                    group = info.group(),
-                    event_type = info.origin().event_type.as_deref(),
-                    event_id = info.received().message.properties.message_id.as_deref(),
-                    duration_ms = elapsed,
-                    "slow: the handler took {took:?}"
-                );
+            match called {
+                Called::Ran(outcome) => {
+                    if spec.slow.is_some_and(|slow| took >= slow) {
+                        self.context.counters.slow_handler(info.group(), &spec.name);
+                        // With fields of its own: where only warnings are logged, the span has none.
+                        tracing::warn!(
+                            handler = &*spec.name,
+                            group = info.group(),
+                            event_type = info.origin().event_type.as_deref(),
+                            event_id = info.received().message.properties.message_id.as_deref(),
+                            duration_ms = elapsed,
+                            "slow: the handler took {took:?}"
+                        );
+                    }
+                    let ran = Ran::new(&self.group, handler, attempt, outcome);
+                    processing.end(ran.decision, &ran.outcome);
+                    self.tell(info.origin(), &ran);
+                    Ok(ran)
+                }
+                Called::GivenBack(why) => {
+                    self.tell_given_back(info.origin(), spec, attempt, why);
+                    Err(HandlerAttempt { handler: spec.name.as_ref().to_owned(), attempt, due_ms: None })
+                }
             }
-            let ran = Ran::new(&self.group, handler, attempt, outcome);
-            processing.end(ran.decision, &ran.outcome);
-            self.tell(info.origin(), &ran);
-            ran
         }
         .instrument(span)
         .await
+    }
+
+    /// The outermost layer of a handler, and the way inwards; nothing where nothing was layered.
+    fn layers_of(&self, spec: &HandlerSpec) -> (Option<HandlerService>, Option<Route>) {
+        let (bus, group) = (&self.context.service, &self.group.service);
+        if bus.is_none() && group.is_none() && spec.service.is_none() {
+            return (None, None);
+        }
+        let handler = spec.service.clone().unwrap_or_else(|| innermost(spec.call.clone(), spec.timeout));
+        let outermost = bus.as_ref().or(group.as_ref()).unwrap_or(&handler).clone();
+        (Some(outermost), Some(Route { group: group.clone(), handler }))
+    }
+
+    fn tell_given_back(&self, origin: &Origin, spec: &HandlerSpec, attempt: u32, why: GivenBack) {
+        match why {
+            GivenBack::Stopped => {
+                tracing::debug!("the program stops while a layer is not ready; the event goes back");
+                return;
+            }
+            GivenBack::Shed => tracing::debug!("a layer sheds load; the event goes back"),
+            GivenBack::NotReady => tracing::warn!("no layer was ready in time; the event goes back"),
+        }
+        Counters::add(&self.context.counters.shed);
+        self.observe(origin, Some(&spec.name), attempt, Fate::GivenBack);
     }
 
     /// Counts, logs and observes a run.

@@ -701,6 +701,7 @@ struct Forgetful;
 
 impl Handler for Forgetful {
     const DEF: &'static HandlerDef = &HandlerDef {
+        layer: None,
         bus: "default",
         group: GroupRef { name: "forgetful", def: None },
         name: "forgetful",

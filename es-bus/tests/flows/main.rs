@@ -11,6 +11,7 @@ mod exchanges;
 mod extractors;
 mod faults;
 mod isolation;
+mod middleware;
 mod observing;
 mod order;
 mod publishing;

@@ -37,6 +37,7 @@ pub struct Facts<'a> {
     exchange: &'a str,
     exchange_type: Option<ExchangeKind>,
     homes: &'a [(&'a str, &'a str)],
+    layered: &'a [(&'a str, Option<&'a str>)],
 }
 
 impl Default for Facts<'_> {
@@ -48,6 +49,7 @@ impl Default for Facts<'_> {
             exchange: "events",
             exchange_type: None,
             homes: &[],
+            layered: &[],
         }
     }
 }
@@ -100,6 +102,13 @@ impl<'a> Facts<'a> {
     #[must_use]
     pub fn homes(mut self, homes: &'a [(&'a str, &'a str)]) -> Self {
         self.homes = homes;
+        self
+    }
+
+    /// The groups, and handlers of groups, that the program puts layers around.
+    #[must_use]
+    pub fn layered(mut self, layered: &'a [(&'a str, Option<&'a str>)]) -> Self {
+        self.layered = layered;
         self
     }
 

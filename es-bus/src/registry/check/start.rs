@@ -19,6 +19,9 @@ pub(super) fn check(registry: &Registry, facts: &Facts<'_>, findings: &mut Vec<F
     for group in facts.groups.unwrap_or_default() {
         findings.extend(selected(registry, group));
     }
+    for (group, handler) in facts.layered {
+        findings.extend(layered(registry, group, *handler));
+    }
     missing_state(registry, facts, findings);
 }
 
@@ -62,6 +65,29 @@ fn selected(registry: &Registry, group: &str) -> Option<Finding> {
         format!("group {group:?} is selected to be consumed, and no handler names it{guess}"),
         Vec::new(),
         format!("correct `.groups([..])` or `ES_BUS_GROUPS`; this program has {}", listed(&known)),
+    ))
+}
+
+/// A layer around something that is not there.
+fn layered(registry: &Registry, group: &str, handler: Option<&str>) -> Option<Finding> {
+    let groups = registry.group_names();
+    let (what, name, known) = if !groups.contains(&group) {
+        ("group", group, groups)
+    } else {
+        let handlers: Vec<&str> = registry.handlers_of(group).map(|def| def.name).collect();
+        let missing = handler.filter(|name| !handlers.contains(name))?;
+        ("handler", missing, handlers)
+    };
+    let whose = if what == "handler" { format!(" of group {group:?}") } else { String::new() };
+    let guess = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => String::new(),
+    };
+    Some(Finding::new(
+        FindingKind::UnknownLayered,
+        format!("a layer is put around {what} {name:?}{whose}, and there is none{guess}"),
+        Vec::new(),
+        format!("correct `.layer_for_{what}(..)`; there is {}", listed(&known)),
     ))
 }
 

@@ -35,7 +35,7 @@ fn event(type_name: &'static str, line: u32, kinds: &[EventKind]) -> EventDef {
 }
 
 fn group(name: &'static str, line: u32, settings: &'static [(&'static str, &'static str)]) -> GroupDef {
-    GroupDef { bus: "default", name, settings, exchange: None, location: at(line) }
+    GroupDef { bus: "default", name, settings, exchange: None, layer: None, location: at(line) }
 }
 
 /// A handler of raw events.
@@ -52,6 +52,7 @@ fn raw(group: &'static str, name: &'static str, line: u32, binds: &'static [&'st
         needs: |_| {},
         emits: |_| {},
         settings: &[],
+        layer: None,
         call: Call::One(|_| Box::pin(async { Outcome::Done })),
         location: at(line),
     }

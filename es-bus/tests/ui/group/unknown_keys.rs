@@ -1,14 +1,13 @@
 #![allow(dead_code)]
 use es_bus::group;
 
-#[group(prefech = 10, bind = "Order.*", layer = Timeout, compat = "eventsource", exclusive, unknown_wait = "30s", colour = 1)]
-//~^ error 9 «prefech» unknown key `prefech`, did you mean `prefetch`? (known keys: `name`, `exchange`, `kind`, `prefetch`, `concurrency`, `ordering`, `on_unknown`, `unknown_delay`, `unknown_retries`, `retired`, `retries`, `backoff`, `timeout`, `slow_handler`, `retry_ladder`, `max_length`, `max_length_bytes`, `overflow`, `message_ttl`, `dlq_ttl`, `dlq_max_length`, `bus`, `crate`)
+#[group(prefech = 10, bind = "Order.*", compat = "eventsource", exclusive, unknown_wait = "30s", colour = 1)]
+//~^ error 9 «prefech» unknown key `prefech`, did you mean `prefetch`? (known keys: `name`, `exchange`, `kind`, `prefetch`, `concurrency`, `ordering`, `on_unknown`, `unknown_delay`, `unknown_retries`, `retired`, `retries`, `backoff`, `timeout`, `slow_handler`, `retry_ladder`, `max_length`, `max_length_bytes`, `overflow`, `message_ttl`, `dlq_ttl`, `dlq_max_length`, `layer`, `bus`, `crate`)
 //~^^ error 23 «bind» `bind` belongs on a `#[handler]`: the queue is bound to what its handlers take
-//~^^^ error 41 «layer» `layer` comes in a later version of es-bus
-//~^^^^ error 58 «compat» `compat` comes in a later version of es-bus
-//~^^^^^ error 82 «exclusive» `exclusive` comes in a later version of es-bus
-//~^^^^^^ error 93 «unknown_wait» unknown key `unknown_wait`, did you mean `unknown_delay`?
-//~^^^^^^^ error 115 «colour» unknown key `colour`, expected one of `name`, `exchange`, `kind`, `prefetch`, `concurrency`, `ordering`, `on_unknown`, `unknown_delay`, `unknown_retries`, `retired`, `retries`, `backoff`, `timeout`, `slow_handler`, `retry_ladder`, `max_length`, `max_length_bytes`, `overflow`, `message_ttl`, `dlq_ttl`, `dlq_max_length`, `bus`, `crate`
+//~^^^ error 41 «compat» `compat` comes in a later version of es-bus
+//~^^^^ error 65 «exclusive» `exclusive` comes in a later version of es-bus
+//~^^^^^ error 76 «unknown_wait» unknown key `unknown_wait`, did you mean `unknown_delay`?
+//~^^^^^^ error 98 «colour» unknown key `colour`, expected one of `name`, `exchange`, `kind`, `prefetch`, `concurrency`, `ordering`, `on_unknown`, `unknown_delay`, `unknown_retries`, `retired`, `retries`, `backoff`, `timeout`, `slow_handler`, `retry_ladder`, `max_length`, `max_length_bytes`, `overflow`, `message_ttl`, `dlq_ttl`, `dlq_max_length`, `layer`, `bus`, `crate`
 struct Projections;
 
 fn main() {}

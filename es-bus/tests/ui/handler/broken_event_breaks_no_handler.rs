@@ -58,7 +58,7 @@ fn registered() -> &'static es_bus::registry::HandlerDef {
 }
 
 #[handler(grop = "g")]
-//~^ error 11 «grop» unknown key `grop`, did you mean `group`? (known keys: `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `slow_handler`, `bus`, `crate`)
+//~^ error 11 «grop» unknown key `grop`, did you mean `group`? (known keys: `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `slow_handler`, `layer`, `bus`, `crate`)
 async fn wrong(event: OrderEvent) {
     let _ = event;
 }

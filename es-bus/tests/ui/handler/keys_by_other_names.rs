@@ -36,7 +36,7 @@ async fn by_queue(event: OrderEvent) {
 }
 
 #[handler(gruop = "g", max_attempts = 3)]
-//~^ error 11 «gruop» unknown key `gruop`, did you mean `group`? (known keys: `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `slow_handler`, `bus`, `crate`)
+//~^ error 11 «gruop» unknown key `gruop`, did you mean `group`? (known keys: `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `slow_handler`, `layer`, `bus`, `crate`)
 //~^^ error 24 «max_attempts» unknown key `max_attempts`, did you mean `retries`? It does not count the first attempt
 async fn swapped(event: OrderEvent) {
     let _ = event;

@@ -20,12 +20,11 @@ enum OrderEvent {
     Shipped(OrderShipped),
 }
 
-#[handler(group = "g", layer = Timeout, compat = "eventsource", headers(a = "b"), exclusive, emit)]
-//~^ error 24 «layer» `layer` comes in a later version of es-bus
-//~^^ error 41 «compat» `compat` comes in a later version of es-bus
-//~^^^ error 65 «headers» unknown key `headers`, did you mean `bind(headers(..))`?
-//~^^^^ error 83 «exclusive» `exclusive` comes in a later version of es-bus
-//~^^^^^ error 94 «emit» unknown key `emit`: a handler says by its result what it publishes, `Emit<T>` or `Result<Emit<T>, E>`
+#[handler(group = "g", compat = "eventsource", headers(a = "b"), exclusive, emit)]
+//~^ error 24 «compat» `compat` comes in a later version of es-bus
+//~^^ error 48 «headers» unknown key `headers`, did you mean `bind(headers(..))`?
+//~^^^ error 66 «exclusive» `exclusive` comes in a later version of es-bus
+//~^^^^ error 77 «emit» unknown key `emit`: a handler says by its result what it publishes, `Emit<T>` or `Result<Emit<T>, E>`
 async fn project(event: OrderEvent) {
     let _ = event;
 }

@@ -21,9 +21,9 @@ enum OrderEvent {
 }
 
 #[handler(grup = "g", bnd = "Order.*", colour = 1)]
-//~^ error 11 «grup» unknown key `grup`, did you mean `group`? (known keys: `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `slow_handler`, `bus`, `crate`)
-//~^^ error 23 «bnd» unknown key `bnd`, did you mean `bind`? (known keys: `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `slow_handler`, `bus`, `crate`)
-//~^^^ error 40 «colour» unknown key `colour`, expected one of `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `slow_handler`, `bus`, `crate`
+//~^ error 11 «grup» unknown key `grup`, did you mean `group`? (known keys: `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `slow_handler`, `layer`, `bus`, `crate`)
+//~^^ error 23 «bnd» unknown key `bnd`, did you mean `bind`? (known keys: `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `slow_handler`, `layer`, `bus`, `crate`)
+//~^^^ error 40 «colour» unknown key `colour`, expected one of `group`, `bind`, `name`, `formerly`, `partial`, `foreign`, `retries`, `backoff`, `timeout`, `slow_handler`, `layer`, `bus`, `crate`
 async fn project(event: OrderEvent) {
     let _ = event;
 }
