@@ -243,7 +243,7 @@ impl DeadLetters {
     ///
     /// Each goes to the group that it failed in, and runs the handlers that it failed in, with all
     /// their attempts before them: other groups and the handlers that succeeded do not see it. It has
-    /// the same event id, the header `x-replayed-from-dlq`, and [`Metadata::replayed`] set. What names
+    /// the same event id, the header `x-replayed-from-dlq`, and [`Delivered::replayed`] set. What names
     /// no handler, above all what eventsource-py wrote, runs all of the group that take it.
     ///
     /// The broker has confirmed a replay before its dead letter is acknowledged. What fails again comes
@@ -259,7 +259,7 @@ impl DeadLetters {
     /// Published to `{queue}.in`, a fanout exchange that leads to the group's queue alone, so that the
     /// routing key stays. Where that is missing, for a group of eventsource-py say, it is declared.
     ///
-    /// [`Metadata::replayed`]: crate::Metadata::replayed
+    /// [`Delivered::replayed`]: crate::Delivered::replayed
     pub fn replay(&self, filter: Filter) -> Replay<'_> {
         Replay::new(self, filter)
     }

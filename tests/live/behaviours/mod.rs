@@ -6,11 +6,14 @@
 mod batch;
 mod connection;
 mod consumer_groups;
+mod dead_letters;
 mod edge_cases;
+mod exchange_types;
 mod publishing;
 mod retry;
 mod round_trip;
 mod shutdown;
+mod stats;
 mod subscription;
 
 use es_bus::{Handle, RawEvent, Registry, State, handler};
