@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `/health` | 200, or 503 where only a new process would help | [`HealthSummary`] |
 //! | `/ready` | 200, or 503 while the bus does not do its work | [`HealthSummary`] |
-//! | `/health/rabbitmq` | 200, or 503 when it is unhealthy; asks the broker, five seconds at most | [`Health`](crate::Health) |
+//! | `/health/rabbitmq` | 200, or 503 when it is unhealthy; asks the broker, five seconds at most | [`Health`] |
 //! | `/metrics` | 200, or 404 where the program has a recorder of its own | Prometheus' text format |
 //!
 //! The setting `http` serves them on a port of their own, from before the broker is there until the

@@ -103,8 +103,8 @@ enum PaymentEvent {
 #[event(aggregate = "Log", exchange = ByKey, bus = "demo2")]
 #[derive(Serialize, Deserialize)]
 enum LogEvent {
-    ErrorLogged { text: String },
-    InfoLogged { text: String },
+    Error { text: String },
+    Info { text: String },
 }
 
 #[event(aggregate = "Price", exchange = ToAll, bus = "demo2")]
@@ -140,7 +140,7 @@ async fn book(event: RawEvent, State(routed): State<Routed>) {
     note(&routed, "ledger", event);
 }
 
-#[handler(group = Alerts, bind = "Log.ErrorLogged", bus = "demo2")]
+#[handler(group = Alerts, bind = "Log.Error", bus = "demo2")]
 async fn alert(event: RawEvent, State(routed): State<Routed>) {
     note(&routed, "alerts", event);
 }
@@ -183,9 +183,9 @@ async fn exchange_types() -> Outcome {
     println!("2. DIRECT");
     println!("   - Routes based on exact routing key match");
     println!("   - Use for: specific service targeting, work queues");
-    publisher.publish(&LogEvent::ErrorLogged { text: "disk full".into() }).await?;
+    publisher.publish(&LogEvent::Error { text: "disk full".into() }).await?;
     // Nobody is bound to this one: it is counted, and told once.
-    publisher.publish(&LogEvent::InfoLogged { text: "started".into() }).await?;
+    publisher.publish(&LogEvent::Info { text: "started".into() }).await?;
     show_routed(&routed, 1).await?;
 
     println!("3. FANOUT");

@@ -14,18 +14,17 @@ struct Logs;
 #[event(aggregate = "Log", exchange = Logs)]
 #[derive(Serialize, Deserialize)]
 enum LogEvent {
-    ErrorLogged { text: String },
-    WarningLogged { text: String },
-    InfoLogged { text: String },
+    Error { text: String },
+    Warning { text: String },
+    Info { text: String },
 }
 
 #[group(exchange = Logs)]
 struct Alerts;
 
-#[handler(group = Alerts, bind = ["Log.ErrorLogged", "Log.WarningLogged"], partial)]
+#[handler(group = Alerts, bind = ["Log.Error", "Log.Warning"], partial)]
 async fn alert(event: LogEvent, State(journal): State<Journal>) {
-    let (LogEvent::ErrorLogged { text } | LogEvent::WarningLogged { text } | LogEvent::InfoLogged { text }) =
-        event;
+    let (LogEvent::Error { text } | LogEvent::Warning { text } | LogEvent::Info { text }) = event;
     journal.note(format!("alert {text}"));
 }
 
@@ -36,9 +35,9 @@ async fn direct_exchange_with_multiple_routing_keys() {
     let bus = start(&vhost, Registry::new().handler::<alert>(), &journal).await;
 
     for event in [
-        LogEvent::InfoLogged { text: "started".to_owned() },
-        LogEvent::ErrorLogged { text: "disk full".to_owned() },
-        LogEvent::WarningLogged { text: "disk nearly full".to_owned() },
+        LogEvent::Info { text: "started".to_owned() },
+        LogEvent::Error { text: "disk full".to_owned() },
+        LogEvent::Warning { text: "disk nearly full".to_owned() },
     ] {
         bus.publisher().publish(&event).await.expect("nobody has to take it");
     }

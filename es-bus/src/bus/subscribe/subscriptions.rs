@@ -84,8 +84,8 @@ impl Subscriptions {
     ///
     /// # Errors
     ///
-    /// [`Error::Subscribe`] for what cannot be; [`Error::Conflict`], [`Error::Topology`],
-    /// [`Error::Transport`] where the broker refuses what the group needs; [`Error::Closed`] once the
+    /// [`Error::Subscribe`](crate::Error::Subscribe) for what cannot be; [`Error::Conflict`](crate::Error::Conflict), [`Error::Topology`](crate::Error::Topology),
+    /// [`Error::Transport`](crate::Error::Transport) where the broker refuses what the group needs; [`Error::Closed`](crate::Error::Closed) once the
     /// bus stops. The bus goes on as it was.
     ///
     /// # Cancel safety
