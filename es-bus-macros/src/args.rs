@@ -175,6 +175,19 @@ impl Args {
         true
     }
 
+    /// A truth value; the key alone says true.
+    pub(crate) fn boolean(&mut self, key: &str, errors: &mut Errors) -> Option<bool> {
+        let (key, value) = self.take(key)?;
+        if let Some(Lit::Bool(literal)) = as_literal(&value) {
+            return Some(literal.value);
+        }
+        if !matches!(value, Value::Flag) {
+            self.wrong(&key, &value, &format!("true or false: `{key} = true`, or `{key}` alone"), errors);
+            return None;
+        }
+        Some(true)
+    }
+
     /// A text.
     pub(crate) fn text(&mut self, key: &str, example: &str, errors: &mut Errors) -> Option<LitStr> {
         let (key, value) = self.take(key)?;
@@ -377,6 +390,44 @@ impl Args {
                 None
             }
         }
+    }
+
+    /// A table of values that may be texts, whole numbers or truth values, each with where its name
+    /// stands, as in `arguments("x-queue-mode" = "lazy", "x-team" = 7)`.
+    pub(crate) fn values(
+        &mut self,
+        key: &str,
+        example: &str,
+        errors: &mut Errors,
+    ) -> Option<Vec<(String, Span, Lit)>> {
+        let (key, value) = self.take(key)?;
+        let Value::List(_, tokens) = value else {
+            self.wrong(&key, &value, &format!("a list: `{key}({example})`"), errors);
+            return None;
+        };
+        let mut values: Vec<(String, Span, Lit)> = Vec::new();
+        let parser = |input: ParseStream<'_>| {
+            while !input.is_empty() {
+                let name: LitStr = input
+                    .parse()
+                    .map_err(|error| syn::Error::new(error.span(), format!("expected `{example}`")))?;
+                input.parse::<Token![=]>()?;
+                let minus = input.parse::<Option<Token![-]>>()?;
+                let mut value: Lit = input.parse()?;
+                if let (Some(minus), Lit::Int(number)) = (minus, &value) {
+                    value = Lit::Int(syn::LitInt::new(&format!("-{}", number.base10_digits()), minus.span()));
+                }
+                values.push((name.value(), name.span(), value));
+                if !input.is_empty() {
+                    input.parse::<Token![,]>()?;
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = parser.parse2(tokens) {
+            errors.absorb(error);
+        }
+        Some(values)
     }
 
     /// A table of constants, as in `headers(region = "eu", pages = 3, draft = false)`.

@@ -1,5 +1,7 @@
 //! Settings of groups and handlers: checked here, kept as text under the configuration's names.
 
+mod queue;
+
 use crate::{
     args::{self, Args},
     errors::Errors,
@@ -25,6 +27,22 @@ pub(crate) const GROUP_ONLY: &[&str] = &[
     "max_length_bytes",
     "overflow",
     "message_ttl",
+    "queue",
+    "compat",
+    "exclusive",
+    "single_active_consumer",
+    "expires",
+    "max_priority",
+    "durable",
+    "auto_delete",
+    "arguments",
+    "on_exhausted",
+    "dlx",
+    "dlx_kind",
+    "dlq",
+    "dlq_key",
+    "dlq_bind",
+    "dlq_kind",
     "dlq_ttl",
     "dlq_max_length",
 ];
@@ -71,6 +89,7 @@ pub(crate) fn take_policy(args: &mut Args, settings: &mut Settings, errors: &mut
 
 /// Takes what only a group has.
 pub(crate) fn take_group(args: &mut Args, settings: &mut Settings, errors: &mut Errors) {
+    let at: Vec<_> = GROUP_ONLY.iter().filter_map(|key| Some((*key, args.key_span(key)?))).collect();
     let mut put = |key: &'static str, value: Option<String>| settings.extend(value.map(|value| (key, value)));
     put("kind", args.word("kind", &["quorum", "classic"], &["stream"], errors).map(|word| word.value()));
     let prefetch = args.number("prefetch", 1, 65_535, "0 would be unlimited", errors);
@@ -109,11 +128,13 @@ pub(crate) fn take_group(args: &mut Args, settings: &mut Settings, errors: &mut 
         args.word("overflow", &["reject-publish", "drop-head"], &[], errors).map(|word| word.value()),
     );
     put("message_ttl", args.duration("message_ttl", "1ms", "30d", "", errors).map(|(text, _)| text.value()));
+    queue::take(args, &mut put, errors);
     put("dlq_ttl", args.duration("dlq_ttl", "1ms", "3650d", "", errors).map(|(text, _)| text.value()));
     put(
         "dlq_max_length",
         args.number("dlq_max_length", 1, LONGEST, "", errors).map(|number| number.to_string()),
     );
+    queue::check_combinations(settings, &at, errors);
 }
 
 fn take_retired(args: &mut Args, errors: &mut Errors) -> Option<String> {

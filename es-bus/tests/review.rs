@@ -166,6 +166,13 @@ impl Admin for Stubborn {
         self.memory.delete_exchange(exchange)
     }
 
+    fn exchange_exists<'a>(
+        &'a self,
+        exchange: &'a ExchangeName,
+    ) -> BoxFuture<'a, Result<bool, DeclareError>> {
+        self.memory.exchange_exists(exchange)
+    }
+
     fn queue_status<'a>(
         &'a self,
         queue: &'a QueueName,

@@ -7,7 +7,7 @@ use es_bus::{
 };
 use tokio::time::timeout;
 
-use super::{Fixture, PATIENCE, body, hold, next, take, take_all};
+use super::{Fixture, PATIENCE, body, hold, next, take, take_all, text};
 
 pub(crate) async fn keeps_the_order(fixture: &Fixture) {
     let queue = fixture.plain("orders").await;
@@ -52,6 +52,21 @@ pub(crate) async fn two_consumers_share(fixture: &Fixture) {
 
     bodies.sort();
     assert_eq!(bodies, ["a", "b", "c"]);
+}
+
+pub(crate) async fn higher_priorities_come_first(fixture: &Fixture) {
+    let queue = Queue { max_priority: Some(10), ..fixture.queue_of(QueueKind::Classic, "orders") };
+    let queue = fixture.declare(&queue).await;
+    for (body, priority) in
+        [("none", None), ("low", Some(1)), ("high", Some(10)), ("low too", Some(1)), ("beyond", Some(99))]
+    {
+        let mut message = text(body);
+        message.properties.priority = priority;
+        fixture.send_message(&queue, message).await;
+    }
+    fixture.wait_for_messages(&queue, 5).await;
+
+    assert_eq!(fixture.contents(&queue).await, ["high", "beyond", "low", "low too", "none"]);
 }
 
 pub(crate) async fn a_requeued_message_comes_back_redelivered(fixture: &Fixture) {

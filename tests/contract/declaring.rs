@@ -5,6 +5,7 @@ use std::time::Duration;
 use es_bus::{
     message::Value,
     model::{Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Overflow, Queue, QueueKind},
+    name::ExchangeName,
     transport::{DeclareError, LinkState, PublishError},
 };
 use tokio::time::timeout;
@@ -216,6 +217,18 @@ pub(crate) async fn names_the_setting_of_an_exchange_that_differs(fixture: &Fixt
         }
     }
     fixture.transport.declare_exchange(&exchange).await.expect("it is unharmed");
+}
+
+pub(crate) async fn knows_an_exchange_of_whatever_kind(fixture: &Fixture) {
+    let exists = async |name: &ExchangeName| {
+        fixture.transport.exchange_exists(name).await.expect("the broker answers")
+    };
+    for (name, kind) in [("topic", ExchangeKind::Topic), ("headers", ExchangeKind::Headers)] {
+        assert!(!exists(&fixture.exchange_name(name)).await);
+        let name = fixture.exchange(name, kind).await;
+        assert!(exists(&name).await);
+    }
+    assert!(exists(&ExchangeName::default_exchange()).await);
 }
 
 pub(crate) async fn refuses_what_a_kind_of_queue_cannot_be(fixture: &Fixture) {

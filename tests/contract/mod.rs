@@ -109,6 +109,7 @@ macro_rules! contract {
             consuming_of_one_kind: [
                 an_exclusive_consumer_is_alone,
                 an_auto_delete_queue_goes_with_its_last_consumer,
+                higher_priorities_come_first,
             ]
             dead_letters_of_one_kind: [
                 a_delivery_limit_ends_redelivery,
@@ -118,6 +119,7 @@ macro_rules! contract {
             declaring_of_one_kind: [
                 names_the_setting_of_an_exchange_that_differs,
                 refuses_what_a_kind_of_queue_cannot_be,
+                knows_an_exchange_of_whatever_kind,
                 the_link_is_up_and_closes,
             ]
             limits_of_one_kind: [

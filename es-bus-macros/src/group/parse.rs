@@ -33,6 +33,22 @@ const KEYS: &[&str] = &[
     "max_length_bytes",
     "overflow",
     "message_ttl",
+    "expires",
+    "max_priority",
+    "queue",
+    "compat",
+    "exclusive",
+    "single_active_consumer",
+    "durable",
+    "auto_delete",
+    "arguments",
+    "on_exhausted",
+    "dlx",
+    "dlx_kind",
+    "dlq",
+    "dlq_key",
+    "dlq_bind",
+    "dlq_kind",
     "dlq_ttl",
     "dlq_max_length",
     "layer",
@@ -92,12 +108,13 @@ fn elsewhere(key: &str) -> Option<String> {
         "bind" | "partial" | "foreign" | "formerly" => {
             Some(format!("`{key}` belongs on a `#[handler]`: the queue is bound to what its handlers take"))
         }
-        "compat" | "headers" | "exclusive" | "batch" => {
-            Some(format!("`{key}` comes in a later version of es-bus"))
-        }
+        "headers" | "batch" => Some(format!("`{key}` comes in a later version of es-bus")),
         "emit" | "emits" => Some(format!(
             "unknown key `{key}`: a handler says by its result what it publishes, `Emit<T>` or `Result<Emit<T>, E>`"
         )),
+        "transient" => Some("write `durable = false`: the queue does not outlive the broker".to_owned()),
+        "ephemeral" => Some("write `exclusive`: each process has a queue of its own".to_owned()),
+        "enable_dlq" => Some("write `on_exhausted = \"drop\"` for no dead-letter queue".to_owned()),
         "retry" | "max_retries" => Some(format!("unknown key `{key}`, did you mean `retries`?")),
         "unknown_wait" => Some("unknown key `unknown_wait`, did you mean `unknown_delay`?".to_owned()),
         _ => None,

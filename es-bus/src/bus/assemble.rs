@@ -90,7 +90,7 @@ pub(super) fn assemble(mut builder: BusBuilder) -> Result<Bus> {
         service: builder.layers.bus(),
         clock: builder.clock,
         observer: builder.observer,
-        config,
+        config: Box::new(config),
     })
 }
 
@@ -175,8 +175,12 @@ pub(super) fn group_settings(
     let said = &config.settings;
     Ok(GroupSettings {
         home: ExchangeName::new(&said.exchange.value)?,
+        queue: said.queue.value.clone(),
         dlx_suffix: dlx_suffix.to_owned(),
         kind: said.kind.value,
+        compat: said.compat.value,
+        exclusive: said.exclusive.value.then(process_id),
+        single_active_consumer: said.single_active_consumer.value,
         prefetch: said.prefetch.value,
         concurrency: usize::from(said.concurrency.value),
         ordering: said.ordering.value,
@@ -188,6 +192,18 @@ pub(super) fn group_settings(
         max_length_bytes: said.max_length_bytes.value.map(|size| size.bytes()),
         overflow: said.overflow.value,
         message_ttl: said.message_ttl.value,
+        expires: said.expires.value,
+        max_priority: said.max_priority.value,
+        durable: said.durable.value,
+        auto_delete: said.auto_delete.value,
+        arguments: said.arguments.value.clone(),
+        on_exhausted: said.on_exhausted.value,
+        dlx: said.dlx.value.clone(),
+        dlx_kind: said.dlx_kind.value,
+        dlq: said.dlq.value.clone(),
+        dlq_key: said.dlq_key.value.clone(),
+        dlq_bind: said.dlq_bind.value.clone(),
+        dlq_kind: said.dlq_kind.value.unwrap_or(said.kind.value),
         dlq_ttl: said.dlq_ttl.value,
         dlq_max_length: said.dlq_max_length.value,
     })
@@ -213,6 +229,12 @@ fn group(
         })
         .collect::<std::result::Result<_, _>>()?;
     GroupSpec::new(GroupName::new(name)?, settings, specs)
+}
+
+/// What no other process has in the name of its exclusive queue, nor this one under its former name
+/// while the broker still holds that for a connection which is gone.
+fn process_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()[..8].to_owned()
 }
 
 pub(super) fn retry_policy(policy: &Policy) -> RetryPolicy {

@@ -34,7 +34,7 @@ const UNBOUND: usize = 1000;
 pub(super) struct Groups {
     context: WorkerContext,
     registry: Registry,
-    config: Config,
+    config: Box<Config>,
     exchanges: Exchanges,
     published: Vec<EventKind>,
     /// One change at a time: what it declares is what it commits.
@@ -84,7 +84,7 @@ impl Groups {
         declared: &[Arc<GroupSpec>],
         context: WorkerContext,
         registry: Registry,
-        config: Config,
+        config: Box<Config>,
         exchanges: Exchanges,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Post>) {
         let (posts, workers) = mpsc::unbounded_channel();

@@ -5,6 +5,7 @@
 
 mod assemble;
 mod builder;
+mod cautions;
 mod connect;
 mod groups;
 mod handle;

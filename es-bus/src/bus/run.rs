@@ -34,7 +34,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Bus {
     pub(super) monitor: Monitor,
     pub(super) registry: Registry,
-    pub(super) config: Config,
+    /// Boxed, as futures hold it.
+    pub(super) config: Box<Config>,
     pub(super) groups: Vec<Arc<GroupSpec>>,
     /// Where the dead letters of every group are that the program declares.
     pub(super) dead_letters: BTreeMap<String, KnownGroup>,
@@ -165,7 +166,8 @@ impl Bus {
         counters.register(self.registry.kinds().iter().map(|kind| kind.name));
         let transport = self.transport.connect();
         tracing::info!(broker = transport.describe(), "connecting");
-        let provision = Arc::new(Provision::new(Arc::clone(&transport), self.topology));
+        let provision =
+            Arc::new(Provision::new(Arc::clone(&transport), self.topology, self.config.bus.declare.value));
         monitor.connects(&provision);
         attendants.spawn(watch_link(monitor.clone(), Arc::clone(&provision)));
         if let Err(error) = provision.ready().await {

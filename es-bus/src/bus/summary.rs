@@ -2,6 +2,7 @@
 
 use std::{fmt::Write, sync::Arc};
 
+use super::cautions;
 use crate::{
     event::EventKind,
     exchange::ExchangeKind,
@@ -16,6 +17,9 @@ pub(super) fn log(groups: &[Arc<GroupSpec>], registry: &Registry, exchanges: &Ex
     let known: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
     for group in groups {
         tracing::info!("{}", line(group, exchanges.default()));
+        for caution in cautions::of(group) {
+            tracing::warn!("{caution}");
+        }
         let skipped = group.skipped(&known, exchanges);
         if !skipped.is_empty() && group.on_unknown() == OnUnknown::Skip {
             let keys: Vec<_> = skipped.iter().map(|kind| kind.key).collect();
@@ -99,7 +103,14 @@ pub(super) fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
             ),
         };
     }
-    let queues = 2 + group.delays().len();
-    let _ = write!(text, "; {queues} queues, dead letters in {}", group.dlq);
+    let queues = 1 + usize::from(group.keeps_dead_letters()) + group.delays().len();
+    let _ = write!(text, "; {queues} queue{}", if queues == 1 { "" } else { "s" });
+    let _ = match (group.is_exclusive(), group.keeps_dead_letters()) {
+        (true, _) => {
+            write!(text, ", of this process alone: it goes with the connection, and retries are in memory")
+        }
+        (false, true) => write!(text, ", dead letters in {}", group.dlq),
+        (false, false) => write!(text, ", no dead letters"),
+    };
     text
 }

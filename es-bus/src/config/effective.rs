@@ -39,7 +39,7 @@ fn write_rows(f: &mut fmt::Formatter<'_>, rows: &[Row]) -> fmt::Result {
     Ok(())
 }
 
-/// The longest name is `dlq_exchange_suffix`.
-const NAME_WIDTH: usize = 19;
+/// The longest name is `single_active_consumer`.
+const NAME_WIDTH: usize = 22;
 /// Most values are shorter; a longer one pushes its source to the right.
 const VALUE_WIDTH: usize = 24;

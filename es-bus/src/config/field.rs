@@ -13,8 +13,8 @@ use super::{security::Auth, url::BrokerUrl};
 use crate::{
     duration::{self, ByteSize},
     model::{
-        ExchangeKind, Overflow, QueueKind,
-        policy::{OnUnknown, Ordering},
+        Arguments, ExchangeKind, Overflow, QueueKind, Template,
+        policy::{Compat, Declare, DlxKind, OnExhausted, OnUnknown, Ordering},
     },
 };
 
@@ -56,10 +56,12 @@ impl Field for Duration {
     }
 }
 
-/// Types whose `FromStr` and `Display` say it all.
+/// Types whose `FromStr` and `Display` say it all, but for the word of their absence.
 macro_rules! fields {
-    ($($type:ty),+) => {$(
+    ($($type:ty $(, absent $absent:literal)?);+ $(;)?) => {$(
         impl Field for $type {
+            $(const ABSENT: &'static str = $absent;)?
+
             fn parse(text: &str) -> Result<Self, String> {
                 text.parse().map_err(|error: <$type as FromStr>::Err| error.to_string())
             }
@@ -71,7 +73,19 @@ macro_rules! fields {
     )+};
 }
 
-fields!(BrokerUrl, ExchangeKind, QueueKind, Overflow, Auth);
+fields! {
+    BrokerUrl;
+    ExchangeKind;
+    QueueKind, absent "auto";
+    Overflow;
+    Template, absent "auto";
+    Arguments;
+    OnExhausted;
+    DlxKind;
+    Compat;
+    Declare;
+    Auth;
+}
 
 impl Field for bool {
     fn parse(text: &str) -> Result<Self, String> {
@@ -160,7 +174,7 @@ macro_rules! counts {
     )+};
 }
 
-counts!(u16, u32, u64);
+counts!(u8, u16, u32, u64);
 
 impl Field for f64 {
     fn parse(text: &str) -> Result<Self, String> {
@@ -288,8 +302,26 @@ macro_rules! texts {
 }
 
 texts!(
-    &str, &String, String, bool, u16, u32, u64, i32, usize, f64, ByteSize, QueueKind, Overflow, OnUnknown,
-    Ordering
+    &str,
+    &String,
+    String,
+    bool,
+    u8,
+    u16,
+    u32,
+    u64,
+    i32,
+    usize,
+    f64,
+    ByteSize,
+    QueueKind,
+    Overflow,
+    OnUnknown,
+    Ordering,
+    OnExhausted,
+    DlxKind,
+    Compat,
+    Declare
 );
 
 /// Which groups this process consumes.

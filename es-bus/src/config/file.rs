@@ -98,7 +98,11 @@ impl Reader<'_> {
         if self.lines.iter().any(|line| line.scope == *scope && line.key.name == name) {
             return self.report(place, "is said twice in two spellings", Some("drop one".to_owned()));
         }
-        match text_of(kind) {
+        let text = match kind {
+            ValueKind::Table(table) if name == "arguments" => arguments_of(table),
+            kind => text_of(kind),
+        };
+        match text {
             Ok(text) => {
                 self.lines.push(Line { scope: scope.clone(), key, place: self.place(place), text });
             }
@@ -155,6 +159,19 @@ fn text_of(kind: ValueKind) -> Result<String, &'static str> {
         | ValueKind::U128(_)
         | ValueKind::Float(_)) => Ok(kind.to_string()),
     }
+}
+
+/// A table of arguments, as it would be written in one text.
+fn arguments_of(table: Map<String, Value>) -> Result<String, &'static str> {
+    let arguments = sorted(table).into_iter().map(|(name, value)| {
+        let text = match value.kind {
+            ValueKind::String(text) => format!("\"{text}\""),
+            kind => text_of(kind)?,
+        };
+        Ok::<_, &'static str>(format!("{name} = {text}"))
+    });
+    let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
+    Ok(if arguments.is_empty() { "none".to_owned() } else { arguments.join(", ") })
 }
 
 /// The message without the lines that quote the file, or could: they may hold a password.

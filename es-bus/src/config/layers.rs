@@ -39,6 +39,11 @@ impl Layers {
         };
         Setting::new(T::parse(text).expect("checked before it became an entry"), source)
     }
+
+    /// Whether somebody said it about this very scope, and not only about all at once.
+    pub(super) fn is_said_of(&self, scope: &Scope, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key && entry.scope == *scope)
+    }
 }
 
 /// Forced before anything else; then the specific before the general; then the later layer.

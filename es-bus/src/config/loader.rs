@@ -11,7 +11,7 @@ use std::{
 use super::{
     Config, GroupConfig,
     builder::{FileChoice, Said},
-    env_file,
+    combinations, env_file,
     environment::{FILE_VARIABLE, Known, Variable, classify, folded},
     error::{Error, Finding, did_you_mean, group_remedy},
     field::GroupSelection,
@@ -266,6 +266,11 @@ impl Loader {
             }
             settings.concurrency.value = settings.prefetch.value;
         }
+        let is_own = |key: &str| self.layers.is_said_of(scope, key);
+        // Groups that come at run time are told when they come.
+        let mut untold = Vec::new();
+        let findings = if name.is_empty() { &mut untold } else { &mut self.findings };
+        combinations::check(name, &mut settings, is_own, findings);
         let policy = self.policy(scope);
         let handlers = handlers
             .iter()

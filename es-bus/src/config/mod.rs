@@ -44,6 +44,7 @@
 use std::collections::BTreeMap;
 
 mod builder;
+mod combinations;
 mod effective;
 mod env_file;
 mod environment;

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     duration::ByteSize,
     model::{
-        ExchangeKind, Overflow, QueueKind,
-        policy::{OnUnknown, Ordering},
+        Arguments, ExchangeKind, Overflow, QueueKind, Template,
+        policy::{Compat, Declare, DlxKind, OnExhausted, OnUnknown, Ordering},
     },
 };
 
@@ -161,6 +161,9 @@ settings! {
         groups: GroupSelection = "all";
         /// What the name of the dead-letter exchange adds to that of its exchange.
         dlq_exchange_suffix: String = "_dlq";
+        /// What to do about the topology: `create` what is missing; `passive`, declare nothing and
+        /// do not start while something is missing; `none`, not even look.
+        declare: Declare = "create";
         /// The name of this process among the consumers of a group.
         consumer_name: String = "{hostname}-{8 hex digits}";
         /// How often peers prove that they live; a dead one is noticed within two of them. `none`
@@ -200,8 +203,19 @@ settings! {
     pub struct GroupSettings: Group {
         /// The home exchange, after which the queue is named.
         exchange: String = "events";
+        /// The name of the queue, in which `{exchange}` and `{group}` stand for theirs. Names below
+        /// can hold `{queue}` and `{dlq_exchange_suffix}` too.
+        queue: Template = "{exchange}.{group}";
         /// How the broker keeps the queue: `quorum` or `classic`.
         kind: QueueKind = "quorum";
+        /// `eventsource`: the queue is one that workers of eventsource-py consume too, and is declared
+        /// as they declare it.
+        compat: Option<Compat> = "none";
+        /// Whether each process has a queue of its own, which goes with its connection: for what every
+        /// replica has to hear, and may miss while it is away.
+        exclusive: bool = "false";
+        /// Whether one process of the group has all deliveries, until it is gone.
+        single_active_consumer: bool = "false";
         /// How many deliveries the broker sends ahead of their acknowledgements.
         prefetch: u16 = "100", within "1"..="65535", because "0 would be unlimited";
         /// How many deliveries are handled at once, at most `prefetch`.
@@ -225,9 +239,34 @@ settings! {
         overflow: Overflow = "reject-publish";
         /// How long a message stays in the queue before it is dead-lettered.
         message_ttl: Option<Duration> = "none", within "1ms"..="30d";
+        /// How long the queue may stand without a consumer before the broker deletes it.
+        expires: Option<Duration> = "none", within "1s"..="3650d";
+        /// The highest priority that the queue tells apart. Classic queues only.
+        max_priority: Option<u8> = "none", within "1"..="255";
+        /// Whether the group's queues survive a restart of the broker. Without it, classic ones only.
+        durable: bool = "true";
+        /// Whether the queue goes with its last consumer. Classic queues only.
+        auto_delete: bool = "false";
+        /// Further arguments of the queue: `x-queue-mode = "lazy"`, parted by commas.
+        arguments: Arguments = "none";
+        /// What happens to an event that its handlers gave up: `dead_letter`, or `drop`.
+        on_exhausted: OnExhausted = "dead_letter";
+        /// The dead-letter exchange; `amq.default` is AMQP's default exchange.
+        dlx: Template = "{exchange}{dlq_exchange_suffix}";
+        /// How the dead-letter exchange picks queues: `direct`, `topic` or `fanout`.
+        dlx_kind: DlxKind = "direct";
+        /// The dead-letter queue. Groups that say the same of it share it.
+        dlq: Template = "{queue}.dlq";
+        /// The routing key of dead letters; `auto`: the name of the queue that they come from.
+        dlq_key: Option<Template> = "auto";
+        /// The key that binds the dead-letter queue; `auto`: the key of the dead letters.
+        dlq_bind: Option<Template> = "auto";
+        /// How the broker keeps the dead-letter queue; `auto`: as the queue.
+        dlq_kind: Option<QueueKind> = "auto";
         /// How long a message stays in the dead-letter queue before it is dropped.
         dlq_ttl: Option<Duration> = "none", within "1ms"..="3650d";
-        /// The most messages that the dead-letter queue holds; the oldest are dropped beyond it.
+        /// The most messages that the dead-letter queue holds; what fails while it is full stays in the
+        /// group's queue.
         dlq_max_length: Option<u64> = "none", within "1"..="9223372036854775807";
         /// Routing keys of events that the group no longer takes: unbound, and skipped.
         retired: Vec<String> = "none";

@@ -265,7 +265,7 @@ pub(super) async fn ready(transport: &dyn Transport, queue: &QueueName) -> Resul
     let name = || queue.to_string();
     match transport.queue_status(queue).await {
         Ok(Some(status)) => Ok(status.messages),
-        Ok(None) => Err(DeadLetterError::NoQueue { queue: name() }),
+        Ok(None) | Err(DeclareError::Missing { .. }) => Err(DeadLetterError::NoQueue { queue: name() }),
         Err(DeclareError::Interrupted { reason, .. }) => {
             Err(DeadLetterError::Interrupted { queue: name(), done: 0, reason })
         }

@@ -23,6 +23,11 @@ pub(super) fn of(errors: &[&DeclareError]) -> Vec<String> {
                 "see who holds {what} {name:?} (`rabbitmqctl list_queues name exclusive pid`), or rename it here"
             )]
         }
+        DeclareError::Missing { .. } => vec![
+            "have it declared by whoever may (a start of this program with ES_BUS_DECLARE=create and such a \
+             user does it all), or see that name and virtual host are the ones that were meant"
+                .to_owned(),
+        ],
         DeclareError::Interrupted { .. } => {
             vec!["start again; what was declared already stays, and is not declared twice".to_owned()]
         }
@@ -61,9 +66,9 @@ fn queue(name: &str, errors: &[&DeclareError]) -> Vec<String> {
             );
         }
         ways.push(
-            "eventsource-py declares its queues this way; if its workers share this queue, leave it to them and \
-             name another group here: sharing one needs `compat = \"eventsource\"`, which comes with a later \
-             release"
+            "eventsource-py declares its queues this way; if its workers share this queue, say so: \
+             `#[group(compat = \"eventsource\", on_unknown = \"skip\")]`; else name another group here, which has \
+             a queue of its own"
                 .to_owned(),
         );
     }

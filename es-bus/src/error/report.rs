@@ -66,7 +66,11 @@ fn topology(errors: &[DeclareError], f: &mut fmt::Formatter<'_>) -> fmt::Result 
             None => things.push((headline, vec![error])),
         }
     }
+    let missing = errors.iter().all(|error| matches!(error, DeclareError::Missing { .. }));
     match things.len() {
+        count if missing => {
+            writeln!(f, "{count} of what this program needs is not on the broker, and it declares nothing:")?
+        }
         1 => writeln!(f, "the broker did not accept a declaration; what it has was left as it is:")?,
         count => {
             writeln!(f, "the broker did not accept {count} declarations; what it has was left as it is:")?
@@ -110,6 +114,7 @@ pub(super) fn field(error: &DeclareError) -> Option<(&str, Option<&str>, Option<
         DeclareError::Mismatch { .. }
         | DeclareError::Forbidden { .. }
         | DeclareError::Refused { .. }
+        | DeclareError::Missing { .. }
         | DeclareError::Interrupted { .. } => None,
     }
 }
@@ -120,6 +125,7 @@ fn reason(error: &DeclareError) -> &str {
         | DeclareError::Forbidden { reason, .. }
         | DeclareError::Refused { reason, .. }
         | DeclareError::Interrupted { reason, .. } => reason,
+        DeclareError::Missing { .. } => "nothing of that name",
     }
 }
 
@@ -129,6 +135,7 @@ fn headline(error: &DeclareError) -> String {
         DeclareError::Mismatch { .. } => format!("{what} {name:?} exists with other settings"),
         DeclareError::Forbidden { .. } => format!("{what} {name:?}: no permission"),
         DeclareError::Refused { .. } => format!("{what} {name:?} cannot be declared"),
+        DeclareError::Missing { .. } => format!("{what} {name:?} is missing"),
         DeclareError::Interrupted { .. } => format!("{what} {name:?}: the connection was lost"),
     }
 }
@@ -139,6 +146,7 @@ pub(super) fn subject(error: &DeclareError) -> (&'static str, &str) {
         DeclareError::Mismatch { what, name, .. }
         | DeclareError::Forbidden { what, name, .. }
         | DeclareError::Refused { what, name, .. }
+        | DeclareError::Missing { what, name }
         | DeclareError::Interrupted { what, name, .. } => (what, name),
     }
 }

@@ -3,19 +3,23 @@
 //! Plain values, ordered and comparable. `topology` makes one of what a program declares; a broker
 //! is brought to it. The names of AMQP arguments stand here and nowhere else.
 
+mod arguments;
 mod binding;
 mod delivers;
 mod exchange;
 pub mod policy;
 mod queue;
+mod template;
 
 use std::collections::BTreeMap;
 
 pub use self::{
+    arguments::Arguments,
     binding::Binding,
     delivers::delivers,
     exchange::Exchange,
     queue::{DeadLetter, DeadLetterStrategy, Overflow, Queue, QueueKind},
+    template::{Filling, Template},
 };
 pub use crate::exchange::ExchangeKind;
 use crate::{

@@ -122,6 +122,111 @@ impl Ordering {
 
 vocabulary!(Ordering, "ordering", { Aggregate => "aggregate", None => "none" });
 
+/// What a group does with an event that its handlers gave up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnExhausted {
+    /// Moves it to the dead-letter queue.
+    DeadLetter,
+    /// Forgets it: counted, logged as an error, and gone.
+    Drop,
+}
+
+impl OnExhausted {
+    /// The word as it is written in files, variables and attributes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DeadLetter => "dead_letter",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+vocabulary!(OnExhausted, "way with exhausted events", { DeadLetter => "dead_letter", Drop => "drop" });
+
+/// How a dead-letter exchange picks queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DlxKind {
+    /// By the key itself.
+    Direct,
+    /// By patterns over the key.
+    Topic,
+    /// To every queue that is bound.
+    Fanout,
+}
+
+impl DlxKind {
+    /// The word as it is written in files, variables and attributes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.exchange_kind().as_str()
+    }
+
+    /// The kind of exchange.
+    #[must_use]
+    pub const fn exchange_kind(self) -> ExchangeKind {
+        match self {
+            Self::Direct => ExchangeKind::Direct,
+            Self::Topic => ExchangeKind::Topic,
+            Self::Fanout => ExchangeKind::Fanout,
+        }
+    }
+}
+
+vocabulary!(DlxKind, "kind of dead-letter exchange", {
+    Direct => "direct",
+    Topic => "topic",
+    Fanout => "fanout",
+});
+
+/// Whose workers a group shares its queue with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compat {
+    /// Those of eventsource-py, a Python library.
+    Eventsource,
+}
+
+impl Compat {
+    /// The word as it is written in files, variables and attributes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Eventsource => "eventsource",
+        }
+    }
+}
+
+vocabulary!(Compat, "library to share a queue with", { Eventsource => "eventsource" });
+
+/// What a program does about its topology when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Declare {
+    /// Declares what is missing.
+    Create,
+    /// Declares nothing, and does not start while something is missing.
+    Passive,
+    /// Declares nothing and looks at nothing.
+    None,
+}
+
+impl Declare {
+    /// The word as it is written in files and variables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Passive => "passive",
+            Self::None => "none",
+        }
+    }
+}
+
+vocabulary!(Declare, "way to declare", { Create => "create", Passive => "passive", None => "none" });
+
 fn is_same_word(left: &str, right: &str) -> bool {
     left.len() == right.len()
         && left.bytes().zip(right.bytes()).all(|(a, b)| a == b || (is_joint(a) && is_joint(b)))
@@ -151,6 +256,18 @@ mod tests {
         }
         for word in Ordering::WORDS {
             assert_eq!(word.parse::<Ordering>().unwrap().to_string(), *word);
+        }
+        for word in OnExhausted::WORDS {
+            assert_eq!(word.parse::<OnExhausted>().unwrap().to_string(), *word);
+        }
+        for word in DlxKind::WORDS {
+            assert_eq!(word.parse::<DlxKind>().unwrap().to_string(), *word);
+        }
+        for word in Compat::WORDS {
+            assert_eq!(word.parse::<Compat>().unwrap().to_string(), *word);
+        }
+        for word in Declare::WORDS {
+            assert_eq!(word.parse::<Declare>().unwrap().to_string(), *word);
         }
     }
 

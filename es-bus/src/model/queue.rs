@@ -34,6 +34,14 @@ pub struct Queue {
     pub overflow: Option<Overflow>,
     /// After how many returns the broker gives a message up (quorum queues).
     pub delivery_limit: Option<u64>,
+    /// The highest priority that it tells apart (classic queues); messages of a higher one count as
+    /// of this one, those without any as of 0.
+    pub max_priority: Option<u8>,
+    /// Whether one of its consumers has all deliveries, until it is gone.
+    pub single_active_consumer: bool,
+    /// Whether the declaration leaves the kind out, as clients do that know of none. RabbitMQ 3 tells
+    /// such a queue from a `classic` one.
+    pub untyped: bool,
     /// Further arguments, by their AMQP names.
     pub arguments: Headers,
 }
@@ -55,6 +63,9 @@ impl Queue {
             max_length_bytes: None,
             overflow: None,
             delivery_limit: None,
+            max_priority: None,
+            single_active_consumer: false,
+            untyped: false,
             arguments: Headers::new(),
         }
     }
@@ -63,8 +74,10 @@ impl Queue {
     #[must_use]
     pub fn argument_table(&self) -> Headers {
         let mut table = self.arguments.clone();
-        // Always said: 3.10 takes its absence for none at all, 4.0 for `classic`.
-        table.insert("x-queue-type", self.kind.as_str());
+        if !self.untyped {
+            // 3.10 takes its absence for none at all, 4.0 for `classic`.
+            table.insert("x-queue-type", self.kind.as_str());
+        }
         if let Some(dead_letter) = &self.dead_letter {
             table.insert("x-dead-letter-exchange", dead_letter.exchange.as_str());
             if let Some(key) = &dead_letter.routing_key {
@@ -85,6 +98,10 @@ impl Queue {
         number("x-max-length", self.max_length);
         number("x-max-length-bytes", self.max_length_bytes);
         number("x-delivery-limit", self.delivery_limit);
+        number("x-max-priority", self.max_priority.map(u64::from));
+        if self.single_active_consumer {
+            table.insert("x-single-active-consumer", true);
+        }
         if let Some(overflow) = self.overflow {
             table.insert("x-overflow", overflow.as_str());
         }

@@ -121,7 +121,7 @@ counters! {
     replayed => "es_bus_replayed_total",
     /// Dead letters that were thrown away.
     discarded => "es_bus_discarded_total",
-    /// Events that a handler chose to drop.
+    /// Events that a handler chose to drop, or that a group without a dead-letter queue gave up.
     dropped => "es_bus_dropped_total",
     /// Events that a wide binding brought and no handler takes.
     skipped => "es_bus_skipped_total",

@@ -102,7 +102,7 @@ pub const METRICS: &[Metric] = &[
     counter_of(DEAD_LETTERS, &["reason"], "Messages that went to a dead-letter queue."),
     counter_of("es_bus_replayed_total", &[], "Dead letters that were sent back to be handled again."),
     counter_of("es_bus_discarded_total", &[], "Dead letters that were thrown away."),
-    counter_of("es_bus_dropped_total", &[], "Events that a handler chose to drop."),
+    counter_of("es_bus_dropped_total", &[], "Events that a handler or its group chose to drop."),
     counter_of("es_bus_skipped_total", &[], "Events that a wide binding brought and no handler takes."),
     counter_of("es_bus_waited_total", &[], "Times that an unknown event was sent to wait."),
     counter_of("es_bus_shed_total", &[], "Deliveries that a layer gave back without an attempt."),

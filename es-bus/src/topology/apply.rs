@@ -28,10 +28,13 @@ impl ApplyError {
     }
 
     /// Whether nothing contradicts the topology: what was refused is out of reach (its node is down,
-    /// or somebody has it alone), which passes. Other settings and missing permissions do not.
+    /// or somebody has it alone), or somebody else is to declare it, which passes. Other settings and
+    /// missing permissions do not.
     #[must_use]
     pub(crate) fn may_pass(&self) -> bool {
-        self.errors.iter().all(|error| matches!(error, DeclareError::Refused { .. }))
+        self.errors
+            .iter()
+            .all(|error| matches!(error, DeclareError::Refused { .. } | DeclareError::Missing { .. }))
     }
 }
 
@@ -68,6 +71,60 @@ pub(crate) async fn apply(admin: &dyn Admin, topology: &Topology) -> Result<(), 
         }
     }
     if errors.is_empty() { Ok(()) } else { Err(ApplyError { errors }) }
+}
+
+/// Looks whether everything is there that others declare (`declare = "passive"`). Bindings cannot be
+/// looked at over AMQP.
+///
+/// # Errors
+///
+/// [`ApplyError`] with everything that is missing.
+pub(crate) async fn look(admin: &dyn Admin, topology: &Topology) -> Result<(), ApplyError> {
+    let exchanges = topology.exchanges().map(|exchange| look_for_exchange(admin, exchange)).collect();
+    let mut errors = refusals(exchanges).await;
+    let queues = topology.queues().filter(|queue| !queue.exclusive);
+    errors.extend(refusals(queues.map(|queue| look_for_queue(admin, queue)).collect()).await);
+    if errors.is_empty() { Ok(()) } else { Err(ApplyError { errors }) }
+}
+
+/// Declares the queues that only this connection has, which nobody else could declare for it.
+///
+/// # Errors
+///
+/// [`ApplyError`] with everything that the broker refused.
+pub(crate) async fn declare_own(admin: &dyn Admin, topology: &Topology) -> Result<(), ApplyError> {
+    let mut errors = Vec::new();
+    for queue in topology.queues().filter(|queue| queue.exclusive) {
+        errors.extend(declare_queue(admin, queue).await);
+        for binding in topology.bindings().filter(|binding| binding.queue == queue.name) {
+            errors.extend(admin.bind(binding).await.err());
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ApplyError { errors }) }
+}
+
+fn look_for_exchange<'a>(admin: &'a dyn Admin, exchange: &'a Exchange) -> BoxFuture<'a, Vec<DeclareError>> {
+    Box::pin(async move {
+        match admin.exchange_exists(&exchange.name).await {
+            Ok(true) => Vec::new(),
+            Ok(false) => vec![missing("exchange", exchange.name.as_str())],
+            Err(error) => vec![error],
+        }
+    })
+}
+
+fn look_for_queue<'a>(admin: &'a dyn Admin, queue: &'a Queue) -> BoxFuture<'a, Vec<DeclareError>> {
+    Box::pin(async move {
+        match admin.queue_status(&queue.name).await {
+            Ok(Some(_)) => Vec::new(),
+            Ok(None) => vec![missing("queue", queue.name.as_str())],
+            Err(error) => vec![error],
+        }
+    })
+}
+
+fn missing(what: &'static str, name: &str) -> DeclareError {
+    DeclareError::Missing { what, name: name.to_owned() }
 }
 
 fn declare_exchange<'a>(admin: &'a dyn Admin, exchange: &'a Exchange) -> BoxFuture<'a, Vec<DeclareError>> {
@@ -115,6 +172,32 @@ mod tests {
     fn wanted() -> Topology {
         let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
         build(&[group(handlers)], &[], &exchanges()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn looking_names_everything_that_is_missing_and_declares_nothing() {
+        let broker = Memory::new();
+        let queue = Queue::durable(QueueName::new("events.projections").unwrap(), QueueKind::Classic);
+        broker.declare_queue(&queue).await.unwrap();
+
+        let error = look(&broker, &wanted()).await.unwrap_err();
+
+        let names: Vec<_> = error
+            .errors
+            .iter()
+            .map(|error| match error {
+                DeclareError::Missing { what, name } => format!("{what} {name}"),
+                other => panic!("{other}"),
+            })
+            .collect();
+        assert!(names.contains(&"exchange events".to_owned()), "{names:?}");
+        assert!(names.contains(&"queue events.projections.dlq".to_owned()), "{names:?}");
+        assert!(!names.contains(&"queue events.projections".to_owned()), "{names:?}");
+        assert!(look(&broker, &wanted()).await.is_err(), "nothing was declared");
+
+        broker.delete_queue(&queue.name).await.unwrap();
+        apply(&broker, &wanted()).await.unwrap();
+        look(&broker, &wanted()).await.unwrap();
     }
 
     fn fields(error: &ApplyError) -> Vec<(String, String)> {

@@ -1,6 +1,9 @@
 //! Groups and events → the topology that they need. Pure and deterministic.
 
-use std::{borrow::Borrow, collections::BTreeSet};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::{
     event::EventKind,
@@ -11,7 +14,7 @@ use crate::{
     name::InvalidName,
     topic,
     topology::{
-        Exchanges, bound,
+        Exchanges, bound, dead_letters,
         group::{GroupSpec, delay_name},
     },
     wire,
@@ -39,10 +42,80 @@ pub enum Conflict {
         other: &'static str,
     },
     /// Two queues of one name.
-    #[error("queue {name:?} belongs to two groups; rename one of them")]
+    #[error("queue {name:?} is both {one} and {other}; rename one of them")]
     Queue {
         /// The name.
         name: String,
+        /// What one group takes it for.
+        one: String,
+        /// What another group takes it for.
+        other: String,
+    },
+    /// Two groups that name one dead-letter exchange or queue, and say different things of it.
+    #[error(
+        "groups {one:?} and {other:?} share {what} {name:?} and differ in {differing}; let both say the same, or \
+         give one of them a name of its own (`{key}`)"
+    )]
+    Shared {
+        /// `the dead-letter exchange` or `the dead-letter queue`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// One group.
+        one: String,
+        /// The other.
+        other: String,
+        /// The settings that differ, with both values.
+        differing: String,
+        /// The setting that names it.
+        key: &'static str,
+    },
+    /// Dead letters that no queue would take.
+    #[error(
+        "dead letters of group {group:?} have the key {key:?}, and {dlq:?} is bound to {dlx} by {bind:?}: they would \
+         go nowhere; let `dlq_bind` match `dlq_key`"
+    )]
+    Nowhere {
+        /// The group.
+        group: String,
+        /// The key of its dead letters.
+        key: String,
+        /// Its dead-letter queue.
+        dlq: String,
+        /// Its dead-letter exchange.
+        dlx: String,
+        /// What binds the queue.
+        bind: String,
+    },
+    /// Dead letters that another group's queue would take as well.
+    #[error(
+        "dead letters of group {group:?} (key {key:?} on {dlx:?}) would also go to {other_dlq:?} of group {other:?}, \
+         which is bound by {bind:?}; narrow that `dlq_bind`, or let both groups name one `dlq`"
+    )]
+    Leak {
+        /// The group that fails.
+        group: String,
+        /// The key of its dead letters.
+        key: String,
+        /// The exchange of both.
+        dlx: String,
+        /// The other group.
+        other: String,
+        /// Its dead-letter queue.
+        other_dlq: String,
+        /// What binds it.
+        bind: String,
+    },
+    /// Dead letters among the events.
+    #[error(
+        "group {group:?} dead-letters to {exchange:?}, to which events are published: groups that are bound there \
+         would take its dead letters for events; name another `dlx`"
+    )]
+    Among {
+        /// The group.
+        group: String,
+        /// The exchange.
+        exchange: String,
     },
 }
 
@@ -59,7 +132,21 @@ pub(crate) fn build<G: Borrow<GroupSpec>>(
     published: &[EventKind],
     exchanges: &Exchanges,
 ) -> Result<Topology, Vec<Conflict>> {
-    let mut builder = Builder { topology: Topology::new(), conflicts: Vec::new(), exchanges };
+    let groups: Vec<&GroupSpec> = groups.iter().map(Borrow::borrow).collect();
+    let one_queue = same_queues(&groups);
+    if !one_queue.is_empty() {
+        // All that is named after the queue would contradict itself too.
+        return Err(one_queue);
+    }
+    let mut builder = Builder {
+        topology: Topology::new(),
+        conflicts: Vec::new(),
+        exchanges,
+        owners: BTreeMap::new(),
+        event_exchanges: BTreeSet::new(),
+        dead_letter_exchanges: BTreeSet::new(),
+        dead_letter_queues: BTreeSet::new(),
+    };
     for name in exchanges.declared() {
         builder.event_exchange(name);
     }
@@ -69,17 +156,27 @@ pub(crate) fn build<G: Borrow<GroupSpec>>(
     if published.is_empty() && groups.is_empty() {
         builder.event_exchange(exchanges.default().as_str());
     }
-    for group in groups.iter().map(Borrow::borrow) {
+    for group in &groups {
         builder.dead_letters(group);
     }
-    for group in groups.iter().map(Borrow::borrow) {
+    for group in &groups {
         builder.retries(group);
     }
-    for group in groups.iter().map(Borrow::borrow) {
+    for group in &groups {
         builder.work(group);
     }
-    for group in groups.iter().map(Borrow::borrow) {
+    for group in &groups {
         builder.retired(group, published);
+    }
+    let conflicts = dead_letters::check(&groups, &builder.event_exchanges);
+    for conflict in conflicts {
+        if let Conflict::Among { exchange, .. } = &conflict {
+            // That their kinds differ as well says nothing more.
+            let is_same =
+                |other: &Conflict| matches!(other, Conflict::Exchange { name, .. } if name == exchange);
+            builder.conflicts.retain(|other| !is_same(other));
+        }
+        builder.conflicts.push(conflict);
     }
     if builder.conflicts.is_empty() { Ok(builder.topology) } else { Err(builder.conflicts) }
 }
@@ -88,6 +185,14 @@ struct Builder<'a> {
     topology: Topology,
     conflicts: Vec<Conflict>,
     exchanges: &'a Exchanges,
+    /// Whose each queue is.
+    owners: BTreeMap<String, String>,
+    /// The exchanges that events are published to.
+    event_exchanges: BTreeSet<String>,
+    /// The exchanges that dead letters are published to.
+    dead_letter_exchanges: BTreeSet<String>,
+    /// The queues that they end in.
+    dead_letter_queues: BTreeSet<String>,
 }
 
 impl Builder<'_> {
@@ -103,39 +208,52 @@ impl Builder<'_> {
     }
 
     fn event_exchange(&mut self, name: &str) {
+        self.event_exchanges.insert(name.to_owned());
         match self.exchanges.exchange(name) {
             Ok(exchange) => self.exchange(exchange),
             Err(invalid) => self.conflicts.push(invalid.into()),
         }
     }
 
-    fn queue(&mut self, queue: Queue) {
-        if let Err(there) = self.topology.add_queue(queue) {
-            self.conflicts.push(Conflict::Queue { name: there.name.as_str().to_owned() });
+    /// Adds a queue, which nobody else may have; `whose` says what it is to its group.
+    fn queue(&mut self, queue: Queue, whose: String) {
+        let name = queue.name.as_str().to_owned();
+        if let Some(other) = self.owners.get(&name) {
+            self.conflicts.push(Conflict::Queue { name, one: other.clone(), other: whose });
+        } else if self.topology.add_queue(queue).is_ok() {
+            self.owners.insert(name, whose);
         }
     }
 
     fn dead_letters(&mut self, group: &GroupSpec) {
-        let settings = &group.settings;
-        self.exchange(Exchange::durable(group.dlx.clone(), ExchangeKind::Direct));
-        self.queue(Queue {
-            message_ttl: settings.dlq_ttl,
-            max_length: settings.dlq_max_length,
-            // Dropping the oldest dead letter would lose it; a full queue keeps the event where it failed.
-            overflow: settings.dlq_max_length.map(|_| Overflow::RejectPublish),
-            delivery_limit: delivery_limit(settings.kind),
-            ..Queue::durable(group.dlq.clone(), settings.kind)
-        });
-        self.topology.add_binding(Binding::by_key(
-            group.dlx.clone(),
-            group.dlq.clone(),
-            group.queue.as_str(),
-        ));
+        if !group.keeps_dead_letters() {
+            return;
+        }
+        // Of groups that share them, the first declares them; that all agree is checked apart.
+        let by_name = !group.dlx.as_str().is_empty();
+        if by_name && self.dead_letter_exchanges.insert(group.dlx.as_str().to_owned()) {
+            self.exchange(Exchange::durable(group.dlx.clone(), group.settings.dlx_kind.exchange_kind()));
+        }
+        if self.dead_letter_queues.insert(group.dlq.as_str().to_owned()) {
+            let whose = format!("the dead-letter queue of group {:?}", group.name.as_str());
+            self.queue(dead_letters::queue(group), whose);
+        }
+        if by_name {
+            self.topology.add_binding(Binding::by_key(
+                group.dlx.clone(),
+                group.dlq.clone(),
+                &*group.dlq_bind,
+            ));
+        }
     }
 
     fn retries(&mut self, group: &GroupSpec) {
-        self.exchange(Exchange::durable(group.entry.clone(), ExchangeKind::Fanout));
-        self.exchange(Exchange::durable(group.retry.clone(), ExchangeKind::Headers));
+        if group.is_exclusive() {
+            return;
+        }
+        let durable = group.settings.durable;
+        self.exchange(Exchange { durable, ..Exchange::durable(group.entry.clone(), ExchangeKind::Fanout) });
+        self.exchange(Exchange { durable, ..Exchange::durable(group.retry.clone(), ExchangeKind::Headers) });
         for delay in group.delays() {
             let name = match group.retry_queue(delay) {
                 Ok(name) => name,
@@ -144,16 +262,23 @@ impl Builder<'_> {
                     continue;
                 }
             };
-            self.queue(Queue {
-                dead_letter: Some(DeadLetter {
-                    exchange: group.entry.clone(),
-                    routing_key: None,
-                    strategy: DeadLetterStrategy::AtLeastOnce,
-                }),
-                overflow: Some(Overflow::RejectPublish),
-                delivery_limit: Some(DELIVERY_LIMIT),
-                ..Queue::durable(name.clone(), QueueKind::Quorum)
-            });
+            let dead_letter =
+                |strategy| Some(DeadLetter { exchange: group.entry.clone(), routing_key: None, strategy });
+            let queue = if durable {
+                Queue {
+                    dead_letter: dead_letter(DeadLetterStrategy::AtLeastOnce),
+                    overflow: Some(Overflow::RejectPublish),
+                    delivery_limit: Some(DELIVERY_LIMIT),
+                    ..Queue::durable(name.clone(), QueueKind::Quorum)
+                }
+            } else {
+                Queue {
+                    durable,
+                    dead_letter: dead_letter(DeadLetterStrategy::AtMostOnce),
+                    ..Queue::durable(name.clone(), QueueKind::Classic)
+                }
+            };
+            self.queue(queue, format!("a retry queue of group {:?}", group.name.as_str()));
             let mut selector: Headers = [(wire::names::ES_DELAY, delay_name(delay))].into_iter().collect();
             selector.insert("x-match", "all");
             self.topology.add_binding(Binding {
@@ -166,29 +291,11 @@ impl Builder<'_> {
     }
 
     fn work(&mut self, group: &GroupSpec) {
-        let settings = &group.settings;
-        self.event_exchange(settings.home.as_str());
-        // At-least-once dead-lettering holds only where a full queue refuses publishes.
-        let keeps = settings.kind == QueueKind::Quorum && settings.overflow == Overflow::RejectPublish;
-        let has_limit = settings.max_length.is_some() || settings.max_length_bytes.is_some();
-        self.queue(Queue {
-            dead_letter: Some(DeadLetter {
-                exchange: group.dlx.clone(),
-                routing_key: Some(group.queue.as_str().to_owned()),
-                strategy: if keeps {
-                    DeadLetterStrategy::AtLeastOnce
-                } else {
-                    DeadLetterStrategy::AtMostOnce
-                },
-            }),
-            message_ttl: settings.message_ttl,
-            max_length: settings.max_length,
-            max_length_bytes: settings.max_length_bytes,
-            overflow: (keeps || has_limit).then_some(settings.overflow),
-            delivery_limit: delivery_limit(settings.kind),
-            ..Queue::durable(group.queue.clone(), settings.kind)
-        });
-        self.topology.add_binding(Binding::by_key(group.entry.clone(), group.queue.clone(), ""));
+        self.event_exchange(group.settings.home.as_str());
+        self.queue(work_queue(group), format!("the queue of group {:?}", group.name.as_str()));
+        if !group.is_exclusive() {
+            self.topology.add_binding(Binding::by_key(group.entry.clone(), group.queue.clone(), ""));
+        }
         for kind in group.handlers.iter().flat_map(|handler| &handler.emits) {
             self.event_exchange(kind.exchange.unwrap_or(self.exchanges.default().as_str()));
         }
@@ -228,7 +335,53 @@ impl Builder<'_> {
     }
 }
 
-fn delivery_limit(kind: QueueKind) -> Option<u64> {
+/// Groups whose queues have one name.
+fn same_queues(groups: &[&GroupSpec]) -> Vec<Conflict> {
+    let mut conflicts = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        if let Some(other) = groups[..index].iter().find(|other| other.queue == group.queue) {
+            conflicts.push(Conflict::Queue {
+                name: group.queue.as_str().to_owned(),
+                one: format!("the queue of group {:?}", other.name.as_str()),
+                other: format!("the queue of group {:?}", group.name.as_str()),
+            });
+        }
+    }
+    conflicts
+}
+
+/// The queue that a group consumes.
+fn work_queue(group: &GroupSpec) -> Queue {
+    let settings = &group.settings;
+    // At-least-once dead-lettering holds only where a full queue refuses publishes.
+    let keeps = settings.kind == QueueKind::Quorum
+        && settings.overflow == Overflow::RejectPublish
+        && group.keeps_dead_letters();
+    let has_limit = settings.max_length.is_some() || settings.max_length_bytes.is_some();
+    Queue {
+        durable: settings.durable && !group.is_exclusive(),
+        exclusive: group.is_exclusive(),
+        auto_delete: settings.auto_delete,
+        dead_letter: group.keeps_dead_letters().then(|| DeadLetter {
+            exchange: group.dlx.clone(),
+            routing_key: Some(group.dlq_key.clone()),
+            strategy: if keeps { DeadLetterStrategy::AtLeastOnce } else { DeadLetterStrategy::AtMostOnce },
+        }),
+        message_ttl: settings.message_ttl,
+        expires: settings.expires,
+        max_length: settings.max_length,
+        max_length_bytes: settings.max_length_bytes,
+        overflow: (keeps || has_limit).then_some(settings.overflow),
+        delivery_limit: delivery_limit(settings.kind),
+        max_priority: settings.max_priority,
+        single_active_consumer: settings.single_active_consumer,
+        untyped: group.is_shared_with_eventsource(),
+        arguments: settings.arguments.to_headers(),
+        ..Queue::durable(group.queue.clone(), settings.kind)
+    }
+}
+
+pub(super) fn delivery_limit(kind: QueueKind) -> Option<u64> {
     (kind == QueueKind::Quorum).then_some(DELIVERY_LIMIT)
 }
 
@@ -241,8 +394,9 @@ mod tests {
         exchange::ExchangeDef,
         location::Location,
         message::{StaticValue, Value},
+        model::policy::{Compat, DlxKind, OnExhausted},
         name::ExchangeName,
-        topology::fixtures::{PLACED, SHIPPED, exchanges, group, group_with, handler},
+        topology::fixtures::{PLACED, SHIPPED, exchanges, group, group_with, handler, named_with},
     };
 
     /// A topology as text, as a person would list it.
@@ -336,6 +490,116 @@ mod tests {
     }
 
     #[test]
+    fn groups_with_shared_dead_letters_declare_them_once_and_bind_both() {
+        let shared = |name: &str| {
+            let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
+            named_with(name, handlers, |settings| {
+                settings.dlx = "dlx.events".parse().unwrap();
+                settings.dlx_kind = DlxKind::Topic;
+                settings.dlq = "dlq.events".parse().unwrap();
+                settings.dlq_key = Some("{queue}.dead".parse().unwrap());
+            })
+        };
+
+        let topology = build(&[shared("stock"), shared("billing")], &[], &exchanges()).unwrap();
+
+        let bound: Vec<_> = topology
+            .bindings()
+            .filter(|binding| binding.source.as_str() == "dlx.events")
+            .map(|binding| (binding.queue.as_str(), binding.key.as_str()))
+            .collect();
+        assert_eq!(bound, [("dlq.events", "events.stock.dead"), ("dlq.events", "events.billing.dead")]);
+        assert_eq!(topology.exchange("dlx.events").unwrap().kind, ExchangeKind::Topic);
+        let table = topology.queue("events.stock").unwrap().argument_table();
+        assert_eq!(table.get_str("x-dead-letter-exchange"), Some("dlx.events"));
+        assert_eq!(table.get_str("x-dead-letter-routing-key"), Some("events.stock.dead"));
+    }
+
+    #[test]
+    fn two_groups_cannot_have_one_queue() {
+        let named = |name: &str, queue: &str| {
+            let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
+            named_with(name, handlers, |settings| settings.queue = queue.parse().unwrap())
+        };
+
+        let twice =
+            build(&[named("a", "all_orders"), named("b", "all_orders")], &[], &exchanges()).unwrap_err();
+        let dead = build(&[named("a", "orders"), named("b", "orders.dlq")], &[], &exchanges()).unwrap_err();
+
+        let text = twice[0].to_string();
+        assert!(text.contains("the queue of group \"a\" and the queue of group \"b\""), "{text}");
+        let text = dead[0].to_string();
+        assert!(text.contains("the dead-letter queue of group \"a\" and the queue of group \"b\""), "{text}");
+    }
+
+    #[test]
+    fn a_queue_shared_with_eventsource_has_its_arguments_and_no_others() {
+        let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
+        let shared = group_with(handlers, |settings| {
+            settings.compat = Some(Compat::Eventsource);
+            settings.kind = QueueKind::Classic;
+            settings.dlq_kind = QueueKind::Classic;
+            settings.dlq_max_length = Some(10);
+        });
+
+        let topology = build(&[shared], &[], &exchanges()).unwrap();
+
+        let names = |queue: &str| -> Vec<String> {
+            let table = topology.queue(queue).unwrap().argument_table();
+            table.iter().map(|(name, _)| name.to_owned()).collect()
+        };
+        assert_eq!(names("events.projections"), ["x-dead-letter-exchange", "x-dead-letter-routing-key"]);
+        assert_eq!(names("events.projections.dlq"), ["x-max-length"]);
+        assert!(topology.queue("events.projections.retry.1s").is_some());
+    }
+
+    #[test]
+    fn an_exclusive_group_has_its_own_queue_and_nothing_else() {
+        let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
+        let exclusive = group_with(handlers, |settings| {
+            settings.exclusive = Some("0badcafe".to_owned());
+            settings.kind = QueueKind::Classic;
+        });
+
+        let topology = build(&[exclusive], &[], &exchanges()).unwrap();
+
+        assert_eq!(
+            text(&topology),
+            "exchange events topic\nqueue events.projections.0badcafe\n  x-queue-type = classic\n\
+             bind events -> events.projections.0badcafe by \"Order.*\"\n"
+        );
+        let queue = topology.queue("events.projections.0badcafe").unwrap();
+        assert!(queue.exclusive && !queue.durable);
+    }
+
+    #[test]
+    fn queues_that_need_not_outlive_the_broker_have_nothing_that_does() {
+        let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
+        let passing = group_with(handlers, |settings| {
+            settings.kind = QueueKind::Classic;
+            settings.dlq_kind = QueueKind::Classic;
+            settings.durable = false;
+        });
+
+        let topology = build(&[passing], &[], &exchanges()).unwrap();
+
+        assert!(topology.queues().all(|queue| !queue.durable && queue.kind == QueueKind::Classic));
+    }
+
+    #[test]
+    fn a_group_that_drops_has_no_dead_letter_queue() {
+        let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
+        let dropping = group_with(handlers, |settings| settings.on_exhausted = OnExhausted::Drop);
+
+        let topology = build(&[dropping], &[], &exchanges()).unwrap();
+
+        assert!(topology.queue("events.projections.dlq").is_none());
+        let table = topology.queue("events.projections").unwrap().argument_table();
+        assert_eq!(table.get("x-dead-letter-exchange"), None);
+        assert_eq!(table.get("x-dead-letter-strategy"), None);
+    }
+
+    #[test]
     fn a_publisher_declares_only_what_it_publishes_to() {
         const AWAY: EventKind = SHIPPED.exchange("shop");
 
@@ -396,7 +660,7 @@ mod tests {
 
         let names: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), 2, "{names:?}");
-        assert!(names[0].contains("events_dlq") && names[0].contains("direct"), "{names:?}");
-        assert!(names[1].contains("events.projections.in"), "{names:?}");
+        assert!(names[0].contains("events.projections.in") && names[0].contains("topic"), "{names:?}");
+        assert!(names[1].contains("events_dlq") && names[1].contains("dead letters for events"), "{names:?}");
     }
 }

@@ -8,8 +8,8 @@ use crate::{
     extract::Input,
     handler::Call,
     model::{
-        Overflow, QueueKind,
-        policy::{OnUnknown, Ordering},
+        Arguments, Overflow, QueueKind,
+        policy::{DlxKind, OnExhausted, OnUnknown, Ordering},
     },
     name::{ExchangeName, GroupName},
     outcome::Outcome,
@@ -58,10 +58,22 @@ pub(crate) fn group(handlers: Vec<HandlerSpec>) -> GroupSpec {
 }
 
 pub(crate) fn group_with(handlers: Vec<HandlerSpec>, change: impl FnOnce(&mut GroupSettings)) -> GroupSpec {
+    named_with("projections", handlers, change)
+}
+
+pub(crate) fn named_with(
+    name: &str,
+    handlers: Vec<HandlerSpec>,
+    change: impl FnOnce(&mut GroupSettings),
+) -> GroupSpec {
     let mut settings = GroupSettings {
         home: ExchangeName::new("events").unwrap(),
+        queue: "{exchange}.{group}".parse().unwrap(),
         dlx_suffix: "_dlq".to_owned(),
         kind: QueueKind::Quorum,
+        compat: None,
+        exclusive: None,
+        single_active_consumer: false,
         prefetch: 100,
         concurrency: 16,
         ordering: Ordering::Aggregate,
@@ -73,9 +85,21 @@ pub(crate) fn group_with(handlers: Vec<HandlerSpec>, change: impl FnOnce(&mut Gr
         max_length_bytes: None,
         overflow: Overflow::RejectPublish,
         message_ttl: None,
+        expires: None,
+        max_priority: None,
+        durable: true,
+        auto_delete: false,
+        arguments: Arguments::default(),
+        on_exhausted: OnExhausted::DeadLetter,
+        dlx: "{exchange}{dlq_exchange_suffix}".parse().unwrap(),
+        dlx_kind: DlxKind::Direct,
+        dlq: "{queue}.dlq".parse().unwrap(),
+        dlq_key: None,
+        dlq_bind: None,
+        dlq_kind: QueueKind::Quorum,
         dlq_ttl: None,
         dlq_max_length: None,
     };
     change(&mut settings);
-    GroupSpec::new(GroupName::new("projections").unwrap(), settings, handlers).unwrap()
+    GroupSpec::new(GroupName::new(name).unwrap(), settings, handlers).unwrap()
 }

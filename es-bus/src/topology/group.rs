@@ -11,8 +11,8 @@ use crate::{
     handler::{Call, HandlerService},
     message::Headers,
     model::{
-        Overflow, QueueKind,
-        policy::{OnUnknown, Ordering},
+        Arguments, Filling, Overflow, QueueKind, Template,
+        policy::{Compat, DlxKind, OnExhausted, OnUnknown, Ordering},
     },
     name::{ExchangeName, GroupName, InvalidName, QueueName},
     registry::HandlerDef,
@@ -26,10 +26,18 @@ use crate::{
 pub(crate) struct GroupSettings {
     /// The exchange that the group's queue is named after, and that raw handlers bind on.
     pub(crate) home: ExchangeName,
-    /// What the dead-letter exchange adds to the home exchange's name.
+    /// The name of the queue.
+    pub(crate) queue: Template,
+    /// What stands for `{dlq_exchange_suffix}`.
     pub(crate) dlx_suffix: String,
     /// How the broker keeps the queue.
     pub(crate) kind: QueueKind,
+    /// Whose workers consume the queue too.
+    pub(crate) compat: Option<Compat>,
+    /// What tells the queue of this process from those of its siblings, where each has its own.
+    pub(crate) exclusive: Option<String>,
+    /// Whether one process has all deliveries.
+    pub(crate) single_active_consumer: bool,
     /// How many deliveries may be in hand.
     pub(crate) prefetch: u16,
     /// How many events are handled at once.
@@ -52,6 +60,30 @@ pub(crate) struct GroupSettings {
     pub(crate) overflow: Overflow,
     /// How long an event may wait in the queue.
     pub(crate) message_ttl: Option<Duration>,
+    /// How long the queue may stand unused.
+    pub(crate) expires: Option<Duration>,
+    /// The highest priority.
+    pub(crate) max_priority: Option<u8>,
+    /// Whether the queues outlive the broker.
+    pub(crate) durable: bool,
+    /// Whether the queue goes with its last consumer.
+    pub(crate) auto_delete: bool,
+    /// Further arguments of the queue.
+    pub(crate) arguments: Arguments,
+    /// What happens to an event that its handlers gave up.
+    pub(crate) on_exhausted: OnExhausted,
+    /// The dead-letter exchange.
+    pub(crate) dlx: Template,
+    /// How it picks queues.
+    pub(crate) dlx_kind: DlxKind,
+    /// The dead-letter queue.
+    pub(crate) dlq: Template,
+    /// The routing key of dead letters.
+    pub(crate) dlq_key: Option<Template>,
+    /// The key that binds the dead-letter queue.
+    pub(crate) dlq_bind: Option<Template>,
+    /// How the broker keeps the dead-letter queue.
+    pub(crate) dlq_kind: QueueKind,
     /// How long a dead letter is kept.
     pub(crate) dlq_ttl: Option<Duration>,
     /// How many dead letters are kept.
@@ -145,15 +177,19 @@ pub(crate) struct GroupSpec {
     pub(crate) bound: Vec<LateBound>,
     /// What was layered around all of them.
     pub(crate) service: Option<HandlerService>,
-    /// `{exchange}.{group}`.
+    /// `{exchange}.{group}`, unless it is named otherwise.
     pub(crate) queue: QueueName,
-    /// `{exchange}.{group}.dlq`.
+    /// `{queue}.dlq`, unless it is named otherwise. Groups may share it.
     pub(crate) dlq: QueueName,
-    /// `{exchange}_dlq`, a direct exchange that all groups of the home exchange share.
+    /// `{exchange}_dlq`, unless it is named otherwise; the default exchange has no name.
     pub(crate) dlx: ExchangeName,
-    /// `{exchange}.{group}.retry`, a headers exchange that picks the delay queue.
+    /// The routing key of dead letters.
+    pub(crate) dlq_key: String,
+    /// What binds the dead-letter queue to its exchange.
+    pub(crate) dlq_bind: String,
+    /// `{queue}.retry`, a headers exchange that picks the delay queue.
     pub(crate) retry: ExchangeName,
-    /// `{exchange}.{group}.in`, a fanout exchange that leads back to the queue.
+    /// `{queue}.in`, a fanout exchange that leads back to the queue.
     pub(crate) entry: ExchangeName,
 }
 
@@ -168,11 +204,36 @@ impl GroupSpec {
         settings: GroupSettings,
         handlers: Vec<HandlerSpec>,
     ) -> Result<Self, InvalidName> {
-        let queue = format!("{}.{name}", settings.home);
+        let filling = Filling {
+            exchange: settings.home.as_str(),
+            group: name.as_str(),
+            queue: "",
+            dlq_exchange_suffix: &settings.dlx_suffix,
+        };
+        let named = settings.queue.fill(filling);
+        let queue = match &settings.exclusive {
+            Some(process) => format!("{named}.{process}"),
+            None => named,
+        };
+        let filling = Filling { queue: &queue, ..filling };
+        let dlq = QueueName::new(settings.dlq.fill(filling))?;
+        let dlx = match settings.dlx.fill(filling) {
+            name if name == DEFAULT_EXCHANGE => ExchangeName::default_exchange(),
+            name => ExchangeName::new(name)?,
+        };
+        let dlq_key = match &settings.dlq_key {
+            Some(key) => key.fill(filling),
+            // The only one that the default exchange routes by.
+            None if dlx.as_str().is_empty() => dlq.as_str().to_owned(),
+            None => queue.clone(),
+        };
+        let dlq_bind = settings.dlq_bind.as_ref().map_or_else(|| dlq_key.clone(), |bind| bind.fill(filling));
         // The longest name that is derived from the queue's is checked with the others, when it is made.
         Ok(Self {
-            dlq: QueueName::new(format!("{queue}.dlq"))?,
-            dlx: ExchangeName::new(format!("{}{}", settings.home, settings.dlx_suffix))?,
+            dlq,
+            dlx,
+            dlq_key,
+            dlq_bind,
             retry: ExchangeName::new(format!("{queue}.retry"))?,
             entry: ExchangeName::new(format!("{queue}.in"))?,
             queue: QueueName::new(queue)?,
@@ -193,7 +254,29 @@ impl GroupSpec {
 
     /// What others see of the group while it is consumed.
     pub(crate) fn watch(&self) -> GroupWatch {
-        GroupWatch::new(self.name.clone(), self.queue.clone(), Some(self.dlq.clone()))
+        GroupWatch::new(
+            self.name.clone(),
+            self.queue.clone(),
+            self.keeps_dead_letters().then(|| self.dlq.clone()),
+        )
+    }
+
+    /// Whether what is given up is kept, in the dead-letter queue.
+    #[must_use]
+    pub(crate) fn keeps_dead_letters(&self) -> bool {
+        self.settings.on_exhausted == OnExhausted::DeadLetter && !self.is_exclusive()
+    }
+
+    /// Whether each process has a queue of its own, which goes with its connection.
+    #[must_use]
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.settings.exclusive.is_some()
+    }
+
+    /// Whether workers of eventsource-py consume the queue too.
+    #[must_use]
+    pub(crate) fn is_shared_with_eventsource(&self) -> bool {
+        self.settings.compat == Some(Compat::Eventsource)
     }
 
     /// The queue in which events wait for this long.
@@ -205,9 +288,13 @@ impl GroupSpec {
         QueueName::new(format!("{}.{}", self.retry, delay_name(delay)))
     }
 
-    /// Every delay that has a queue: the policies', the ladder's, and the unknown events'.
+    /// Every delay that has a queue: the policies', the ladder's, and the unknown events'. None in an
+    /// exclusive group, which waits in memory.
     #[must_use]
     pub(crate) fn delays(&self) -> Vec<Duration> {
+        if self.is_exclusive() {
+            return Vec::new();
+        }
         let mut delays: BTreeSet<Duration> =
             self.handlers.iter().flat_map(|handler| handler.policy.delays()).collect();
         delays.extend(&self.settings.ladder);
@@ -233,9 +320,12 @@ impl GroupSpec {
 
     /// What happens to an event that no handler takes: as set, else *skip* in a group with a wide
     /// binding (it gets events that nobody asked for) and *wait* in one with exact bindings only (a
-    /// newer replica asked for it).
+    /// newer replica asked for it). An exclusive group has nowhere to keep it.
     #[must_use]
     pub(crate) fn on_unknown(&self) -> OnUnknown {
+        if self.is_exclusive() {
+            return OnUnknown::Skip;
+        }
         self.settings.on_unknown.unwrap_or_else(|| {
             let late = self.bound.iter().map(|late| &late.bound);
             if self.handlers.iter().flat_map(|handler| &handler.bound).chain(late).any(Bound::is_wide) {
@@ -288,6 +378,9 @@ fn takes(handler: &HandlerSpec, kind: &EventKind, exchanges: &Exchanges) -> bool
             kinds.iter().any(|own| own.name == kind.name && own.aggregate == kind.aggregate)
         })
 }
+
+/// What people call the exchange without a name.
+const DEFAULT_EXCHANGE: &str = "amq.default";
 
 /// How a delay is written in the name of its queue: `4s`, `1500ms`.
 #[must_use]

@@ -6,6 +6,7 @@
 mod apply;
 mod bound;
 mod build;
+mod dead_letters;
 mod differences;
 mod exchanges;
 mod group;
@@ -16,7 +17,7 @@ pub(crate) mod fixtures;
 
 pub use self::build::Conflict;
 pub(crate) use self::{
-    apply::{ApplyError, apply},
+    apply::ApplyError,
     bound::{Asked, Bound, bound},
     build::build,
     exchanges::Exchanges,

@@ -14,9 +14,12 @@ use tokio::{
     time::sleep,
 };
 
-use super::{ApplyError, apply};
+use super::{
+    ApplyError,
+    apply::{apply, declare_own, look},
+};
 use crate::{
-    model::Topology,
+    model::{Topology, policy::Declare},
     transport::{LinkState, Transport, TransportError},
 };
 
@@ -40,6 +43,7 @@ pub(crate) struct Provision {
     transport: Arc<dyn Transport>,
     /// Grows and shrinks with what is subscribed while the program runs.
     topology: RwLock<Arc<Topology>>,
+    declare: Declare,
     /// The generation for which the topology was applied last; 0 for none.
     applied: watch::Sender<u64>,
     applying: Mutex<()>,
@@ -65,12 +69,13 @@ impl fmt::Debug for Provision {
 }
 
 impl Provision {
-    /// Keeps `transport` at `topology`.
+    /// Keeps `transport` at `topology`, or sees that others do.
     #[must_use]
-    pub(crate) fn new(transport: Arc<dyn Transport>, topology: Topology) -> Self {
+    pub(crate) fn new(transport: Arc<dyn Transport>, topology: Topology, declare: Declare) -> Self {
         Self {
             transport,
             topology: RwLock::new(Arc::new(topology)),
+            declare,
             applied: watch::Sender::new(0),
             applying: Mutex::new(()),
             times: watch::Sender::new(0),
@@ -119,7 +124,7 @@ impl Provision {
             if *self.applied.borrow() != generation {
                 continue;
             }
-            match apply(&*self.transport, part).await {
+            match self.bring_to(part).await {
                 Ok(()) => return Ok(commit()),
                 Err(error) if error.is_interrupted() => {
                     drop(one_at_a_time);
@@ -194,6 +199,19 @@ impl Provision {
         self.applied.send_replace(0);
     }
 
+    /// Declares, or looks whether others did.
+    async fn bring_to(&self, topology: &Topology) -> Result<(), ApplyError> {
+        let admin = &*self.transport;
+        match self.declare {
+            Declare::Create => apply(admin, topology).await,
+            Declare::Passive => {
+                look(admin, topology).await?;
+                declare_own(admin, topology).await
+            }
+            Declare::None => declare_own(admin, topology).await,
+        }
+    }
+
     async fn apply_for(&self, generation: u64) -> Result<(), ApplyError> {
         let _one_at_a_time = self.applying.lock().await;
         // A newer one may have been applied while this call waited; the caller looks again.
@@ -201,8 +219,8 @@ impl Provision {
             return Ok(());
         }
         loop {
-            // Read anew each time: a subscription may have ended meanwhile.
-            match apply(&*self.transport, &self.topology()).await {
+            // The topology is read anew each time: a subscription may have ended meanwhile.
+            match self.bring_to(&self.topology()).await {
                 Ok(()) => break,
                 Err(error) if self.held.load(Ordering::Relaxed) && error.may_pass() => {
                     let errors: Vec<String> = error.errors.iter().map(ToString::to_string).collect();

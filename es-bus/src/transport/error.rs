@@ -106,6 +106,14 @@ pub enum DeclareError {
         /// What the broker said.
         reason: String,
     },
+    /// It is not there, and this program declares nothing (`declare = "passive"`).
+    #[error("there is no {what} {name:?}, and this program declares nothing (declare = \"passive\")")]
+    Missing {
+        /// `exchange` or `queue`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// The connection was lost meanwhile.
     #[error("the connection was lost while {what} {name:?} was declared: {reason}")]
     Interrupted {

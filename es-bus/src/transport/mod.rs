@@ -65,6 +65,10 @@ pub trait Admin: Send + Sync + 'static {
     /// Deletes an exchange; one that is not there does nothing.
     fn delete_exchange<'a>(&'a self, exchange: &'a ExchangeName) -> BoxFuture<'a, Result<(), DeclareError>>;
 
+    /// Whether there is an exchange of that name, of whatever kind.
+    fn exchange_exists<'a>(&'a self, exchange: &'a ExchangeName)
+    -> BoxFuture<'a, Result<bool, DeclareError>>;
+
     /// How full a queue is; `None` when there is none of that name.
     fn queue_status<'a>(
         &'a self,

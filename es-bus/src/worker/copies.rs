@@ -66,7 +66,9 @@ impl Ran {
     pub(super) fn new(group: &GroupSpec, handler: usize, attempt: u32, outcome: Outcome) -> Self {
         let decision = match decide(&outcome, attempt, &group.handlers[handler].policy) {
             // A group without a ladder and without retries has nowhere to wait.
-            Decision::Retry(Wait::AtLeast(_)) if group.delays().is_empty() => Decision::DeadLetter,
+            Decision::Retry(Wait::AtLeast(_)) if !group.is_exclusive() && group.delays().is_empty() => {
+                Decision::DeadLetter
+            }
             decision => decision,
         };
         Self { handler, attempt, outcome, decision }

@@ -32,6 +32,18 @@ pub(super) struct Concerned {
     pub(super) unattempted: Vec<HandlerAttempt>,
 }
 
+impl Concerned {
+    /// Goes by a count that a worker of eventsource-py may have raised meanwhile: it counts the
+    /// failures of an event, not of a handler.
+    pub(super) fn count_from(&mut self, count: u32) {
+        if self.run.iter().all(|(_, attempt)| *attempt < count) {
+            for (_, attempt) in &mut self.run {
+                *attempt = count;
+            }
+        }
+    }
+}
+
 /// Finds the handlers that a delivery goes to.
 ///
 /// A copy that a retry made names the handlers that it is for; every other delivery goes to each
@@ -212,6 +224,16 @@ mod tests {
         );
         let retired = group_with(exact(), |settings| settings.retired = vec!["Order.OrderLost".to_owned()]);
         assert_eq!(plan(&retired, &unknown, &Headers::new(), None, Vec::new(), 0), Plan::Skip);
+    }
+
+    #[test]
+    fn a_count_that_a_python_worker_raised_is_everybodys() {
+        let mut concerned = Concerned { run: vec![(0, 1), (1, 2)], ..Concerned::default() };
+
+        concerned.count_from(2);
+        assert_eq!(concerned.run, [(0, 1), (1, 2)], "written by the copy itself");
+        concerned.count_from(3);
+        assert_eq!(concerned.run, [(0, 3), (1, 3)]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! `consumer` is the loop that holds the connection, `lanes` says which delivery may start,
 //! `dispatch` which handlers it goes to, `call` runs one, `layered` through the layers around it,
-//! `copies` decides what has to be published before the delivery is acknowledged, `settle` does it.
+//! `copies` decides what has to be published before the delivery is acknowledged, `settle` does it;
+//! `give_up` is for groups that keep nothing.
 //!
 //! What a kill leaves behind, at each await: before the copies are confirmed, the delivery is not
 //! acknowledged and comes again; between the copies and the acknowledgement, it comes again beside
@@ -14,6 +15,7 @@ mod consumer;
 mod copies;
 mod dispatch;
 mod full;
+mod give_up;
 mod lanes;
 mod layered;
 mod settle;

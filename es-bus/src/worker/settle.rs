@@ -64,8 +64,8 @@ pub(super) enum End {
 /// What one delivery is handled with.
 pub(super) struct Handling {
     /// The group as it was when the delivery was started.
-    group: Arc<GroupSpec>,
-    context: Arc<WorkerContext>,
+    pub(super) group: Arc<GroupSpec>,
+    pub(super) context: Arc<WorkerContext>,
     watch: Arc<GroupWatch>,
 }
 
@@ -86,6 +86,13 @@ impl Handling {
             self.group.name.as_str().to_owned(),
             origin,
         ));
+        if self.group.is_exclusive() {
+            // The queue goes with the connection, and what is in it: unacknowledged it would not come
+            // again, and a long wait between attempts would cost the channel (consumer timeout).
+            settle(Settlement::Ack);
+            let _ = AssertUnwindSafe(self.run_and_copy(&info)).catch_unwind().await;
+            return End::Settled;
+        }
         // A panic of our own must cost neither the lane nor the event.
         let sent = AssertUnwindSafe(self.run_and_copy(&info)).catch_unwind().await;
         let counters = &self.context.counters;
@@ -99,19 +106,19 @@ impl Handling {
             Ok(Sent::Impossible) => {
                 tracing::error!(
                     event_id = info.received().message.properties.message_id.as_deref(),
-                    dlq = %self.group.dlq,
-                    "no copy of the event can be published; the broker dead-letters it as it came"
+                    kept_in = self.kept_in(),
+                    "no copy of the event can be published; the broker moves it as it came"
                 );
-                counters.dead_letter("unpublishable");
+                self.rejected("unpublishable");
                 Settlement::Reject
             }
             Err(_panic) => {
                 tracing::error!(
                     event_id = info.received().message.properties.message_id.as_deref(),
-                    dlq = %self.group.dlq,
-                    "the worker itself panicked over an event; the broker dead-letters it as it came"
+                    kept_in = self.kept_in(),
+                    "the worker itself panicked over an event; the broker moves it as it came"
                 );
-                counters.dead_letter("worker_panic");
+                self.rejected("worker_panic");
                 Settlement::Reject
             }
         };
@@ -125,6 +132,12 @@ impl Handling {
     async fn run_and_copy(&self, info: &Arc<DeliveryInfo>) -> Sent {
         let Next::Copies(copies) = self.outcome_of(info).await else { return Sent::Unattempted };
         for copy in &copies {
+            if let Copy::DeadLetter(failed) = copy
+                && !self.group.keeps_dead_letters()
+            {
+                self.give_up(failed, info);
+                continue;
+            }
             let sent = self.publish(copy, info).await;
             if sent != Sent::Confirmed {
                 return sent;
@@ -150,8 +163,15 @@ impl Handling {
             Plan::Unknown(OnUnknown::DeadLetter) => vec![dead_letter_unknown(group)],
             Plan::Unknown(OnUnknown::Wait | OnUnknown::Skip) => wait(group, &[], waits),
             Plan::Handlers(mut concerned) => {
+                if group.is_shared_with_eventsource() {
+                    concerned.count_from(wire::retry_count(received));
+                }
                 let started = Instant::now();
-                let ran = self.run(info, &mut concerned).await;
+                let ran = if group.is_exclusive() {
+                    self.run_until_through(info, &concerned).await
+                } else {
+                    self.run(info, &mut concerned).await
+                };
                 if !ran.is_empty() {
                     let is_success = ran.iter().all(|run| run.outcome.is_done());
                     let event_type = info.origin().event_type.as_deref();
@@ -191,7 +211,7 @@ impl Handling {
     }
 
     /// Runs a handler; gives its entry back when there was no attempt.
-    async fn run_one(
+    pub(super) async fn run_one(
         &self,
         info: &Arc<DeliveryInfo>,
         handler: usize,
@@ -315,6 +335,8 @@ impl Handling {
                         tracing::warn!(error = text, kind = kind.as_str(), retry_in = ?after, "failed; comes again");
                         Fate::Retried { kind, error: text, after }
                     }
+                    // It is told when it is given up.
+                    Decision::DeadLetter if !self.group.keeps_dead_letters() => return,
                     Decision::DeadLetter => {
                         tracing::error!(error = text, kind = kind.as_str(), dlq = %self.group.dlq, "failed; dead-lettered");
                         Fate::DeadLettered { kind: Some(kind), error: text }
@@ -334,7 +356,7 @@ impl Handling {
         self.observe(origin, Some(&spec.name), ran.attempt, fate);
     }
 
-    fn observe(&self, origin: &Origin, handler: Option<&str>, attempt: u32, fate: Fate) {
+    pub(super) fn observe(&self, origin: &Origin, handler: Option<&str>, attempt: u32, fate: Fate) {
         if let Some(observer) = &self.context.observer {
             let _ = observer.send(Observation {
                 group: self.group.name.as_str().to_owned(),
@@ -486,7 +508,7 @@ impl Handling {
         }
         let (exchange, routing_key) = match copy {
             Copy::Retry { .. } | Copy::Wait { .. } => (&group.retry, info.origin().routing_key.clone()),
-            Copy::DeadLetter(_) => (&group.dlx, group.queue.as_str().to_owned()),
+            Copy::DeadLetter(_) => (&group.dlx, group.dlq_key.clone()),
         };
         Publication {
             exchange: exchange.clone(),

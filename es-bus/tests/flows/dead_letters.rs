@@ -684,6 +684,13 @@ impl Admin for Slow {
         slowly!(self.0.delete_exchange(exchange))
     }
 
+    fn exchange_exists<'a>(
+        &'a self,
+        exchange: &'a ExchangeName,
+    ) -> BoxFuture<'a, Result<bool, DeclareError>> {
+        slowly!(self.0.exchange_exists(exchange))
+    }
+
     fn queue_status<'a>(
         &'a self,
         queue: &'a QueueName,

@@ -533,6 +533,10 @@ impl Admin for Moody {
         self.memory.delete_exchange(exchange)
     }
 
+    fn exchange_exists<'a>(&'a self, exchange: &'a ExchangeName) -> Boxed<'a, Result<bool, DeclareError>> {
+        self.memory.exchange_exists(exchange)
+    }
+
     fn queue_status<'a>(
         &'a self,
         queue: &'a QueueName,

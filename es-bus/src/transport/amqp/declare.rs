@@ -150,6 +150,25 @@ impl Declarer {
         self.call(subject, async |channel| channel.exchange_delete(name, options).await).await
     }
 
+    pub(super) async fn exchange_exists(&self, exchange: &ExchangeName) -> Result<bool, DeclareError> {
+        if exchange.as_str().is_empty() {
+            // Always there, and not to be declared, not even passively (403).
+            return Ok(true);
+        }
+        let subject = Subject { what: "exchange", name: exchange.as_str() };
+        let name = short(subject.name).map_err(|error| subject.refused(&error))?;
+        let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        self.call(subject, async |channel| {
+            // The kind of a passive declaration is not looked at.
+            match channel.exchange_declare(name, Kind::Direct, options, FieldTable::default()).await {
+                Ok(()) => Ok(true),
+                Err(error) if classify::reply_code(&error) == Some(404) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
     pub(super) async fn queue_status(&self, queue: &QueueName) -> Result<Option<QueueStatus>, DeclareError> {
         let subject = Subject { what: "queue", name: queue.as_str() };
         let name = short(subject.name).map_err(|error| subject.refused(&error))?;

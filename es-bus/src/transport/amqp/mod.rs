@@ -266,6 +266,13 @@ impl Admin for Amqp {
         Box::pin(self.declarer.delete_exchange(exchange))
     }
 
+    fn exchange_exists<'a>(
+        &'a self,
+        exchange: &'a ExchangeName,
+    ) -> BoxFuture<'a, Result<bool, DeclareError>> {
+        Box::pin(self.declarer.exchange_exists(exchange))
+    }
+
     fn queue_status<'a>(
         &'a self,
         queue: &'a QueueName,

@@ -24,6 +24,7 @@ pub(super) struct Settings {
     pub(super) overflow: OverflowMode,
     pub(super) delivery_limit: Option<u64>,
     pub(super) single_active_consumer: bool,
+    pub(super) max_priority: Option<u8>,
     pub(super) quorum: bool,
 }
 
@@ -122,6 +123,12 @@ impl Settings {
             max_length_bytes: number(&table, "x-max-length-bytes")?,
             overflow,
             delivery_limit: number(&table, "x-delivery-limit")?,
+            max_priority: match number(&table, "x-max-priority")? {
+                Some(most) => Some(
+                    u8::try_from(most).map_err(|_large| refused("x-max-priority", "is greater than 255"))?,
+                ),
+                None => None,
+            },
             single_active_consumer: table.get("x-single-active-consumer") == Some(&Value::Bool(true)),
             quorum,
         })

@@ -293,6 +293,10 @@ impl Broker {
         Ok(())
     }
 
+    pub(super) fn has_exchange(&self, name: &ExchangeName) -> bool {
+        name.as_str().is_empty() || self.exchanges.contains_key(name)
+    }
+
     pub(super) fn queue_status(
         &self,
         connection: ConnectionId,

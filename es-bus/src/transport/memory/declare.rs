@@ -40,6 +40,13 @@ impl Admin for Memory {
         self.admin("exchange", exchange.as_str(), |broker, _, _| broker.delete_exchange(exchange))
     }
 
+    fn exchange_exists<'a>(
+        &'a self,
+        exchange: &'a ExchangeName,
+    ) -> BoxFuture<'a, Result<bool, DeclareError>> {
+        self.admin("exchange", exchange.as_str(), |broker, _, _| Ok(broker.has_exchange(exchange)))
+    }
+
     fn queue_status<'a>(
         &'a self,
         queue: &'a QueueName,

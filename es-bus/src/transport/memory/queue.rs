@@ -1,6 +1,7 @@
 //! One queue: what waits in it, in which order, and for how long.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
@@ -58,6 +59,9 @@ pub(super) struct Letter {
     pub(super) delivered: BTreeSet<crate::name::QueueName>,
 }
 
+/// Where a message stands: the highest priority first, then the order of arrival.
+type Rank = (Reverse<u8>, u64);
+
 /// A queue.
 #[derive(Debug)]
 pub(super) struct QueueState {
@@ -79,7 +83,7 @@ pub(super) struct QueueState {
     pub(super) is_dirty: bool,
     /// What the broker's list of deadlines says about it.
     pub(super) listed_due: Option<Instant>,
-    ready: BTreeMap<u64, Entry>,
+    ready: BTreeMap<Rank, Entry>,
     ready_bytes: u64,
     ready_with_expiry: usize,
     next_position: u64,
@@ -139,7 +143,7 @@ impl QueueState {
     pub(super) fn put(&mut self, entry: Entry) {
         self.ready_bytes += entry.size();
         self.ready_with_expiry += usize::from(entry.expires_at.is_some());
-        self.ready.insert(entry.position, entry);
+        self.ready.insert(self.rank(&entry), entry);
     }
 
     /// Takes the first message.
@@ -197,6 +201,15 @@ impl QueueState {
             Some(expires) if self.consumers.is_empty() => now.checked_add(expires),
             _ => None,
         };
+    }
+
+    /// A message without a priority has the lowest, one of a higher than there is the highest.
+    fn rank(&self, entry: &Entry) -> Rank {
+        let priority = match self.settings.max_priority {
+            Some(most) => entry.routed.message.properties.priority.unwrap_or(0).min(most),
+            None => 0,
+        };
+        (Reverse(priority), entry.position)
     }
 
     fn is_beyond(&self, length: u64, bytes: u64) -> bool {

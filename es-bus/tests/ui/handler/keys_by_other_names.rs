@@ -21,7 +21,7 @@ enum OrderEvent {
 }
 
 #[handler(group = "g", queue = "q", pattern = "Order.*", retry = 3)]
-//~^ error 24 «queue» unknown key `queue`, did you mean `group`? A group has one queue, named after it
+//~^ error 24 «queue» `queue` belongs to the group, whose handlers share one queue: mark a type `#[group(queue = ...)]` and write `group = ThatType`
 //~^^ error 37 «pattern» unknown key `pattern`, did you mean `bind`?
 //~^^^ error 58 «retry» unknown key `retry`, did you mean `retries`?
 async fn project(event: OrderEvent) {
@@ -29,7 +29,7 @@ async fn project(event: OrderEvent) {
 }
 
 #[handler(queue = "q", max_retries = 3)]
-//~^ error 11 «queue» unknown key `queue`, did you mean `group`? A group has one queue, named after it
+//~^ error 11 «queue» `queue` belongs to the group, whose handlers share one queue: mark a type `#[group(queue = ...)]` and write `group = ThatType`
 //~^^ error 24 «max_retries» unknown key `max_retries`, did you mean `retries`?
 async fn by_queue(event: OrderEvent) {
     let _ = event;
