@@ -12,6 +12,7 @@
 //! | [`troubleshooting`] | what you see, what it is, what to do |
 //! | [`dead_letters`] | what follows a failure, and how to look at, replay and throw away what failed for good |
 //! | [`handlers`] | what a handler takes, what its failures mean, what runs around it, and in which order |
+//! | [`publishing`] | how events are published: one, a list, in the background, from a handler, from a web server |
 //! | [`mixed_fleet`] | what happens while old and new replicas of a service run side by side |
 //! | [`guarantees`] | what is promised, and what a kill at each moment leaves behind |
 //! | [`observing`] | what a running bus tells of itself: statistics, queues, health, metrics |
@@ -56,3 +57,6 @@ pub mod observing {}
 
 #[doc = include_str!("docs/guide/handlers.md")]
 pub mod handlers {}
+
+#[doc = include_str!("docs/guide/publishing.md")]
+pub mod publishing {}

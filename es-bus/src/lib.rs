@@ -34,7 +34,7 @@
 //! | declare | [`macro@event`], [`macro@handler`], [`macro@group`], [`macro@exchange`], [`derive@Failure`] |
 //! | take what a handler needs | [`Envelope`], [`RawEvent`], [`State`], [`Metadata`], [`Delivered`], [`Attempt`], [`Publisher`], your own [`FromDelivery`] |
 //! | say what a failure means | [`HandlerError`], [`Verdict`] |
-//! | publish | [`Publisher`] |
+//! | publish | [`Publisher`], [`Emit`], [`scope()`] |
 //! | look at what failed, and replay it | [`dead_letters`] |
 //! | run | [`run`], [`Bus`], [`Handle`] |
 //! | subscribe while it runs | [`Subscriptions`], [`Subscriber`] |

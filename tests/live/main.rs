@@ -10,6 +10,7 @@ mod examples;
 mod flow;
 mod observing;
 mod peers;
+mod publishing;
 mod python;
 mod reconnect;
 mod routing;
