@@ -13,6 +13,7 @@
 //! | [`dead_letters`] | what follows a failure, and how to look at, replay and throw away what failed for good |
 //! | [`handlers`] | what a handler takes, what its failures mean, what runs around it, and in which order |
 //! | [`publishing`] | how events are published: one, a list, in the background, from a handler, from a web server |
+//! | [`groups`] | who shares the work, who gets a copy, and how a group's queue is shaped |
 //! | [`mixed_fleet`] | what happens while old and new replicas of a service run side by side |
 //! | [`guarantees`] | what is promised, and what a kill at each moment leaves behind |
 //! | [`observing`] | what a running bus tells of itself: statistics, queues, health, metrics |
@@ -45,6 +46,9 @@ pub mod troubleshooting {}
 
 #[doc = include_str!("docs/guide/dead_letters.md")]
 pub mod dead_letters {}
+
+#[doc = include_str!("docs/guide/groups.md")]
+pub mod groups {}
 
 #[doc = include_str!("docs/guide/mixed_fleet.md")]
 pub mod mixed_fleet {}

@@ -8,6 +8,7 @@ mod behaviours;
 mod dead_letters;
 mod examples;
 mod flow;
+mod groups;
 mod observing;
 mod peers;
 mod publishing;

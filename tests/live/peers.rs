@@ -1,11 +1,11 @@
 //! Beside real workers of eventsource-py, in processes of their own.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use es_bus::{Registry, State, dead_letters::Filter, handler};
+use es_bus::{Attempt, Registry, State, dead_letters::Filter, group, handler};
 use es_bus_tests::{Node, Vhost, python, script};
 
-use crate::support::{Journal, Launch, OrderPlaced, PATIENCE, Program, TempDir, placed, start, stop};
+use crate::support::{Journal, Launch, OrderPlaced, PATIENCE, Program, TempDir, placed, soon, start, stop};
 
 /// Prints on standard output, see `tests/python/peer.py`.
 fn peer(dir: &Arc<TempDir>, vhost: &Vhost, group: &str, words: &[&str]) -> Program {
@@ -100,5 +100,69 @@ async fn what_a_python_group_dead_lettered_is_listed_and_replayed_to_that_group_
     assert_eq!(journal.lines().len(), 2, "the other group did not see the replays");
     python.signal("TERM");
     python.wait(Duration::from_secs(20)).assert_code(0);
+    stop(bus).await;
+}
+
+#[group(name = "shared", compat = "eventsource", on_unknown = "skip", prefetch = 1, concurrency = 1)]
+struct Shared;
+
+/// Fails orders that say so.
+#[handler(group = Shared, retries = 1, backoff(base = "50ms", max = "50ms"))]
+async fn share(order: OrderPlaced, attempt: Attempt, State(journal): State<Journal>) -> Result<(), String> {
+    journal.note(format!("{} {}", order.order_id, attempt.number));
+    if order.order_id.starts_with("bad") { Err("no ink".to_owned()) } else { Ok(()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_and_rust_workers_share_the_work_of_one_group() {
+    let vhost = Node::shared().vhost("shared");
+    let dir = Arc::new(TempDir::new());
+    let journal = Journal::default();
+    // Python first, so that its declaration is the one that has to be met.
+    let python = worker(&dir, &vhost, "shared", &["consume"]);
+    let bus = start(&vhost, Registry::new().handler::<share>(), &journal).await;
+    let orders: BTreeSet<String> = (0..40).map(|number| format!("order-{number}")).collect();
+
+    for order in &orders {
+        bus.publisher().publish(&placed(order, 1)).await.expect("taken");
+    }
+
+    let handled = || -> Vec<String> {
+        let by_rust = journal.lines().into_iter().map(|line| line.trim_end_matches(" 0").to_owned());
+        let by_python = python.printed();
+        let by_python = by_python.iter().filter_map(|line| line.strip_prefix("handled ")).map(str::to_owned);
+        by_rust.chain(by_python).collect()
+    };
+    soon("every order is handled", || (handled().len() >= orders.len()).then_some(()));
+    let all = handled();
+    assert_eq!(all.len(), orders.len(), "each once: {all:?}");
+    assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), orders);
+    assert!(!journal.lines().is_empty() && python.printed().len() > 1, "both had some");
+    let queue = vhost.queue("events.shared").expect("the queue");
+    let names: Vec<_> = queue.arguments.keys().map(String::as_str).collect();
+    assert_eq!(names, ["x-dead-letter-exchange", "x-dead-letter-routing-key"]);
+    python.signal("TERM");
+    stop(bus).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rust_dead_letters_python_reads_and_replays() {
+    let vhost = Node::shared().vhost("shared-dlq");
+    let dir = Arc::new(TempDir::new());
+    let journal = Journal::default();
+    let bus = start(&vhost, Registry::new().handler::<share>(), &journal).await;
+    ask(&dir, &vhost, "shared", &["publish", "bad-1"]);
+    assert_eq!(journal.until_len(2).await, ["bad-1 0", "bad-1 1"]);
+
+    let dead = soon("the dead letter", || {
+        let lines = ask(&dir, &vhost, "shared", &["dead-letters"]);
+        lines.into_iter().find(|line| line.starts_with("dead "))
+    });
+    let words: Vec<_> = dead.splitn(5, ' ').collect();
+    assert_eq!(words[2..], ["1", "String", "no ink"], "{dead}");
+    assert_eq!(ask(&dir, &vhost, "shared", &["replay", words[1]]), ["replayed true"]);
+
+    let lines = journal.until_len(4).await;
+    assert_eq!(lines[2..], ["bad-1 0", "bad-1 1"], "a replay starts anew");
     stop(bus).await;
 }

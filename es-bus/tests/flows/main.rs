@@ -10,6 +10,7 @@ mod emit;
 mod exchanges;
 mod extractors;
 mod faults;
+mod groups;
 mod isolation;
 mod middleware;
 mod observing;
