@@ -1,8 +1,9 @@
 //! A service for tests that kill, stop and misconfigure it: `es_bus::run()` over groups of which
 //! `ES_BUS_GROUPS` chooses.
 //!
-//! Handlers add lines to files in `SHOP_DIR`. With `publish` as its argument it also publishes, as
-//! fast as the broker confirms, and writes down what was confirmed.
+//! Handlers add lines to files in `SHOP_DIR`. With `start` as its argument it starts the bus itself, and
+//! stops on a signal; with `publish` it also publishes, as fast as the broker confirms, and writes down
+//! what was confirmed.
 
 use std::{
     env,
@@ -68,10 +69,14 @@ fn note(file: &str, line: &str) {
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> es_bus::Result<()> {
-    if env::args().nth(1).as_deref() != Some("publish") {
+    let task = env::args().nth(1);
+    if task.is_none() {
         return es_bus::run().await;
     }
     let running = Bus::builder().build()?.start().await?;
+    if task.as_deref() == Some("start") {
+        return running.stop_on_signal().await;
+    }
     for number in 0_u64.. {
         let event = OrderCancelled { order_id: format!("o-{}", number % 7) };
         if let Ok(id) = running.publisher().publish(&event).await {

@@ -85,6 +85,24 @@ async fn gives_back_what_takes_longer_than_the_shutdown_timeout() {
     service.wait(PATIENCE).assert_code(0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_starts_the_bus_itself_stops_in_order_as_well() {
+    let vhost = Node::shared().vhost("started");
+    let look = Look::at(&vhost).await;
+    let dir = Arc::new(TempDir::new());
+    let service = shop(&vhost, &dir, "gated").arg("start").start();
+    look.until("events.gated", 0, 1).await;
+    publish(&vhost, 1).await;
+    dir.until("handled", "the event", |lines| lines == ["start o-0"]);
+
+    service.signal("TERM");
+    touch(&dir.path("gate"));
+    service.wait(PATIENCE).assert_code(0);
+
+    assert_eq!(dir.lines("handled"), ["start o-0", "end o-0"]);
+    assert_eq!(look.queue("events.gated").await, (0, 0));
+}
+
 /// Both threads of the service's runtime are held by handlers, so that none is left to notice a
 /// signal.
 #[tokio::test(flavor = "multi_thread")]

@@ -5,12 +5,13 @@ use std::{fmt, sync::Arc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{groups::Groups, subscribe::Subscriptions};
+use super::{groups::Groups, run::listen, subscribe::Subscriptions};
 use crate::{
     dead_letters::{DeadLetterError, DeadLetters, Desk, KnownGroup},
     error::Result,
     monitor::{Health, Monitor, QueueInfo, QueueInfoError, Stats},
     publish::Publisher,
+    shutdown::Signals,
     telemetry::Counts,
 };
 
@@ -135,6 +136,49 @@ impl Handle {
     pub async fn stop(self) -> Result<()> {
         self.stop.cancel();
         self.wait().await
+    }
+
+    /// Waits for SIGTERM or SIGINT, then stops as [`stop`](Self::stop) does: the end of a `main` that
+    /// starts the bus itself.
+    ///
+    /// Signals are listened for from this call on; before it, they do what they do to any program. A
+    /// second one ends the process at once, with exit code 130. Ends earlier when the bus does.
+    ///
+    /// # Errors
+    ///
+    /// What ended the bus before it was told to stop.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the handle, which ends the bus at once.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use es_bus::Bus;
+    /// # async fn example() -> es_bus::Result<()> {
+    /// let running = Bus::builder().build()?.start().await?;
+    /// // … start what publishes through `running.publisher()`, then:
+    /// running.stop_on_signal().await
+    /// # }
+    /// ```
+    pub async fn stop_on_signal(self) -> Result<()> {
+        let signals = listen().await?;
+        self.stop_at(signals).await
+    }
+
+    pub(super) async fn stop_at(mut self, mut signals: Signals) -> Result<()> {
+        let stop = self.stopper();
+        let ended = self.ended();
+        tokio::pin!(ended);
+        tokio::select! {
+            ended = &mut ended => return ended,
+            signal = signals.first() => {
+                tracing::info!(signal, "stopping; a second signal ends at once");
+            }
+        }
+        stop.cancel();
+        ended.await
     }
 
     /// Waits until the bus ends: because it was stopped elsewhere, or because it cannot go on.

@@ -115,27 +115,15 @@ impl Bus {
     ///
     /// [`Error`](crate::Error) when the broker refuses the login or the topology, at the start or later.
     pub async fn run(self) -> Result<()> {
-        let mut signals = Signals::listen()
-            .await
-            .map_err(|error| Error::Internal(format!("signals cannot be listened for: {error}")))?;
-        let mut handle = tokio::select! {
+        let mut signals = listen().await?;
+        let handle = tokio::select! {
             handle = self.start() => handle?,
             signal = signals.first() => {
                 tracing::info!(signal, "stopped before the broker was there");
                 return Ok(());
             }
         };
-        let stop = handle.stopper();
-        let ended = handle.ended();
-        tokio::pin!(ended);
-        tokio::select! {
-            ended = &mut ended => return ended,
-            signal = signals.first() => {
-                tracing::info!(signal, "stopping; a second signal ends at once");
-            }
-        }
-        stop.cancel();
-        ended.await
+        handle.stop_at(signals).await
     }
 
     /// Connects, brings the broker to the topology, and consumes in the background.
@@ -234,6 +222,11 @@ impl Bus {
         let running = tokio::spawn(supervisor.run());
         Ok(Handle { publisher, monitor, groups, desk, stop, kill, running: Some(running) })
     }
+}
+
+pub(super) async fn listen() -> Result<Signals> {
+    let signals = Signals::listen().await;
+    signals.map_err(|error| Error::Internal(format!("signals cannot be listened for: {error}")))
 }
 
 /// What goes on beside the workers, from before the broker is there.

@@ -43,7 +43,9 @@ pub(super) fn classify<'a>(
         return Variable::Known(Known::NamesFile);
     }
     let Some(rest) = name.strip_prefix(PREFIX) else {
-        return Variable::Foreign;
+        // The broker has variables of that prefix too, so only a slip in one of ours is told of.
+        return near_alias(name)
+            .map_or(Variable::Foreign, |nearest| Variable::Unknown { nearest: Some(nearest) });
     };
     if let Some((group, key)) = rest.strip_prefix(GROUP_PREFIX).and_then(|rest| rest.rsplit_once("__")) {
         return classify_group(group, key, groups);
@@ -59,6 +61,12 @@ pub(super) fn classify<'a>(
         .map(|name| format!("{PREFIX}{}", name.to_uppercase()))
         .or_else(|| with_two_underscores(rest, groups));
     Variable::Unknown { nearest }
+}
+
+/// The name of the seeds that was probably meant.
+fn near_alias(name: &str) -> Option<String> {
+    let known = ALIASES.iter().filter_map(|(alias, _)| alias.strip_prefix(ALIAS_PREFIX));
+    nearest(name.strip_prefix(ALIAS_PREFIX)?, known).map(|meant| format!("{ALIAS_PREFIX}{meant}"))
 }
 
 /// The variable of a group's setting that was written with single underscores.
@@ -133,6 +141,8 @@ pub(super) const PREFIX: &str = "ES_BUS_";
 /// Names the configuration file.
 pub(super) const FILE_VARIABLE: &str = "ES_BUS_CONFIG";
 const GROUP_PREFIX: &str = "GROUP__";
+/// What the names of the seeds begin with.
+const ALIAS_PREFIX: &str = "RABBITMQ_";
 
 /// The names of the seeds, exactly these, and the keys that they set.
 const ALIASES: &[(&str, &str)] = &[
@@ -168,11 +178,31 @@ mod tests {
             ("RABBITMQ_SERVICE_HOST", "10.0.0.1"),
             ("RABBITMQ_PORT", "tcp://10.0.0.1:5672"),
             ("RABBITMQ_NODENAME", "rabbit@one"),
+            ("RABBITMQ_HOST", "10.0.0.1"),
+            ("RABBITMQ_USER", "shop"),
+            ("RABBITMQ_CONFIG_FILE", "/etc/rabbitmq/rabbitmq.conf"),
+            ("RABBITMQ_CONF_ENV_FILE", "/dev/null"),
+            ("RABBITMQ_PID_FILE", "/run/rabbitmq.pid"),
+            ("RABBITMQ_LOGS", "-"),
         ];
         for (name, value) in variables {
             let variable = classify(name, value, [].into_iter());
 
             assert!(matches!(variable, Variable::Foreign), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_slip_in_a_name_of_the_seeds_is_understood_though_the_broker_has_others_like_it() {
+        for (name, meant) in [
+            ("RABBITMQ_PREFECH", "RABBITMQ_PREFETCH"),
+            ("RABBITMQ_CONSUMER_GROUPS", "RABBITMQ_CONSUMER_GROUP"),
+            ("RABBITMQ_CAFILE", "RABBITMQ_CA_FILE"),
+        ] {
+            let variable = classify(name, "5", [].into_iter());
+
+            let Variable::Unknown { nearest } = variable else { panic!("{name} is taken for another's") };
+            assert_eq!(nearest.as_deref(), Some(meant), "{name}");
         }
     }
 

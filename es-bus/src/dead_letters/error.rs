@@ -15,7 +15,8 @@ use crate::{
 pub enum DeadLetterError {
     /// The program declares no such group.
     #[error(
-        "there is no group {group:?} in this program{}; a queue is opened by its name with `dead_letter_queue`",
+        "there is no group {group:?} in this program ({}); `dead_letter_queue` opens the queue of another \
+         program by its name",
         hint(.nearest, .known)
     )]
     UnknownGroup {
@@ -113,11 +114,11 @@ pub enum DeadLetterError {
 
 fn hint(nearest: &Option<String>, known: &[String]) -> String {
     match (nearest, known) {
-        (Some(nearest), _) => format!("; did you mean {nearest:?}?"),
-        (None, []) => ", which declares none".to_owned(),
+        (Some(nearest), _) => format!("did you mean {nearest:?}?"),
+        (None, []) => "it declares none".to_owned(),
         (None, known) => {
             let known: Vec<String> = known.iter().map(|name| format!("{name:?}")).collect();
-            format!(", only {}", known.join(", "))
+            format!("only {}", known.join(", "))
         }
     }
 }

@@ -104,7 +104,8 @@ impl Monitor {
     pub fn stats(&self) -> Stats {
         let shared = &*self.shared;
         let groups = shared.counters.groups();
-        let is_consuming = !groups.is_empty() && groups.iter().all(|group| group.is_consuming());
+        let is_consuming = groups.iter().any(|group| group.is_consuming())
+            && groups.iter().all(|group| group.is_consuming() || group.is_idle());
         let in_flight = groups.iter().map(|group| group.in_flight()).sum();
         let now = shared.clock.now();
         let uptime = shared.started.get().map_or(Duration::ZERO, |started| (now - *started).unsigned_abs());

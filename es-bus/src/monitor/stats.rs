@@ -62,8 +62,8 @@ pub struct Stats {
     pub connected_at: Option<OffsetDateTime>,
     /// Whether the connections are there.
     pub is_connected: bool,
-    /// Whether every group has a consumer on the broker; `false` where no group is consumed, or one
-    /// is paused.
+    /// Whether the program consumes: a group does, and so does every other one that is meant to. A
+    /// group that is paused, or that was bound and has no handler here, is not meant to.
     pub is_consuming: bool,
     /// How long ago the bus was started, in seconds.
     pub uptime_seconds: f64,

@@ -860,8 +860,8 @@ async fn a_missing_group_and_a_missing_queue_are_said() {
     let error = shop.bus.dead_letters("leger").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "there is no group \"leger\" in this program; did you mean \"ledger\"?; a queue is opened by its name with \
-         `dead_letter_queue`"
+        "there is no group \"leger\" in this program (did you mean \"ledger\"?); `dead_letter_queue` opens the queue \
+         of another program by its name"
     );
     let error = shop.bus.dead_letters("shipping").unwrap_err();
     assert!(error.to_string().contains(r#"only "bystanders", "ledger""#), "{error}");

@@ -335,6 +335,20 @@ async fn a_group_that_is_paused_is_nothing_to_complain_about() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_that_only_collects_does_not_make_it_look_as_if_it_consumed_nothing() {
+    let (bus, monitor) = start(Registry::new().handler::<enters>()).await;
+
+    bus.subscriptions().bind("archive", "Order.#").await.unwrap();
+
+    let is_idle = || monitor.glance().details.groups.get("archive").is_some_and(|group| group.idle);
+    eventually("the archive is idle", is_idle).await;
+    assert!(monitor.stats().is_consuming);
+    assert!(monitor.health().await.details.consuming);
+    bus.subscriptions().pause("ledger").await.unwrap();
+    assert!(!monitor.stats().is_consuming);
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_is_unready_from_the_moment_that_it_stops() {
     let (bus, monitor, gate) = start_gated().await;
     bus.publish(&placed("o-1")).await.unwrap();
