@@ -46,3 +46,19 @@ fn every_command_names_something_that_is_there() {
     }
     assert!(commands.contains("--bin quickstart") && commands.contains("tests/run"));
 }
+
+#[test]
+fn every_link_leads_to_a_file() {
+    let readme = read("README.md");
+    let links: Vec<&str> = readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .filter(|link| !link.contains("://"))
+        .collect();
+
+    assert!(links.len() >= 10, "found {}", links.len());
+    for link in links {
+        read(link);
+    }
+}

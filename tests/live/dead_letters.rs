@@ -23,8 +23,8 @@ use es_bus_tests::{Node, Vhost};
 use tokio::{task::block_in_place, time::sleep};
 
 use crate::support::{
-    Journal, Launch, Look, OrderPlaced, OrderShipped, PATIENCE, TempDir, Victim, builder, connect, placed,
-    publisher, run, stop, take,
+    Journal, Launch, Look, OrderPlaced, OrderShipped, PATIENCE, Program, TempDir, Victim, builder, connect,
+    placed, publisher, run, stop, take,
 };
 
 const WORK: &str = "events.ledger";
@@ -135,15 +135,21 @@ async fn a_first_look_at_a_part_keeps_the_order_of_a_quorum_queue() {
     stop(handle).await;
 }
 
+/// A tool that is at work.
+fn undertaker(vhost: &Vhost, dir: &Arc<TempDir>, word: &str) -> Program {
+    let mut tool = Launch::new(env!("CARGO_BIN_EXE_undertaker"), dir)
+        .env("ES_BUS_URL", vhost.url())
+        .env("UNDERTAKER_FILE", dir.path("export"))
+        .arg(word)
+        .start();
+    block_in_place(|| tool.until_says("ready"));
+    tool
+}
+
 /// Runs the tool until it was killed so often, each time at another moment of its work.
 async fn killed_again_and_again(vhost: &Vhost, dir: &Arc<TempDir>, word: &str, kills: u64) {
     for kill in 0..kills {
-        let mut tool = Launch::new(env!("CARGO_BIN_EXE_undertaker"), dir)
-            .env("ES_BUS_URL", vhost.url())
-            .env("UNDERTAKER_FILE", dir.path("export"))
-            .arg(word)
-            .start();
-        block_in_place(|| tool.until_says("ready"));
+        let mut tool = undertaker(vhost, dir, word);
         // Any moment will do.
         sleep(Duration::from_millis(kill * 17 % 150)).await;
         tool.kill9();
@@ -213,6 +219,10 @@ async fn a_purge_that_is_killed_has_written_what_is_gone() {
     let dir = Arc::new(TempDir::new());
 
     killed_again_and_again(&vhost, &dir, "purge", 8).await;
+    // However slow the machine is, one of them comes to its end.
+    let mut last = undertaker(&vhost, &dir, "purge");
+    block_in_place(|| last.until_says("done with"));
+    last.kill9();
 
     let written: BTreeSet<String> = fs::read_dir(dir.path(""))
         .expect("it is there")

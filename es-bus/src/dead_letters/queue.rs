@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
 
 use super::{
     DeadLetter, DeadLetterError, Filter, FullDeadLetter, Replay, export,
@@ -307,12 +307,16 @@ impl DeadLetters {
         filter: Filter,
         writer: &mut W,
     ) -> Result<u64, DeadLetterError> {
+        // A line at a time would be a system call at a time.
+        let mut writer = BufWriter::new(writer);
         let mut scan = self.scan().await?;
         let mut count = 0;
         while let Some(held) = scan.next().await? {
             let letter = DeadLetter::read(&held, self.queue.as_str());
             if filter.matches(&letter) {
-                export::write(writer, &letter, &held).await.map_err(|source| self.not_written(source))?;
+                export::write(&mut writer, &letter, &held)
+                    .await
+                    .map_err(|source| self.not_written(source))?;
                 count += 1;
             }
         }
@@ -334,12 +338,15 @@ impl DeadLetters {
         filter: Filter,
         writer: &mut W,
     ) -> Result<u64, DeadLetterError> {
+        let mut writer = BufWriter::new(writer);
         let mut scan = self.scan().await?;
         let mut written = Vec::new();
         while let Some(held) = scan.next().await? {
             let letter = DeadLetter::read(&held, self.queue.as_str());
             if filter.matches(&letter) {
-                export::write(writer, &letter, &held).await.map_err(|source| self.not_written(source))?;
+                export::write(&mut writer, &letter, &held)
+                    .await
+                    .map_err(|source| self.not_written(source))?;
                 written.push(held.into_acknowledge());
             }
         }

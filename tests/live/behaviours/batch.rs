@@ -4,8 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use es_bus::Registry;
+use es_bus_tests::Node;
+
 use super::projections;
-use crate::support::{OrderPlaced, placed, stop};
+use crate::support::{OrderPlaced, builder, placed, run, stop};
 
 fn orders(count: u32) -> Vec<OrderPlaced> {
     (0..count).map(|order| placed(format!("o-{order}"), order)).collect()
@@ -76,4 +79,16 @@ async fn batch_publish_single_event() {
 #[tokio::test(flavor = "multi_thread")]
 async fn batch_publish_verify_all_received() {
     publishes_all("batch-all-received", 500).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batch_chunking_behavior() {
+    let vhost = Node::shared().vhost("batch-chunks");
+    let builder = builder(vhost.url(), Registry::new().event::<OrderPlaced>()).set("publish_batch", "10");
+    let bus = run(builder.publish_only()).await;
+
+    let report = bus.publisher().publish_all(&orders(25)).await;
+
+    assert_eq!((report.total(), report.chunks, report.published.len()), (25, 3, 25), "{report:?}");
+    stop(bus).await;
 }

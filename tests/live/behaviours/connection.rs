@@ -59,6 +59,26 @@ async fn connect_creates_dlq_when_enabled() {
     stop(bus).await;
 }
 
+#[es_bus::group(on_exhausted = "drop")]
+struct Careless;
+
+#[es_bus::handler(group = Careless)]
+async fn careless(order: crate::support::OrderPlaced) {
+    drop(order);
+}
+
+/// Without dead letters an event that is given up is dropped: that has to be asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn connect_without_dlq() {
+    let vhost = Node::shared().vhost("without-dlq");
+    let bus = start(&vhost, Registry::new().handler::<careless>(), &Journal::default()).await;
+
+    let queues = tokio::task::block_in_place(|| vhost.queues());
+    assert!(queues.iter().any(|queue| queue.name == "events.careless"), "{queues:?}");
+    assert!(!queues.iter().any(|queue| queue.name.ends_with(".dlq")), "{queues:?}");
+    stop(bus).await;
+}
+
 /// A `Bus` is started once, by value; a second one beside it declares the same, which changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn double_connect_is_safe() {
