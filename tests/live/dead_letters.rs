@@ -149,7 +149,7 @@ fn undertaker(vhost: &Vhost, dir: &Arc<TempDir>, word: &str) -> Program {
 /// Runs the tool until it was killed so often, each time at another moment of its work.
 async fn killed_again_and_again(vhost: &Vhost, dir: &Arc<TempDir>, word: &str, kills: u64) {
     for kill in 0..kills {
-        let mut tool = undertaker(vhost, dir, word);
+        let tool = undertaker(vhost, dir, word);
         // Any moment will do.
         sleep(Duration::from_millis(kill * 17 % 150)).await;
         tool.kill9();
