@@ -24,6 +24,13 @@ fn order_aggregate() {
 }
 
 #[test]
+fn limits() {
+    let text = same_everywhere("limits", env!("CARGO_BIN_EXE_limits-as-tested"), |_| false);
+
+    assert_snapshot!(text);
+}
+
+#[test]
 fn tutorial() {
     let text = same_everywhere("tutorial", env!("CARGO_BIN_EXE_tutorial-as-tested"), |line| {
         is_chance(line) || line.starts_with("  [Stats]")
