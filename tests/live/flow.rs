@@ -95,6 +95,57 @@ async fn a_failed_event_comes_back_to_its_handler_alone_under_its_own_key() {
     stop(bus).await;
 }
 
+#[handler(
+    group = "clumsy",
+    timeout = "200ms",
+    retries = 1,
+    backoff(base = "500ms", max = "500ms", jitter = 0.0)
+)]
+async fn fail_in_every_way(
+    order: OrderPlaced,
+    attempt: Attempt,
+    delivered: Delivered,
+    State(journal): State<Journal>,
+) -> Result<(), HandlerError> {
+    let again = if delivered.redelivered { " again" } else { "" };
+    journal.note(format!("{} {}{again}", order.order_id, attempt.number));
+    match order.order_id.as_str() {
+        "error" => Err("not yet".into()),
+        "later" => Err(HandlerError::retry_after(Duration::from_millis(500), "closed")),
+        "reject" => Err(HandlerError::reject("no such order")),
+        "drop" => Err(HandlerError::drop_event("booked already")),
+        "timeout" => {
+            sleep(PATIENCE).await;
+            Ok(())
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_failure_puts_its_event_back_into_the_work_queue() {
+    let vhost = Node::shared().vhost("requeue");
+    let journal = Journal::default();
+    let bus = start(&vhost, Registry::new().handler::<fail_in_every_way>(), &journal).await;
+
+    for order in ["error", "later", "reject", "drop", "timeout", "panic"] {
+        bus.publisher().publish(&placed(order, 1)).await.expect("routed");
+    }
+    take(&vhost, "events.clumsy.dlq", 5).await;
+
+    // A requeued delivery would be marked as redelivered, and come at once, without an end.
+    assert_eq!(left_over(&vhost).await, []);
+    let mut lines = journal.lines();
+    lines.sort();
+    let both_attempts =
+        ["error", "later", "panic", "timeout"].map(|way| [format!("{way} 0"), format!("{way} 1")]);
+    let mut expected = both_attempts.concat();
+    expected.extend(["drop 0", "reject 0"].map(str::to_owned));
+    expected.sort();
+    assert_eq!(lines, expected);
+    stop(bus).await;
+}
+
 #[handler(group = "hopeless", retries = 1, backoff(base = "100ms", max = "100ms"))]
 async fn never(_order: OrderPlaced, State(journal): State<Journal>) -> Result<(), std::io::Error> {
     journal.note("never");

@@ -9,6 +9,7 @@ mod dead_letters;
 mod examples;
 mod flow;
 mod groups;
+mod middleware;
 mod observing;
 mod peers;
 mod publishing;
