@@ -101,6 +101,31 @@ async fn each_process_of_an_exclusive_group_has_a_queue_that_goes_with_it() {
     crate::support::soon("the queues are gone", || (own(vhost.queues()) == 0).then_some(()));
 }
 
+/// So that whoever looks at the broker finds the process.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_is_tagged_with_its_group_and_the_name_of_its_process() {
+    let node = Node::shared();
+    let vhost = tokio::task::block_in_place(|| node.vhost("tags"));
+    let worker = |name: &'static str| {
+        run(builder(vhost.url(), Registry::new().handler::<shape>())
+            .state(Journal::default())
+            .set("consumer_name", name))
+    };
+    let first = worker("pod-1").await;
+    let second = worker("pod-2").await;
+    Look::at(&vhost).await.until("all_orders", 0, 2).await;
+
+    let arguments =
+        ["list_consumers", "-p", vhost.name(), "--no-table-headers", "queue_name", "consumer_tag"];
+    let told = tokio::task::block_in_place(|| node.rabbitmqctl(&arguments));
+
+    let mut lines: Vec<&str> = told.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["all_orders\tshaped@pod-1", "all_orders\tshaped@pod-2"]);
+    stop(first).await;
+    stop(second).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_declares_nothing_looks_and_then_consumes() {
     let vhost = Node::shared().vhost("passive");

@@ -161,6 +161,31 @@ async fn a_memory_alarm_degrades_it_until_it_is_over() {
     stop(running).await;
 }
 
+/// Who probes every second must not have the broker open a connection every second.
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_and_questions_open_no_connection() {
+    let node = Node::shared();
+    let vhost = block_in_place(|| node.vhost("probed"));
+    let (starting, monitor) = service(vhost.url(), &Journal::default());
+    let running = timeout(PATIENCE, starting).await.expect("it starts").expect("no panic");
+    let address = address(&monitor).await;
+    until(address, "/ready", 200).await;
+    let dead = running.dead_letters("watched").expect("there is such a group");
+
+    for _ in 0..10 {
+        for path in ["/health", "/ready", "/health/rabbitmq", "/metrics"] {
+            assert_eq!(get(address, path).await.0, 200, "{path}");
+        }
+        running.queue_info("watched").await.expect("the broker answers");
+        assert_eq!(dead.count().await.expect("the broker answers"), 0);
+    }
+
+    let logged_in = format!("granted access to vhost '{}'", vhost.name());
+    let connections = block_in_place(|| node.log()).matches(&logged_in).count();
+    assert_eq!(connections, 2, "one publishes, one consumes");
+    stop(running).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_agree_with_what_the_broker_has_and_a_deleted_queue_is_told_of() {
     let node = Node::shared();
