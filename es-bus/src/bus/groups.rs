@@ -184,7 +184,14 @@ impl Groups {
         for bound in &wished {
             part.add_unbound(bound.of(&spec.queue));
         }
-        Ok(self.context.provision.extend(&part, || ()).await?)
+        self.context.provision.extend(&part, || ()).await?;
+        // A group of an earlier run, or of another program, has a queue; a slip in the name has none.
+        let transport = self.context.provision.transport();
+        if !self.is_running(group) && matches!(transport.queue_status(&spec.queue).await, Ok(None)) {
+            let known = self.running().groups.keys().cloned().collect();
+            return Err(SubscribeError::NoGroup { group: group.to_owned(), known }.into());
+        }
+        Ok(())
     }
 
     /// Pauses or resumes a group; waits until it is so.

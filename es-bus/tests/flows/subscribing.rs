@@ -567,6 +567,7 @@ async fn what_cannot_be_is_said_and_changes_nothing() {
             "binding key \"Order..*\" has an empty word",
         ),
         (subscriptions.pause("p").await.unwrap_err(), "this process has no group \"p\""),
+        (subscriptions.unbind("p", "Order.*").await.unwrap_err(), "this process has no group \"p\""),
     ] {
         assert!(error.to_string().contains(text), "{error}\nwithout: {text}");
     }
@@ -578,6 +579,10 @@ async fn what_cannot_be_is_said_and_changes_nothing() {
     let error = subscriptions.unbind_event::<OrderPlaced>("p").await.unwrap_err();
     assert!(matches!(refused(error), SubscribeError::StillBound { .. }));
     drop(journal);
+
+    // What another run left bound has a queue, and is unbound without being consumed here.
+    let later = TestBus::on(bus.broker().clone(), |builder| builder.registry(events()).publish_only());
+    later.await.unwrap().subscriptions().unbind("p", "Order.*").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -178,8 +178,9 @@ impl Subscriptions {
     ///
     /// # Errors
     ///
-    /// [`SubscribeError::StillBound`](crate::SubscribeError::StillBound) for the key of a handler that is there; else as of
-    /// [`bind`](Self::bind).
+    /// [`SubscribeError::StillBound`](crate::SubscribeError::StillBound) for the key of a handler that is there,
+    /// [`SubscribeError::NoGroup`](crate::SubscribeError::NoGroup) when neither this process nor the broker knows the
+    /// group; else as of [`bind`](Self::bind).
     ///
     /// # Cancel safety
     ///
