@@ -107,7 +107,7 @@ pub(crate) fn take_group(args: &mut Args, settings: &mut Settings, errors: &mut 
     put("concurrency", concurrency.map(|number| number.to_string()));
     put(
         "ordering",
-        args.word("ordering", &["aggregate", "none"], &["strict"], errors).map(|word| word.value()),
+        args.word("ordering", &["aggregate", "strict", "none"], &[], errors).map(|word| word.value()),
     );
     let words = &["skip", "wait", "dead_letter"];
     put("on_unknown", args.word("on_unknown", words, &[], errors).map(|word| word.value()));

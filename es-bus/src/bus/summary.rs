@@ -73,6 +73,9 @@ pub(super) fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
         .collect();
     let order = match settings.ordering {
         Ordering::Aggregate => "in order per aggregate within this process",
+        Ordering::Strict => {
+            "in strict order per aggregate (one active process; what fails is retried in place)"
+        }
         Ordering::None => "in no order",
     };
     let mut text = format!(

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::{
     QueueKind,
-    policy::{OnExhausted, OnUnknown},
+    policy::{OnExhausted, OnUnknown, Ordering},
 };
 
 /// Reports what cannot be; brings `kind` to what `exclusive` and `compat` imply.
@@ -27,6 +27,9 @@ pub(super) fn check(
     }
     if settings.compat.value.is_some() {
         check.compat(settings);
+    }
+    if settings.ordering.value == Ordering::Strict {
+        check.strict(settings);
     }
     if settings.exclusive.value || settings.compat.value.is_some() {
         settings.kind.value = QueueKind::Classic;
@@ -168,6 +171,40 @@ impl<F: Fn(&str) -> bool> Check<'_, F> {
                  where both sides handle the same events, \"wait\" while only the Python workers know some of \
                  them, \"dead_letter\" where nothing else may come",
             );
+        }
+    }
+
+    /// Strict order takes one active process, whose failures stay where they are.
+    fn strict(&mut self, settings: &GroupSettings) {
+        let says_otherwise =
+            (self.is_own)("single_active_consumer") && !settings.single_active_consumer.value;
+        let refused = [
+            (
+                settings.exclusive.value,
+                "exclusive",
+                "each process has all events of an exclusive group: leave `ordering` at \"aggregate\" for it",
+            ),
+            (
+                settings.compat.value.is_some(),
+                "compat \"eventsource\"",
+                "the Python workers take any event at any time: give the group a queue of its own without `compat`",
+            ),
+            (
+                settings.max_priority.value.is_some(),
+                "max_priority",
+                "an event of a higher priority overtakes: leave one of the two out",
+            ),
+            (
+                says_otherwise,
+                "single_active_consumer = false",
+                "strict order takes one active process: leave `single_active_consumer` out",
+            ),
+        ];
+        for (is_said, what, remedy) in refused {
+            if is_said {
+                let problem = format!("ordering \"strict\" and {what} do not go together");
+                self.finding(&settings.ordering.source, problem, remedy);
+            }
         }
     }
 

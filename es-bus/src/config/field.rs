@@ -139,13 +139,6 @@ impl Field for OnUnknown {
 
 impl Field for Ordering {
     fn parse(text: &str) -> Result<Self, String> {
-        if text == "strict" {
-            return Err(concat!(
-                "\"strict\" comes in a later version, until then write \"aggregate\" ",
-                "(an aggregate's events in order) or \"none\""
-            )
-            .to_owned());
-        }
         text.parse().map_err(|error: <Self as FromStr>::Err| error.to_string())
     }
 

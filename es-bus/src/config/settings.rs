@@ -220,7 +220,8 @@ settings! {
         prefetch: u16 = "100", within "1"..="65535", because "0 would be unlimited";
         /// How many deliveries are handled at once, at most `prefetch`.
         concurrency: u16 = "16", within "1"..="65535";
-        /// `aggregate`: the events of one aggregate stay in order; `none`: whatever is ready runs.
+        /// `aggregate`: the events of one aggregate stay in order; `strict`: also when one fails, and over
+        /// several processes, of which one is active; `none`: whatever is ready runs.
         ordering: Ordering = "aggregate";
         /// What happens to an event that no handler takes: `skip`, `wait`, `dead_letter`, or `auto`
         /// (skip under a wide binding, wait otherwise).

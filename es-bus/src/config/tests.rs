@@ -231,7 +231,7 @@ fn all_mistakes_are_reported_at_once() {
                 prefetch = 5
                 [group.audit]
                 url = "amqp://app:hunter2@localhost"
-                ordering = "strict"
+                ordering = "strickt"
                 overflow = { mode = "drop-head" }
                 retired = [["a"], 5]
                 [group.audit.handler.record]

@@ -99,12 +99,15 @@ vocabulary!(OnUnknown, "way with unknown events", {
     DeadLetter => "dead_letter",
 });
 
-/// In which order a process handles the events of a group.
+/// In which order the events of a group are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ordering {
     /// The events of one aggregate stay in order, others run at once.
     Aggregate,
+    /// The events of one aggregate stay in order, over failures and over processes: one process is
+    /// active, and an event that fails is tried again before the next of its aggregate.
+    Strict,
     /// Whatever is ready runs.
     None,
 }
@@ -115,12 +118,13 @@ impl Ordering {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Aggregate => "aggregate",
+            Self::Strict => "strict",
             Self::None => "none",
         }
     }
 }
 
-vocabulary!(Ordering, "ordering", { Aggregate => "aggregate", None => "none" });
+vocabulary!(Ordering, "ordering", { Aggregate => "aggregate", Strict => "strict", None => "none" });
 
 /// What a group does with an event that its handlers gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

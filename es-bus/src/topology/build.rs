@@ -16,6 +16,7 @@ use crate::{
     topology::{
         Exchanges, bound, dead_letters,
         group::{GroupSpec, delay_name},
+        strict,
     },
     wire,
 };
@@ -106,6 +107,24 @@ pub enum Conflict {
         /// What binds it.
         bind: String,
     },
+    /// Attempts in place that take longer than the broker waits.
+    #[error(
+        "group {group:?} has ordering = \"strict\", and its handler {handler:?} may keep an event for {runs} of runs \
+         and {pauses} of pauses, more than the {limit} that RabbitMQ leaves it; lower `timeout`, `retries` or \
+         `backoff`"
+    )]
+    TooLong {
+        /// The group.
+        group: String,
+        /// The handler.
+        handler: String,
+        /// How many runs, and how long each may take.
+        runs: String,
+        /// How long the pauses between them are together.
+        pauses: String,
+        /// How long an event may be kept.
+        limit: String,
+    },
     /// Dead letters among the events.
     #[error(
         "group {group:?} dead-letters to {exchange:?}, to which events are published: groups that are bound there \
@@ -168,6 +187,7 @@ pub(crate) fn build<G: Borrow<GroupSpec>>(
     for group in &groups {
         builder.retired(group, published);
     }
+    builder.conflicts.extend(groups.iter().flat_map(|group| strict::check(group)));
     let conflicts = dead_letters::check(&groups, &builder.event_exchanges);
     for conflict in conflicts {
         if let Conflict::Among { exchange, .. } = &conflict {

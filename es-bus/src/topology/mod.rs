@@ -11,6 +11,7 @@ mod differences;
 mod exchanges;
 mod group;
 mod provision;
+mod strict;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -23,4 +24,5 @@ pub(crate) use self::{
     exchanges::Exchanges,
     group::{GroupSettings, GroupSpec, HandlerSpec, LateBound, UnknownWait, delay_name},
     provision::{Provision, ProvisionError},
+    strict::IN_HAND,
 };

@@ -72,6 +72,13 @@ impl Consumer {
         self.settle.cancel().await;
     }
 
+    /// Sends all settlements and closes the channel, without ending the consumer before: where a queue
+    /// has a single active consumer, the next gets what is not settled here before it gets more.
+    pub async fn hand_over(self) {
+        self.settle.close().await;
+        drop(self.deliveries);
+    }
+
     /// Sends all settlements and closes the channel.
     pub async fn close(self) {
         // The stream may hold the channel open.

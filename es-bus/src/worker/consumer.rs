@@ -7,9 +7,11 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Assignment, Post, WorkerContext,
+    in_place::Hold,
     lanes::Lanes,
     settle::{End, Handling},
 };
@@ -34,8 +36,15 @@ const MIN_PAUSE: Duration = Duration::from_millis(100);
 /// The longest one. A consumer that lasted longer starts with the shortest again.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
+/// A delivery, and when it came.
+struct InHand {
+    delivery: Delivery,
+    since: Instant,
+}
+
 /// A group's loop. Lanes and running handlers outlive a lost connection: an event that is delivered
-/// again waits behind the run of it that still goes on.
+/// again waits behind the run of it that still goes on. In strict order they do not: another process
+/// may be the active one before this one knows.
 pub(super) struct Loop {
     /// What of the group never changes. It has no handlers: whoever ends a subscription waits until
     /// nobody holds it any more.
@@ -43,8 +52,10 @@ pub(super) struct Loop {
     post: Post,
     /// One for all deliveries, so that a delivery costs no copies of it.
     context: Arc<WorkerContext>,
-    lanes: Lanes<Delivery>,
+    lanes: Lanes<InHand>,
     running: JoinSet<Option<(Option<u64>, End)>>,
+    /// In strict order: ends the pauses between attempts, when the consumer is about to end.
+    leaving: CancellationToken,
     /// Changes when the topology was applied after the consumer was started.
     applications: watch::Receiver<u64>,
     /// What others see of it.
@@ -59,6 +70,8 @@ enum Ended {
     DeclaredAnew,
     /// The group is paused, or has no handlers any more.
     Idle,
+    /// In strict order: an event cannot be kept in hand any longer, and nothing may pass it.
+    OutOfTime,
     /// The broker, or the connection, ended it.
     Failed(ConsumeError),
 }
@@ -69,7 +82,16 @@ impl Loop {
         let watch = context.counters.group(group.watch());
         let applications = context.provision.applications();
         let context = Arc::new(context);
-        Self { group, post, context, lanes: Lanes::new(), running: JoinSet::new(), applications, watch }
+        Self {
+            group,
+            post,
+            context,
+            lanes: Lanes::new(),
+            running: JoinSet::new(),
+            leaving: CancellationToken::new(),
+            applications,
+            watch,
+        }
     }
 
     pub(super) async fn run(mut self) -> Result<(), ProvisionError> {
@@ -107,6 +129,21 @@ impl Loop {
                         pause = MIN_PAUSE;
                     }
                     match ended {
+                        Ended::Failed(error) if self.is_strict() => {
+                            self.post.consuming.send_replace(false);
+                            self.lose().await;
+                            drop(consumer);
+                            error
+                        }
+                        ended if self.is_strict() => {
+                            self.hand_over(consumer).await;
+                            match ended {
+                                Ended::Stopped => return Ok(()),
+                                Ended::Idle => drop(self.post.consuming.send_replace(false)),
+                                _ => tracing::info!(group = %self.group.name, "consuming anew"),
+                            }
+                            continue;
+                        }
                         Ended::Stopped => {
                             self.stop(consumer).await;
                             return Ok(());
@@ -117,7 +154,7 @@ impl Loop {
                             // What runs keeps the channel open until it is settled.
                             continue;
                         }
-                        Ended::DeclaredAnew => {
+                        Ended::DeclaredAnew | Ended::OutOfTime => {
                             tracing::info!(group = %self.group.name, "the topology was declared anew; consuming anew");
                             self.hand_back(&mut consumer).await;
                             continue;
@@ -209,11 +246,16 @@ impl Loop {
                 changed = link.changed(), if is_watched => is_watched = changed.is_ok(),
                 Ok(()) = self.applications.changed() => return Ended::DeclaredAnew,
                 Ok(()) = assignment.changed() => {}
-                Some(finished) = self.running.join_next(), if !self.running.is_empty() => self.finished(&finished),
+                Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
+                    if matches!(finished, Ok(Some((_, End::Held)))) {
+                        return Ended::OutOfTime;
+                    }
+                    self.finished(&finished);
+                }
                 delivery = consumer.next() => match delivery {
                     Some(Ok(delivery)) => {
                         let lane = self.lane_of(&delivery);
-                        self.lanes.push(lane, delivery);
+                        self.lanes.push(lane, InHand { delivery, since: Instant::now() });
                     }
                     Some(Err(error)) => return Ended::Failed(error),
                     None => {
@@ -228,7 +270,7 @@ impl Loop {
     fn lane_of(&self, delivery: &Delivery) -> Option<u64> {
         match self.group.settings.ordering {
             Ordering::None => None,
-            Ordering::Aggregate => {
+            Ordering::Aggregate | Ordering::Strict => {
                 let kind = delivery.received.message.headers.get_str(wire::names::AGGREGATE_TYPE);
                 wire::lane(&delivery.received).map(|id| lane(kind.unwrap_or_default(), &id))
             }
@@ -248,9 +290,10 @@ impl Loop {
             Arc::clone(&now.group)
         };
         while self.running.len() < self.group.settings.concurrency {
-            let Some((lane, delivery)) = self.lanes.next() else { break };
+            let Some((lane, InHand { delivery, since })) = self.lanes.next() else { break };
+            let hold = self.is_strict().then(|| Hold::new(&self.leaving, since));
             let handling =
-                Handling::new(Arc::clone(&group), Arc::clone(&self.context), Arc::clone(&self.watch));
+                Handling::new(Arc::clone(&group), Arc::clone(&self.context), Arc::clone(&self.watch), hold);
             self.running.spawn(async move { Some((lane, handling.handle(delivery).await)) });
         }
     }
@@ -271,6 +314,41 @@ impl Loop {
         self.lanes.done(lane);
     }
 
+    fn is_strict(&self) -> bool {
+        self.group.settings.ordering == Ordering::Strict
+    }
+
+    /// Lets the runs end, then hands everything unsettled to the next active consumer, in its order:
+    /// until the channel is closed, this one is the only active consumer.
+    async fn hand_over(&mut self, mut consumer: Consumer) {
+        self.leaving.cancel();
+        let kill = self.context.kill.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = kill.cancelled() => {
+                    self.abort().await;
+                    break;
+                }
+                finished = self.running.join_next() => if finished.is_none() { break },
+                delivery = consumer.next() => if !matches!(delivery, Some(Ok(_))) {
+                    self.lose().await;
+                    break;
+                },
+            }
+        }
+        self.lanes = Lanes::new();
+        self.leaving = CancellationToken::new();
+        consumer.hand_over().await;
+    }
+
+    /// Ends what runs for a consumer that is gone: another process may have the events already. What is
+    /// here of them comes again.
+    async fn lose(&mut self) {
+        self.running.shutdown().await;
+        self.lanes = Lanes::new();
+    }
+
     /// Gives back what has not started, waits for what has, and closes the channel.
     async fn stop(&mut self, mut consumer: Consumer) {
         self.hand_back(&mut consumer).await;
@@ -284,7 +362,7 @@ impl Loop {
         let mut unstarted = self.lanes.drain();
         let last = async {
             while let Some(Ok(delivery)) = consumer.next().await {
-                unstarted.push(delivery);
+                unstarted.push(InHand { delivery, since: Instant::now() });
             }
         };
         if timeout(LAST_DELIVERIES, last).await.is_err() {
@@ -332,9 +410,9 @@ async fn until_idle(assignment: &mut watch::Receiver<Assignment>) {
 
 /// Gives deliveries back in their order: a quorum queue puts returned messages back in the order of
 /// the returns.
-fn give_back(mut deliveries: Vec<Delivery>) {
-    deliveries.sort_unstable_by_key(Delivery::tag);
-    for delivery in deliveries {
+fn give_back(mut deliveries: Vec<InHand>) {
+    deliveries.sort_unstable_by_key(|it| it.delivery.tag());
+    for InHand { delivery, .. } in deliveries {
         delivery.settle(Settlement::Requeue);
     }
 }

@@ -18,13 +18,11 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tower::{load_shed::error::Overloaded, timeout::error::Elapsed};
 
-use super::{
-    IN_HAND,
-    call::{Began, complete, contain, panic_text},
-};
+use super::call::{Began, complete, contain, panic_text};
 use crate::{
     handler::{HandlerService, Invocation},
     outcome::{BoxError, FailureKind, HandlerError, Outcome},
+    topology::IN_HAND,
 };
 
 /// What a call through layers came to.

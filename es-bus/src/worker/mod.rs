@@ -3,7 +3,7 @@
 //! `consumer` is the loop that holds the connection, `lanes` says which delivery may start,
 //! `dispatch` which handlers it goes to, `call` runs one, `layered` through the layers around it,
 //! `copies` decides what has to be published before the delivery is acknowledged, `settle` does it;
-//! `give_up` is for groups that keep nothing.
+//! `give_up` is for groups that keep nothing, `in_place` for those in strict order.
 //!
 //! What a kill leaves behind, at each await: before the copies are confirmed, the delivery is not
 //! acknowledged and comes again; between the copies and the acknowledgement, it comes again beside
@@ -16,6 +16,7 @@ mod copies;
 mod dispatch;
 mod full;
 mod give_up;
+mod in_place;
 mod lanes;
 mod layered;
 mod settle;
@@ -38,10 +39,6 @@ use crate::{
     telemetry::Counters,
     topology::{Provision, ProvisionError},
 };
-
-/// How long a delivery may stay in hand: a minute less than RabbitMQ's consumer timeout, after which
-/// it closes the channel.
-const IN_HAND: Duration = Duration::from_secs(29 * 60);
 
 /// What a worker works with.
 #[derive(Clone)]

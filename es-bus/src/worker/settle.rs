@@ -12,6 +12,7 @@ use super::{
     call::{innermost, run},
     copies::{Copy, NOT_DUE, Ran, copies, dead_letter_unknown, unix_ms, wait},
     dispatch::{Concerned, Plan, plan},
+    in_place::{Hold, within_reach},
     layered::{self, Called, GivenBack},
 };
 use crate::{
@@ -59,6 +60,8 @@ pub(super) enum End {
     Settled,
     /// It went back to the queue, and comes again.
     GivenBack,
+    /// It is held unsettled, and its lane with it, until the channel closes (strict order).
+    Held,
 }
 
 /// What one delivery is handled with.
@@ -67,11 +70,18 @@ pub(super) struct Handling {
     pub(super) group: Arc<GroupSpec>,
     pub(super) context: Arc<WorkerContext>,
     watch: Arc<GroupWatch>,
+    /// In strict order, where events are tried again in place.
+    hold: Option<Hold>,
 }
 
 impl Handling {
-    pub(super) fn new(group: Arc<GroupSpec>, context: Arc<WorkerContext>, watch: Arc<GroupWatch>) -> Self {
-        Self { group, context, watch }
+    pub(super) fn new(
+        group: Arc<GroupSpec>,
+        context: Arc<WorkerContext>,
+        watch: Arc<GroupWatch>,
+        hold: Option<Hold>,
+    ) -> Self {
+        Self { group, context, watch, hold }
     }
 
     /// Handles a delivery and settles it.
@@ -98,6 +108,7 @@ impl Handling {
         let counters = &self.context.counters;
         let settlement = match sent {
             Ok(Sent::Confirmed) => Settlement::Ack,
+            Ok(Sent::Unattempted | Sent::GivenUp) if self.hold.is_some() => return End::Held,
             Ok(Sent::Unattempted) => Settlement::Requeue,
             // Not settled: the broker hands it out again when the channel closes.
             Ok(Sent::GivenUp) => return End::Settled,
@@ -125,6 +136,10 @@ impl Handling {
         if !settle(settlement) {
             Counters::add(&counters.stale);
             tracing::debug!(queue = %self.group.queue, "the outcome came after the connection was lost; the event comes again");
+            if self.hold.is_some() {
+                // Before what is behind it.
+                return End::Held;
+            }
         }
         if settlement == Settlement::Requeue { End::GivenBack } else { End::Settled }
     }
@@ -161,7 +176,13 @@ impl Handling {
                 Vec::new()
             }
             Plan::Unknown(OnUnknown::DeadLetter) => vec![dead_letter_unknown(group)],
-            Plan::Unknown(OnUnknown::Wait | OnUnknown::Skip) => wait(group, &[], waits),
+            Plan::Unknown(OnUnknown::Wait | OnUnknown::Skip) => match &self.hold {
+                None => wait(group, &[], waits),
+                Some(hold) => match self.wait_in_place(hold).await {
+                    Some(copies) => copies,
+                    None => return Next::GiveBack,
+                },
+            },
             Plan::Handlers(mut concerned) => {
                 if group.is_shared_with_eventsource() {
                     concerned.count_from(wire::retry_count(received));
@@ -169,6 +190,11 @@ impl Handling {
                 let started = Instant::now();
                 let ran = if group.is_exclusive() {
                     self.run_until_through(info, &concerned).await
+                } else if let Some(hold) = &self.hold {
+                    match self.run_in_place(hold, info, &concerned.run).await {
+                        Some(ran) => ran,
+                        None => return Next::GiveBack,
+                    }
                 } else {
                     self.run(info, &mut concerned).await
                 };
@@ -269,7 +295,10 @@ impl Handling {
                             "slow: the handler took {took:?}"
                         );
                     }
-                    let ran = Ran::new(&self.group, handler, attempt, outcome);
+                    let mut ran = Ran::new(&self.group, handler, attempt, outcome);
+                    if let Some(hold) = &self.hold {
+                        ran = within_reach(hold, spec, ran);
+                    }
                     processing.end(ran.decision, &ran.outcome);
                     self.tell(info.origin(), &ran);
                     Ok(ran)

@@ -20,5 +20,6 @@ mod retries;
 mod scope;
 mod serving;
 mod shutdown;
+mod strict;
 mod subscribing;
 mod support;

@@ -1,12 +1,12 @@
 #![allow(dead_code)]
 use es_bus::group;
 
-#[group(prefetch = 0, concurrency = "4", kind = "quorom", ordering = "strict", on_unknown = "drop")]
+#[group(prefetch = 0, concurrency = "4", kind = "quorom", ordering = "strickt", on_unknown = "drop")]
 //~^ error 20 «0» `prefetch` is a number from 1 to 65535 (0 would be unlimited)
 //~^^ error 37 «"4"» `concurrency` of `#[group]` takes a whole number: `concurrency = 1`
 //~^^^ error 49 «"quorom"» `kind` cannot be `quorom`, did you mean `quorum`? (known: `quorum`, `classic`)
-//~^^^^ error 70 «"strict"» `ordering = "strict"` comes in a later version of es-bus
-//~^^^^^ error 93 «"drop"» `on_unknown` cannot be `drop`, expected one of `skip`, `wait`, `dead_letter`
+//~^^^^ error 70 «"strickt"» `ordering` cannot be `strickt`, did you mean `strict`? (known: `aggregate`, `strict`, `none`)
+//~^^^^^ error 94 «"drop"» `on_unknown` cannot be `drop`, expected one of `skip`, `wait`, `dead_letter`
 struct First;
 
 #[group(prefetch = 4, concurrency = 8, kind = "stream", overflow = "drop", max_length = 0, max_length_bytes = "64")]
