@@ -143,3 +143,61 @@ impl Drop for Call {
         lock(&self.breaker).ended(self.is_probe, self.has_failed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use es_bus::{Registry, State, event, handler, testing::TestBus};
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[event(aggregate = "Parcel")]
+    #[derive(Serialize, Deserialize)]
+    struct ParcelSent {
+        number: u32,
+    }
+
+    /// How many ran at the start of each call, itself included; the first eighteen are refused.
+    #[derive(Clone, Default)]
+    struct Courier {
+        calls: Arc<Mutex<Vec<usize>>>,
+        running: Arc<()>,
+    }
+
+    #[handler(group = "parcels", backoff(base = "10s", max = "10s", jitter = 0.0))]
+    async fn announce(_parcel: ParcelSent, State(courier): State<Courier>) -> Result<(), &'static str> {
+        let call = {
+            let mut calls = courier.calls.lock().expect("nobody panics");
+            // Two are held elsewhere: by the bus, and by the test.
+            calls.push(Arc::strong_count(&courier.running) - 2);
+            calls.len()
+        };
+        sleep(Duration::from_secs(1)).await;
+        if call <= 18 { Err("no answer") } else { Ok(()) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_call_at_a_time_asks_whether_the_other_side_is_back() -> es_bus::Result<()> {
+        let courier = Courier::default();
+        let breaker = CircuitBreaker { failures: 3, open_for: Duration::from_secs(5) };
+        let bus = TestBus::start(|builder| {
+            builder
+                .registry(Registry::new().handler::<announce>())
+                .state(courier.clone())
+                .layer_for_handler("parcels", "announce", breaker)
+        })
+        .await?;
+
+        for number in 1..=20 {
+            bus.publish(&ParcelSent { number }).await?;
+        }
+        bus.run_to_the_end().await;
+
+        // Sixteen at once, as the group has places; two probes that fail, and one that closes it.
+        let calls = courier.calls.lock().expect("nobody panics").clone();
+        assert_eq!(calls[15..19], [16, 1, 1, 1], "{calls:?}");
+        assert!(calls[19..].iter().any(|running| *running > 1), "{calls:?}");
+        assert_eq!((bus.counts().failed, bus.counts().handled), (18, 20));
+        bus.stop().await
+    }
+}
