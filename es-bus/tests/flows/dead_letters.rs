@@ -527,11 +527,12 @@ impl Disk {
 impl AsyncWrite for Disk {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         let mut written = self.written.lock().unwrap();
-        if written.len() + bytes.len() > self.room {
+        let part = bytes.len().min(self.room - written.len());
+        if part == 0 {
             return Poll::Ready(Err(std::io::Error::other("the disk is full")));
         }
-        written.extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        written.extend_from_slice(&bytes[..part]);
+        Poll::Ready(Ok(part))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
