@@ -563,3 +563,19 @@ fn a_line_of_the_env_file_is_a_variable_that_yields_to_those_of_the_process() {
     assert!(mistakes.contains(&format!("{file}: ES_BUS_HEARTBEAT: ")), "{mistakes}");
     assert_eq!(*gone.bus.exchange, "toml");
 }
+
+#[test]
+fn the_guide_maps_the_options_of_eventsource_py_to_settings_that_there_are() {
+    let guide = include_str!("../docs/guide/configuration.md");
+    let table = guide.split("| there | setting | default |").nth(1).expect("the table").split("\n\n").next();
+    let named = table.expect("its lines").lines().filter_map(|line| line.split('|').nth(2));
+    let named: Vec<&str> = named
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|name| !name.starts_with('"'))
+        .collect();
+
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        assert!(keys().any(|key| key.name == name), "{name} is no setting");
+    }
+}
