@@ -18,6 +18,7 @@ mod reconnect;
 mod routing;
 mod shutdown;
 mod start;
+mod strict;
 mod subscribing;
 mod support;
 mod survivor;
