@@ -127,6 +127,9 @@ counters! {
     skipped => "es_bus_skipped_total",
     /// Times that an unknown event was sent to wait for a replica that knows it.
     waited => "es_bus_waited_total",
+    /// Deliveries that were started while an earlier event of their aggregate waited for a retry that
+    /// this process had sent it to.
+    overtaken => "es_bus_overtaken_total",
     /// Deliveries that a layer gave back without an attempt.
     shed => "es_bus_shed_total",
     /// Outcomes that came after the connection of their delivery was gone.

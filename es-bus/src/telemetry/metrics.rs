@@ -105,6 +105,7 @@ pub const METRICS: &[Metric] = &[
     counter_of("es_bus_dropped_total", &[], "Events that a handler or its group chose to drop."),
     counter_of("es_bus_skipped_total", &[], "Events that a wide binding brought and no handler takes."),
     counter_of("es_bus_waited_total", &[], "Times that an unknown event was sent to wait."),
+    counter_of("es_bus_overtaken_total", &[], "Deliveries that overtook an event which waits for its retry."),
     counter_of("es_bus_shed_total", &[], "Deliveries that a layer gave back without an attempt."),
     counter_of(
         "es_bus_stale_total",

@@ -13,6 +13,7 @@ use super::{
     Assignment, Post, WorkerContext,
     in_place::Hold,
     lanes::Lanes,
+    overtaken::Away,
     settle::{End, Handling},
 };
 use crate::{
@@ -53,6 +54,7 @@ pub(super) struct Loop {
     /// One for all deliveries, so that a delivery costs no copies of it.
     context: Arc<WorkerContext>,
     lanes: Lanes<InHand>,
+    away: Away,
     running: JoinSet<Option<(Option<u64>, End)>>,
     /// In strict order: ends the pauses between attempts, when the consumer is about to end.
     leaving: CancellationToken,
@@ -87,6 +89,7 @@ impl Loop {
             post,
             context,
             lanes: Lanes::new(),
+            away: Away::default(),
             running: JoinSet::new(),
             leaving: CancellationToken::new(),
             applications,
@@ -291,6 +294,12 @@ impl Loop {
         };
         while self.running.len() < self.group.settings.concurrency {
             let Some((lane, InHand { delivery, since })) = self.lanes.next() else { break };
+            if !self.away.is_empty() {
+                let comes_back = !wire::attempts(&delivery.received, group.queue.as_str()).is_empty();
+                if self.away.is_overtaken(lane, comes_back) {
+                    Counters::add(&self.context.counters.overtaken);
+                }
+            }
             let hold = self.is_strict().then(|| Hold::new(&self.leaving, since));
             let handling =
                 Handling::new(Arc::clone(&group), Arc::clone(&self.context), Arc::clone(&self.watch), hold);
@@ -303,6 +312,9 @@ impl Loop {
     fn finished(&mut self, run: &Result<Option<(Option<u64>, End)>, JoinError>) {
         // A task that was aborted gives no lane either, and then the loop ends.
         let &Ok(Some((lane, end))) = run else { return };
+        if let End::Away(stay) = end {
+            self.away.leaves(lane, stay);
+        }
         if end == End::GivenBack {
             give_back(self.lanes.drain_lane(lane));
             let stop = self.context.stop.clone();

@@ -19,6 +19,7 @@ mod give_up;
 mod in_place;
 mod lanes;
 mod layered;
+mod overtaken;
 mod settle;
 
 pub(crate) use self::{

@@ -1,6 +1,11 @@
 //! One delivery from taking to settling: dispatch, run, publish the copies, acknowledge.
 
-use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, future::join_all};
 use rand::Rng;
@@ -58,6 +63,8 @@ enum Next {
 pub(super) enum End {
     /// This process is through with it.
     Settled,
+    /// As settled; a copy of it comes back after so long at the earliest.
+    Away(Duration),
     /// It went back to the queue, and comes again.
     GivenBack,
     /// It is held unsettled, and its lane with it, until the channel closes (strict order).
@@ -72,6 +79,8 @@ pub(super) struct Handling {
     watch: Arc<GroupWatch>,
     /// In strict order, where events are tried again in place.
     hold: Option<Hold>,
+    /// How long a copy of it stays away.
+    stay: OnceLock<Duration>,
 }
 
 impl Handling {
@@ -81,7 +90,7 @@ impl Handling {
         watch: Arc<GroupWatch>,
         hold: Option<Hold>,
     ) -> Self {
-        Self { group, context, watch, hold }
+        Self { group, context, watch, hold, stay: OnceLock::new() }
     }
 
     /// Handles a delivery and settles it.
@@ -141,7 +150,11 @@ impl Handling {
                 return End::Held;
             }
         }
-        if settlement == Settlement::Requeue { End::GivenBack } else { End::Settled }
+        match self.stay.get() {
+            _ if settlement == Settlement::Requeue => End::GivenBack,
+            Some(stay) => End::Away(*stay),
+            None => End::Settled,
+        }
     }
 
     async fn run_and_copy(&self, info: &Arc<DeliveryInfo>) -> Sent {
@@ -410,7 +423,10 @@ impl Handling {
         }
         let counters = &self.context.counters;
         match copy {
-            Copy::Retry { .. } => Counters::add(&counters.retried),
+            Copy::Retry { stay, .. } => {
+                Counters::add(&counters.retried);
+                let _ = self.stay.set(stay.time);
+            }
             Copy::Wait { reason, .. } if *reason == NOT_DUE => {}
             Copy::Wait { reason, stay, waits, .. } => {
                 Counters::add(&counters.waited);

@@ -282,6 +282,7 @@ async fn an_event_that_waits_for_its_retry_is_overtaken() {
     bus.run_to_the_end().await;
 
     assert_eq!(journal.lines(), ["1 0", "2 0", "3 0", "1 1"]);
+    assert_eq!(bus.counts().overtaken, 2);
     bus.stop().await.unwrap();
 }
 
