@@ -466,3 +466,17 @@ fn is_punct(token: Option<&TokenTree>, wanted: char) -> bool {
 fn is_ident(token: &TokenTree, wanted: &str) -> bool {
     matches!(token, TokenTree::Ident(ident) if ident == wanted)
 }
+
+/// The macro crate cannot use es-bus, so that both have the table of the arguments that no group sets.
+#[test]
+fn both_crates_know_the_same_arguments_as_their_own() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let [of_macros, of_library] = ["es-bus-macros/src/settings/queue.rs", "es-bus/src/model/arguments.rs"]
+        .map(|file| {
+            let text = fs::read_to_string(root.join(file)).expect(file);
+            let (_, table) = text.split_once("const OWNED").expect("a table");
+            table.split_once("];").expect("its end").0.to_owned()
+        });
+
+    assert_eq!(of_macros, of_library);
+}
