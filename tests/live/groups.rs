@@ -4,7 +4,7 @@ use es_bus::{Registry, State, group, handler};
 use es_bus_tests::Node;
 use serde_json::{Value, json};
 
-use crate::support::{Journal, Look, OrderPlaced, builder, placed, run, start, stop};
+use crate::support::{Journal, Look, OrderPlaced, Victim, builder, placed, run, start, stop};
 
 #[group(
     queue = "all_orders",
@@ -149,5 +149,24 @@ async fn a_program_that_declares_nothing_looks_and_then_consumes() {
         .set("declare", "passive"))
     .await;
     Look::at(&vhost).await.until("all_orders", 0, 1).await;
+    stop(bus).await;
+}
+
+/// What is published while the queue is away, nobody hears; once it is there again, everybody does.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exclusive_queue_is_there_again_after_a_lost_connection() {
+    let mut node = Victim::get().await;
+    let vhost = node.vhost("exclusive-again");
+    let journal = Journal::default();
+    let bus = start(&vhost, Registry::new().handler::<refresh>(), &journal).await;
+    bus.publisher().publish(&placed("before", 1)).await.expect("taken");
+    journal.until_len(1).await;
+
+    tokio::task::block_in_place(|| node.close_all_connections("to lose the queue"));
+    crate::support::soon("it is connected again", || (bus.stats().reconnections == 1).then_some(()));
+    crate::support::soon("it consumes again", || bus.stats().is_consuming.then_some(()));
+    bus.publisher().publish(&placed("after", 1)).await.expect("taken");
+
+    assert_eq!(journal.until_len(2).await, ["before", "after"]);
     stop(bus).await;
 }

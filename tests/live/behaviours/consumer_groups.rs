@@ -27,20 +27,25 @@ async fn multiple_consumer_groups_receive_same_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn consumer_group_load_balancing() {
-    shares("groups-load-balancing", 2, 100).await;
+    shares("groups-load-balancing", 2, 100, "quorum").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn competing_consumers_load_distribution() {
-    shares("competing-consumers", 3, 150).await;
+    shares("competing-consumers", 3, 150, "quorum").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn competing_consumers_on_a_classic_queue() {
+    shares("competing-classic", 3, 150, "classic").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn multiple_consumer_groups_each_receive_all() {
     let vhost = Node::shared().vhost("groups-receive-all");
     let (one, other) = (Journal::default(), Journal::default());
-    let projections = worker(&vhost, Registry::new().handler::<on_placed>(), &one).await;
-    let audit = worker(&vhost, audit(), &other).await;
+    let projections = worker(&vhost, Registry::new().handler::<on_placed>(), &one, "quorum").await;
+    let audit = worker(&vhost, audit(), &other, "quorum").await;
 
     publish(&projections, 50).await;
 
@@ -51,12 +56,12 @@ async fn multiple_consumer_groups_each_receive_all() {
 }
 
 /// So many workers of one group share so many events: each is handled once, and nobody is idle.
-async fn shares(name: &str, workers: usize, events: u32) {
+async fn shares(name: &str, workers: usize, events: u32, kind: &'static str) {
     let vhost = Node::shared().vhost(name);
     let mut all = Vec::new();
     for _ in 0..workers {
         let journal = Journal::default();
-        all.push((worker(&vhost, Registry::new().handler::<on_placed>(), &journal).await, journal));
+        all.push((worker(&vhost, Registry::new().handler::<on_placed>(), &journal, kind).await, journal));
     }
     Look::at(&vhost).await.until("events.projections", 0, workers as u64).await;
 
@@ -75,8 +80,8 @@ async fn shares(name: &str, workers: usize, events: u32) {
     }
 }
 
-async fn worker(vhost: &Vhost, registry: Registry, journal: &Journal) -> Handle {
-    run(builder(vhost.url(), registry).state(journal.clone()).set("prefetch", "1")).await
+async fn worker(vhost: &Vhost, registry: Registry, journal: &Journal, kind: &'static str) -> Handle {
+    run(builder(vhost.url(), registry).state(journal.clone()).set("prefetch", "1").set("kind", kind)).await
 }
 
 async fn publish(bus: &Handle, events: u32) {
