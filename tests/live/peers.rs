@@ -166,3 +166,25 @@ async fn what_rust_dead_letters_python_reads_and_replays() {
     assert_eq!(lines[2..], ["bad-1 0", "bad-1 1"], "a replay starts anew");
     stop(bus).await;
 }
+
+/// Each side counts the attempts of the other: `x-retry-count` is the attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_python_failed_at_rust_goes_on_with() {
+    let vhost = Node::shared().vhost("shared-retry");
+    let dir = Arc::new(TempDir::new());
+    let python = worker(&dir, &vhost, "shared", &["--max-retries", "100", "consume", "--fail", "1000"]);
+    ask(&dir, &vhost, "shared", &["publish", "order-7"]);
+    // After the second failure the first is in the message, whatever becomes of the worker.
+    let failed = || python.printed().iter().filter(|line| *line == "failed order-7").count();
+    soon("it has failed twice", || (failed() >= 2).then_some(()));
+    python.kill9();
+
+    let journal = Journal::default();
+    let bus = start(&vhost, Registry::new().handler::<share>(), &journal).await;
+
+    let line = journal.until_len(1).await.remove(0);
+    let (order, attempt) = line.split_once(' ').expect("two words");
+    assert_eq!(order, "order-7");
+    assert!(attempt.parse::<u32>().expect("a number") >= 1, "{line}");
+    stop(bus).await;
+}
