@@ -3,6 +3,8 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 
+use crate::errors::Errors;
+
 /// How the user's crate calls es-bus: `::es_bus`, or what `crate = path` says.
 #[derive(Clone, Debug)]
 pub(crate) struct Private(TokenStream);
@@ -93,6 +95,26 @@ pub(crate) fn is_type(item: &TokenStream) -> bool {
     item.clone().into_iter().any(|tree| {
         matches!(&tree, proc_macro2::TokenTree::Ident(word) if word == "struct" || word == "enum" || word == "union")
     })
+}
+
+/// Reads the unit struct that an attribute stands on; on another type that is told, and the rest of the
+/// attribute is still read. `None` when there is nothing to write beside the item.
+pub(crate) fn unit_struct(
+    item: &TokenStream,
+    belongs: &str,
+    errors: &mut Errors,
+) -> Option<syn::DeriveInput> {
+    let Ok(input) = syn::parse2::<syn::DeriveInput>(item.clone()) else {
+        // A type that cannot be read has its syntax error from rustc already.
+        if !is_type(item) {
+            errors.at(Span::call_site(), belongs);
+        }
+        return None;
+    };
+    if !matches!(&input.data, syn::Data::Struct(data) if matches!(data.fields, syn::Fields::Unit)) {
+        errors.at(input.ident.span(), belongs);
+    }
+    Some(input)
 }
 
 /// `<ty as trait>::item`, in the place of the type to the last character.

@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{event::EventKind, handler::Invocation, retry::RetryPolicy};
+use crate::{
+    event::EventKind,
+    handler::Invocation,
+    retry::{RetryPolicy, spread},
+};
 
 /// An error of any type.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -380,6 +384,19 @@ pub(crate) enum Wait {
     Policy(Duration),
     /// For at least this long, in the rungs of the group's ladder.
     AtLeast(Duration),
+}
+
+impl Decision {
+    /// How long a handler rests that is tried again by this process; `None` where it is not.
+    ///
+    /// `chance` is uniform in 0..1, and asked for only where it counts.
+    pub(crate) fn pause(self, jitter: f64, chance: impl FnOnce() -> f64) -> Option<Duration> {
+        match self {
+            Self::Retry(Wait::Policy(delay)) => Some(spread(delay, jitter, chance())),
+            Self::Retry(Wait::AtLeast(delay)) => Some(delay),
+            Self::Done { .. } | Self::DeadLetter => None,
+        }
+    }
 }
 
 /// What follows from an outcome, `attempt` failures (this one not counted) having gone before.

@@ -1,14 +1,14 @@
 //! Reads `#[exchange]` and the struct under it.
 
-use proc_macro2::{Span, TokenStream};
-use syn::{Data, DeriveInput, Fields, ext::IdentExt as _};
+use proc_macro2::TokenStream;
+use syn::ext::IdentExt as _;
 
 use super::{ExchangeName, model::Model, take_exchange};
 use crate::{
     args::Args,
     errors::Errors,
     pattern,
-    private::{Private, Range, is_type},
+    private::{Private, Range, unit_struct},
 };
 
 const KEYS: &[&str] = &[
@@ -30,19 +30,7 @@ const KINDS: &[(&str, &str)] =
 /// Reads the attribute and the item; `None` when there is nothing to write beside the item.
 pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) -> Option<Model> {
     let belongs = "`#[exchange]` belongs on a unit struct: `#[exchange] struct Orders;`";
-    let input: DeriveInput = match syn::parse2(item.clone()) {
-        Ok(input) => input,
-        Err(_) => {
-            // A type that cannot be read has its syntax error from rustc already.
-            if !is_type(item) {
-                errors.at(Span::call_site(), belongs);
-            }
-            return None;
-        }
-    };
-    if !matches!(&input.data, Data::Struct(data) if matches!(data.fields, Fields::Unit)) {
-        errors.at(input.ident.span(), belongs);
-    }
+    let input = unit_struct(item, belongs, errors)?;
     let mut args = Args::parse("#[exchange]", KEYS, args, errors);
     let private = Private::new(args.path("crate", "my_es_bus", errors).as_ref());
     let bus = args.name("bus", "bus", "default", errors);

@@ -1,7 +1,7 @@
 //! Reads `#[group]` and the struct under it.
 
-use proc_macro2::{Span, TokenStream};
-use syn::{Data, DeriveInput, Fields, ext::IdentExt as _};
+use proc_macro2::TokenStream;
+use syn::ext::IdentExt as _;
 
 use super::model::Model;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     errors::Errors,
     exchange::{ExchangeName, take_exchange},
     layer, pattern,
-    private::{Private, is_type},
+    private::{Private, unit_struct},
     settings,
 };
 
@@ -59,19 +59,7 @@ const KEYS: &[&str] = &[
 /// Reads the attribute and the item; `None` when there is nothing to write beside the item.
 pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) -> Option<Model> {
     let belongs = "`#[group]` belongs on a unit struct: `#[group] struct Projections;`";
-    let input: DeriveInput = match syn::parse2(item.clone()) {
-        Ok(input) => input,
-        Err(_) => {
-            // A type that cannot be read has its syntax error from rustc already.
-            if !is_type(item) {
-                errors.at(Span::call_site(), belongs);
-            }
-            return None;
-        }
-    };
-    if !matches!(&input.data, Data::Struct(data) if matches!(data.fields, Fields::Unit)) {
-        errors.at(input.ident.span(), belongs);
-    }
+    let input = unit_struct(item, belongs, errors)?;
     let mut args = Args::parse("#[group]", KEYS, args, errors);
     let private = Private::new(args.path("crate", "my_es_bus", errors).as_ref());
     let bus = args.name("bus", "bus", "default", errors);

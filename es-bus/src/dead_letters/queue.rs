@@ -7,7 +7,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
 use super::{
     DeadLetter, DeadLetterError, Filter, FullDeadLetter, Replay, export,
     lock::Locks,
-    scan::{Scan, ready},
+    scan::{Held, Scan, ready},
 };
 use crate::{
     clock::Clock,
@@ -307,20 +307,9 @@ impl DeadLetters {
         filter: Filter,
         writer: &mut W,
     ) -> Result<u64, DeadLetterError> {
-        // A line at a time would be a system call at a time.
-        let mut writer = BufWriter::new(writer);
         let mut scan = self.scan().await?;
         let mut count = 0;
-        while let Some(held) = scan.next().await? {
-            let letter = DeadLetter::read(&held, self.queue.as_str());
-            if filter.matches(&letter) {
-                export::write(&mut writer, &letter, &held)
-                    .await
-                    .map_err(|source| self.not_written(source))?;
-                count += 1;
-            }
-        }
-        writer.flush().await.map_err(|source| self.not_written(source))?;
+        self.write(&mut scan, &filter, writer, |_held| count += 1).await?;
         scan.close().await?;
         Ok(count)
     }
@@ -338,19 +327,9 @@ impl DeadLetters {
         filter: Filter,
         writer: &mut W,
     ) -> Result<u64, DeadLetterError> {
-        let mut writer = BufWriter::new(writer);
         let mut scan = self.scan().await?;
         let mut written = Vec::new();
-        while let Some(held) = scan.next().await? {
-            let letter = DeadLetter::read(&held, self.queue.as_str());
-            if filter.matches(&letter) {
-                export::write(&mut writer, &letter, &held)
-                    .await
-                    .map_err(|source| self.not_written(source))?;
-                written.push(held.into_acknowledge());
-            }
-        }
-        writer.flush().await.map_err(|source| self.not_written(source))?;
+        self.write(&mut scan, &filter, writer, |held| written.push(held.into_acknowledge())).await?;
         // Acknowledged messages make room for others, which nobody here will look at.
         scan.stop().await;
         let mut count = 0;
@@ -361,6 +340,28 @@ impl DeadLetters {
         }
         scan.close().await.map_err(|error| error.after(count))?;
         Ok(count)
+    }
+
+    /// Writes what the filter chooses of a scan, to the last flush; `written` has each when it is.
+    async fn write<W: AsyncWrite + Unpin>(
+        &self,
+        scan: &mut Scan,
+        filter: &Filter,
+        writer: &mut W,
+        mut written: impl FnMut(Held),
+    ) -> Result<(), DeadLetterError> {
+        // A line at a time would be a system call at a time.
+        let mut writer = BufWriter::new(writer);
+        while let Some(held) = scan.next().await? {
+            let letter = DeadLetter::read(&held, self.queue.as_str());
+            if filter.matches(&letter) {
+                export::write(&mut writer, &letter, &held)
+                    .await
+                    .map_err(|source| self.not_written(source))?;
+                written(held);
+            }
+        }
+        writer.flush().await.map_err(|source| self.not_written(source))
     }
 
     fn not_written(&self, source: std::io::Error) -> DeadLetterError {

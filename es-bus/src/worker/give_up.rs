@@ -1,8 +1,6 @@
 //! Groups without a dead-letter queue: what is given up is counted, told, and gone. Those of an
 //! exclusive queue wait here for the next attempt, as their queue goes with the process anyway.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use rand::Rng;
 use tokio::time::sleep;
@@ -11,17 +9,9 @@ use super::{
     Fate,
     copies::{Failed, Ran},
     dispatch::Concerned,
-    settle::Handling,
+    settle::{Handling, NO_ROOM},
 };
-use crate::{
-    handler::DeliveryInfo,
-    outcome::{Decision, Wait},
-    retry::spread,
-    telemetry::Counters,
-};
-
-/// How long an event waits for room behind a layer.
-const NO_ROOM: Duration = Duration::from_millis(100);
+use crate::{handler::DeliveryInfo, outcome::Decision, telemetry::Counters};
 
 impl Handling {
     /// Runs each handler until it is done with the event, or has no attempts left. The lane of the
@@ -43,16 +33,12 @@ impl Handling {
                         () = self.context.stop.cancelled() => return None,
                     }
                 };
-                let wait = match ran.decision {
-                    Decision::Retry(Wait::Policy(delay)) => {
-                        let jitter = self.group.handlers[*handler].policy.jitter;
-                        spread(delay, jitter, rand::rng().random())
-                    }
-                    Decision::Retry(Wait::AtLeast(delay)) => delay,
-                    Decision::Done { .. } | Decision::DeadLetter => return Some(ran),
+                let jitter = self.group.handlers[*handler].policy.jitter;
+                let Some(pause) = ran.decision.pause(jitter, || rand::rng().random()) else {
+                    return Some(ran);
                 };
                 tokio::select! {
-                    () = sleep(wait) => attempt += 1,
+                    () = sleep(pause) => attempt += 1,
                     () = self.context.stop.cancelled() => {
                         ran.decision = Decision::DeadLetter;
                         return Some(ran);

@@ -17,19 +17,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     copies::{Copy, Ran, wait},
-    settle::Handling,
+    settle::{Handling, NO_ROOM},
 };
 use crate::{
     duration,
     handler::DeliveryInfo,
-    outcome::{Decision, HandlerError, Outcome, Wait},
-    retry::spread,
+    outcome::{Decision, HandlerError, Outcome},
     telemetry::Counters,
     topology::{HandlerSpec, IN_HAND},
 };
 
-/// How long an event waits for room behind a layer.
-const NO_ROOM: Duration = Duration::from_millis(100);
 /// By how much the pauses and runs of an event may take longer than was reckoned.
 const LEEWAY: Duration = Duration::from_secs(30);
 
@@ -104,13 +101,8 @@ impl Handling {
         loop {
             let pause = match self.run_one(info, handler, attempt).await {
                 Ok(ran) => {
-                    let pause = match ran.decision {
-                        Decision::Retry(Wait::Policy(delay)) => {
-                            spread(delay, spec.policy.jitter, rand::rng().random())
-                        }
-                        Decision::Retry(Wait::AtLeast(delay)) => delay,
-                        Decision::Done { .. } | Decision::DeadLetter => return Some(ran),
-                    };
+                    let pause = ran.decision.pause(spec.policy.jitter, || rand::rng().random());
+                    let Some(pause) = pause else { return Some(ran) };
                     Counters::add(&self.context.counters.retried);
                     attempt += 1;
                     pause
@@ -135,11 +127,7 @@ impl Handling {
 
 /// Gives up what asks to be tried again later than the broker waits.
 pub(super) fn within_reach(hold: &Hold, spec: &HandlerSpec, mut ran: Ran) -> Ran {
-    let pause = match ran.decision {
-        Decision::Retry(Wait::Policy(delay)) => spread(delay, spec.policy.jitter, 1.0),
-        Decision::Retry(Wait::AtLeast(delay)) => delay,
-        Decision::Done { .. } | Decision::DeadLetter => return ran,
-    };
+    let Some(pause) = ran.decision.pause(spec.policy.jitter, || 1.0) else { return ran };
     if fits(hold.started.elapsed(), pause, spec.timeout) {
         return ran;
     }
@@ -159,7 +147,10 @@ pub(super) fn within_reach(hold: &Hold, spec: &HandlerSpec, mut ran: Ran) -> Ran
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::fixtures::{PLACED, group, handler};
+    use crate::{
+        outcome::Wait,
+        topology::fixtures::{PLACED, group, handler},
+    };
 
     const fn min(n: u64) -> Duration {
         Duration::from_secs(n * 60)

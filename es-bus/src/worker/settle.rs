@@ -71,6 +71,9 @@ pub(super) enum End {
     Held,
 }
 
+/// How long an event that cannot go back to its queue waits for room behind a layer.
+pub(super) const NO_ROOM: Duration = Duration::from_millis(100);
+
 /// What one delivery is handled with.
 pub(super) struct Handling {
     /// The group as it was when the delivery was started.
