@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     process::{self, Child, Command, Stdio},
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -38,6 +38,8 @@ pub struct Node {
     server: Option<Child>,
     boots: u32,
     vhosts: AtomicU32,
+    /// How many failures of dead-lettering the log had when the node was last mended.
+    mended: Mutex<usize>,
 }
 
 impl Node {
@@ -101,8 +103,26 @@ impl Node {
     /// Makes a virtual host that nobody else has, named after `name`.
     #[track_caller]
     pub fn vhost(&self, name: &str) -> Vhost {
+        self.mend();
         let number = self.vhosts.fetch_add(1, Ordering::Relaxed);
         Vhost::create(format!("{name}-{number}"), self.ports.amqp(), self.api())
+    }
+
+    /// Brings back what dead-letters at least once, where it gave up.
+    ///
+    /// One supervisor on a node has all workers of quorum queues with at-least-once dead-lettering. It
+    /// gives up for good when a hundred of them fail within a second, as the one of a queue does that is
+    /// deleted in the moment in which it starts: the end of a test does that. From then on every such
+    /// queue that elects a leader crashes, and takes nothing (`RabbitMQ` issue 16652: 3.10 to 4.2 at
+    /// least).
+    #[track_caller]
+    pub fn mend(&self) {
+        let mut mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = self.log().matches(DEAD_LETTERING_FAILED).count();
+        if failures > *mended {
+            self.rabbitmqctl(&["eval", MEND]);
+            *mended = failures;
+        }
     }
 
     /// Runs `rabbitmqctl` on the node and returns what it prints; about 0.5 s a call.
@@ -157,6 +177,7 @@ impl Node {
             self.stop();
         }
         self.boot().unwrap_or_else(|error| panic!("{error}"));
+        self.mend();
     }
 
     /// Freezes the node (`SIGSTOP`): its sockets stay open, and nothing answers.
@@ -177,6 +198,13 @@ impl Node {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// The end of the log, for who reports a failure.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        format!("the end of its log:\n{}", lines[lines.len().saturating_sub(100)..].join("\n"))
+    }
+
     fn try_start(conf: &str, plugins: &[&str]) -> Result<Self, String> {
         let scripts = find_scripts()?;
         let ports = Ports::claim();
@@ -195,6 +223,7 @@ impl Node {
             server: None,
             boots: 0,
             vhosts: AtomicU32::new(0),
+            mended: Mutex::new(0),
         };
         node.start_epmd()?;
         node.boot()?;
@@ -221,6 +250,7 @@ impl Node {
     /// Starts the server and waits until it serves.
     fn boot(&mut self) -> Result<(), String> {
         self.boots += 1;
+        *self.mended.get_mut().unwrap_or_else(PoisonError::into_inner) = 0;
         let server = self.scripts.join("rabbitmq-server");
         let server = server.to_str().expect("checked in find_scripts");
         self.server = Some(self.spawn_member("server", &[server], &self.log_path())?);
@@ -237,10 +267,7 @@ impl Node {
                 Ok(Some(status)) => format!("ended with {status}"),
                 Err(error) => format!("cannot be waited for: {error}"),
             };
-            let log = self.log();
-            let lines: Vec<&str> = log.lines().collect();
-            let tail = lines[lines.len().saturating_sub(100)..].join("\n");
-            return Err(format!("the RabbitMQ node {found}; the end of its log:\n{tail}"));
+            return Err(format!("the RabbitMQ node {found}; {}", self.log_tail()));
         }
         Ok(())
     }
@@ -478,6 +505,20 @@ const ADVANCED_CONFIG: &str = "\
 /// One scheduler that never spins: several nodes share a small machine with their tests.
 const ERL_ARGS: &str =
     "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none";
+
+/// In the log where a worker of dead-lettering failed, and where their supervisor gave up.
+const DEAD_LETTERING_FAILED: &str = "{id,rabbit_fifo_dlx_worker},";
+
+/// Starts the supervisor again, and the queues that crashed without it.
+const MEND: &str = "
+    case whereis(rabbit_fifo_dlx_sup) of
+        undefined -> supervisor:restart_child(rabbit_sup, rabbit_fifo_dlx_sup);
+        _ -> ok
+    end,
+    [ra:restart_server(quorum_queues, amqqueue:get_pid(Q))
+     || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
+        whereis(element(1, amqqueue:get_pid(Q))) =:= undefined].
+";
 
 /// Where packages put the scripts: Debian and Ubuntu, the official image, Homebrew on both kinds of Mac.
 const SCRIPTS: [&str; 4] = [

@@ -67,6 +67,25 @@ fn shows_what_a_virtual_host_holds() {
     assert_eq!(vhost.queue("orders"), None);
 }
 
+/// As the deletion of a queue does that is just starting: a worker that fails again and again.
+#[test]
+fn brings_back_dead_lettering_that_gave_up() {
+    let node = Node::start();
+    let workers = "is_pid(whereis(rabbit_fifo_dlx_sup)).";
+    node.rabbitmqctl(&[
+        "eval",
+        r#"supervisor:start_child(rabbit_fifo_dlx_sup, [{resource, <<"/">>, queue, <<"gone">>}])."#,
+    ]);
+    eventually("dead-lettering gives up", || {
+        (node.rabbitmqctl(&["eval", workers]).trim() == "false").then_some(())
+    });
+
+    let vhost = node.vhost("after");
+
+    assert_eq!(node.rabbitmqctl(&["eval", workers]).trim(), "true");
+    drop(vhost);
+}
+
 #[test]
 fn drops_a_virtual_host_with_its_value() {
     let node = Node::shared();

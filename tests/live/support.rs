@@ -290,8 +290,10 @@ impl DerefMut for Victim {
 impl Drop for Victim {
     fn drop(&mut self) {
         if thread::panicking() {
-            // Nobody knows what state it is in.
-            *self.0 = None;
+            // Nobody knows what state it is in; the log may tell.
+            if let Some(node) = self.0.take() {
+                eprintln!("{}", node.log_tail());
+            }
         }
     }
 }
