@@ -292,7 +292,10 @@ impl Drop for Victim {
         if thread::panicking() {
             // Nobody knows what state it is in; the log may tell.
             if let Some(node) = self.0.take() {
-                eprintln!("{}", node.log_tail());
+                #[expect(clippy::print_stderr, reason = "beside the panic of a test")]
+                {
+                    eprintln!("{}", node.log_tail());
+                }
             }
         }
     }
