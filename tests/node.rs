@@ -362,7 +362,7 @@ impl Drop for Node {
 /// it, a client that reconnects to a dead node can be given that node's port as its own, connect
 /// to itself, and so keep the node from coming back.
 #[derive(Debug)]
-struct Ports {
+pub(crate) struct Ports {
     base: u16,
     /// A bound UDP port is the claim; the kernel gives it up with the process.
     _claim: UdpSocket,
@@ -373,7 +373,7 @@ impl Ports {
     /// Ends below 25672, the distribution port of a default node.
     const RANGE: std::ops::Range<u16> = 20_000..25_600;
 
-    fn claim() -> Self {
+    pub(crate) fn claim() -> Self {
         let blocks = u32::from((Self::RANGE.end - Self::RANGE.start) / Self::BLOCK);
         (0..blocks)
             .map(|step| u16::try_from((process::id() + step) % blocks).expect("fewer blocks than ports"))
@@ -390,7 +390,7 @@ impl Ports {
         needed.iter().all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
     }
 
-    fn amqp(&self) -> u16 {
+    pub(crate) fn amqp(&self) -> u16 {
         self.base
     }
 
