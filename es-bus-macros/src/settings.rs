@@ -78,11 +78,10 @@ pub(crate) fn take_policy(args: &mut Args, settings: &mut Settings, errors: &mut
         settings.extend(backoff.fraction("jitter", errors).map(|jitter| ("backoff_jitter", jitter)));
         backoff.finish(|_| None, errors);
     }
-    let because = "RabbitMQ takes a delivery back after 30 minutes, its consumer timeout";
-    if let Some((text, _)) = args.duration("timeout", "1ms", "29m", because, errors) {
+    if let Some((text, _)) = args.duration("timeout", "1ms", "1d", "", errors) {
         settings.push(("timeout", text.value()));
     }
-    if let Some(text) = args.duration_or_none("slow_handler", "1ms", "29m", errors) {
+    if let Some(text) = args.duration_or_none("slow_handler", "1ms", "1d", errors) {
         settings.push(("slow_handler", text.value()));
     }
 }

@@ -16,6 +16,7 @@ mod publishing;
 mod python;
 mod reconnect;
 mod routing;
+mod settling;
 mod shutdown;
 mod start;
 mod strict;

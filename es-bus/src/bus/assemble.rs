@@ -8,7 +8,7 @@ use super::{
     run::{Bus, TransportChoice},
 };
 use crate::{
-    config::{Attributes, Config, ConfigBuilder, GroupConfig, GroupSelection, Policy, Source},
+    config::{Attributes, BusSettings, Config, ConfigBuilder, GroupConfig, GroupSelection, Policy, Source},
     dead_letters::KnownGroup,
     error::{Error, Result},
     event::EventKind,
@@ -19,7 +19,7 @@ use crate::{
     publish::PublisherSettings,
     registry::{Facts, HandlerDef, Registry, check},
     retry::RetryPolicy,
-    topology::{Conflict, Exchanges, GroupSettings, GroupSpec, HandlerSpec, UnknownWait, build},
+    topology::{Conflict, Exchanges, GroupSettings, GroupSpec, HandlerSpec, Patience, UnknownWait, build},
 };
 
 pub(super) fn assemble(mut builder: BusBuilder) -> Result<Bus> {
@@ -143,7 +143,7 @@ fn groups(
     let (mut groups, mut conflicts) = (Vec::new(), Vec::new());
     for (name, handlers) in by_group {
         let Some(settings) = config.groups.get(name) else { continue };
-        match group(name, &handlers, settings, &config.bus.dlq_exchange_suffix.value, exchanges) {
+        match group(name, &handlers, settings, &config.bus, exchanges) {
             Ok(mut group) => {
                 let layer = registry.group_def(name).and_then(|def| def.layer);
                 group.service = layer.map(|layer| layer(HandlerService::inwards(Level::Group)));
@@ -162,8 +162,7 @@ fn dead_letter_queues(
     config: &Config,
     exchanges: &Exchanges,
 ) -> BTreeMap<String, KnownGroup> {
-    let suffix = &config.bus.dlq_exchange_suffix.value;
-    let known = |name: &str| group(name, &[], config.groups.get(name)?, suffix, exchanges).ok();
+    let known = |name: &str| group(name, &[], config.groups.get(name)?, &config.bus, exchanges).ok();
     let names = registry.group_names().into_iter();
     names.filter_map(|name| Some((name.to_owned(), KnownGroup::from(&known(name)?)))).collect()
 }
@@ -171,19 +170,20 @@ fn dead_letter_queues(
 /// The settings of a group as the configuration has them.
 pub(super) fn group_settings(
     config: &GroupConfig,
-    dlx_suffix: &str,
+    bus: &BusSettings,
 ) -> std::result::Result<GroupSettings, InvalidName> {
     let said = &config.settings;
     Ok(GroupSettings {
         home: ExchangeName::new(&said.exchange.value)?,
         queue: said.queue.value.clone(),
-        dlx_suffix: dlx_suffix.to_owned(),
+        dlx_suffix: bus.dlq_exchange_suffix.value.clone(),
         kind: said.kind.value,
         compat: said.compat.value,
         exclusive: said.exclusive.value.then(process_id),
         single_active_consumer: said.single_active_consumer.value || said.ordering.value == Ordering::Strict,
         prefetch: said.prefetch.value,
         concurrency: usize::from(said.concurrency.value),
+        patience: Patience::of(bus.consumer_timeout.value),
         ordering: said.ordering.value,
         on_unknown: said.on_unknown.value,
         unknown_wait: UnknownWait { delay: said.unknown_delay.value, times: said.unknown_retries.value },
@@ -214,10 +214,10 @@ fn group(
     name: &str,
     handlers: &[&'static HandlerDef],
     config: &GroupConfig,
-    dlx_suffix: &str,
+    bus: &BusSettings,
     exchanges: &Exchanges,
 ) -> std::result::Result<GroupSpec, InvalidName> {
-    let settings = group_settings(config, dlx_suffix)?;
+    let settings = group_settings(config, bus)?;
     let specs = handlers
         .iter()
         .map(|def| {

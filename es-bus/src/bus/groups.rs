@@ -286,8 +286,8 @@ impl Groups {
             return Err(SubscribeError::NotConsumed { group: name.as_str().to_owned(), handlers }.into());
         }
         let config = self.config.groups.get(name.as_str()).unwrap_or(&self.config.others);
-        let settings = group_settings(config, &self.config.bus.dlq_exchange_suffix.value)
-            .map_err(|error| Error::Conflict(vec![error.into()]))?;
+        let settings = group_settings(config, &self.config.bus);
+        let settings = settings.map_err(|error| Error::Conflict(vec![error.into()]))?;
         let spec = GroupSpec::new(name, settings, Vec::new());
         Ok(Arc::new(spec.map_err(|error| Error::Conflict(vec![error.into()]))?))
     }

@@ -177,6 +177,11 @@ settings! {
         reconnect_max: Duration = "30s", within "1ms"..="1h";
         /// How long a publish may take until the broker has confirmed it, reconnects included.
         publish_timeout: Duration = "30s", within "1ms"..="1h";
+        /// How long the broker waits for an acknowledgement before it takes a delivery back
+        /// (RabbitMQ's `consumer_timeout`); what is too old to be finished within it is given back
+        /// before it starts.
+        consumer_timeout: Option<Duration> = "30m", within "1s"..="30d",
+            because "`none` for a broker that waits for ever";
         /// The channels that publish side by side.
         publish_channels: u16 = "16", within "1"..="1024";
         /// How many events of one batch are in flight at once.
@@ -285,9 +290,8 @@ settings! {
         /// By which part of itself a wait varies at random, either way.
         backoff_jitter: f64 = "0.1", within "0"..="1";
         /// How long one attempt may take.
-        timeout: Duration = "5m", within "1ms"..="29m",
-            because "RabbitMQ takes a delivery back after 30 minutes, its consumer timeout";
+        timeout: Duration = "5m", within "1ms"..="1d";
         /// A run that takes this long is warned of and counted; `none` for never.
-        slow_handler: Option<Duration> = "1s", within "1ms"..="29m", because "`none` for never";
+        slow_handler: Option<Duration> = "1s", within "1ms"..="1d", because "`none` for never";
     }
 }

@@ -220,7 +220,7 @@ fn all_mistakes_are_reported_at_once() {
                 r#"
                 prefech = 5
                 colour = "red"
-                timeout = "45m"
+                timeout = "45d"
                 kind = "clasic"
                 shutdown_timeout = ""
                 backoff_base = "1s"

@@ -132,6 +132,9 @@ counters! {
     overtaken => "es_bus_overtaken_total",
     /// Deliveries that a layer gave back without an attempt.
     shed => "es_bus_shed_total",
+    /// Deliveries that were given back before they started, as they had waited too long to be finished
+    /// within the broker's consumer timeout, or were behind one that had.
+    overdue => "es_bus_overdue_total",
     /// Outcomes that came after the connection of their delivery was gone.
     stale => "es_bus_stale_total",
     /// Times that the connections were there again after they were lost.

@@ -108,6 +108,11 @@ pub const METRICS: &[Metric] = &[
     counter_of("es_bus_overtaken_total", &[], "Deliveries that overtook an event which waits for its retry."),
     counter_of("es_bus_shed_total", &[], "Deliveries that a layer gave back without an attempt."),
     counter_of(
+        "es_bus_overdue_total",
+        &[],
+        "Deliveries given back unstarted, too old to finish within the consumer timeout.",
+    ),
+    counter_of(
         "es_bus_stale_total",
         &[],
         "Outcomes that came after the connection of their delivery was gone.",

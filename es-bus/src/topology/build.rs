@@ -16,7 +16,7 @@ use crate::{
     topology::{
         Exchanges, bound, dead_letters,
         group::{GroupSpec, delay_name},
-        strict,
+        patience, strict,
     },
     wire,
 };
@@ -125,6 +125,21 @@ pub enum Conflict {
         /// How long an event may be kept.
         limit: String,
     },
+    /// One run takes longer than the broker waits for an acknowledgement.
+    #[error(
+        "the handler {handler:?} of group {group:?} may run for {timeout}, more than the {limit} that RabbitMQ leaves it; \
+         lower `timeout`, or raise `consumer_timeout`, here and on the broker"
+    )]
+    Unfinishable {
+        /// The group.
+        group: String,
+        /// The handler.
+        handler: String,
+        /// How long one run may take.
+        timeout: String,
+        /// How long an event may be kept.
+        limit: String,
+    },
     /// Dead letters among the events.
     #[error(
         "group {group:?} dead-letters to {exchange:?}, to which events are published: groups that are bound there \
@@ -188,6 +203,7 @@ pub(crate) fn build<G: Borrow<GroupSpec>>(
         builder.retired(group, published);
     }
     builder.conflicts.extend(groups.iter().flat_map(|group| strict::check(group)));
+    builder.conflicts.extend(groups.iter().flat_map(|group| patience::check(group)));
     let conflicts = dead_letters::check(&groups, &builder.event_exchanges);
     for conflict in conflicts {
         if let Conflict::Among { exchange, .. } = &conflict {

@@ -15,7 +15,7 @@ use crate::{
     outcome::Outcome,
     registry::{GroupRef, HandlerDef, Location},
     retry::RetryPolicy,
-    topology::{Exchanges, GroupSettings, GroupSpec, HandlerSpec, UnknownWait},
+    topology::{Exchanges, GroupSettings, GroupSpec, HandlerSpec, Patience, UnknownWait},
 };
 
 pub(crate) const PLACED: EventKind = EventKind::new("OrderPlaced", "Order", "Order.OrderPlaced");
@@ -76,6 +76,7 @@ pub(crate) fn named_with(
         single_active_consumer: false,
         prefetch: 100,
         concurrency: 16,
+        patience: Patience::of(Some(Duration::from_secs(30 * 60))),
         ordering: Ordering::Aggregate,
         on_unknown: None::<OnUnknown>,
         unknown_wait: UnknownWait { delay: Duration::from_secs(30), times: 40 },

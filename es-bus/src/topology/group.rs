@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{Asked, Bound, Exchanges, bound};
+use super::{Asked, Bound, Exchanges, Patience, bound};
 use crate::{
     event::EventKind,
     handler::{Call, HandlerService},
@@ -42,6 +42,8 @@ pub(crate) struct GroupSettings {
     pub(crate) prefetch: u16,
     /// How many events are handled at once.
     pub(crate) concurrency: usize,
+    /// How long the broker waits for an acknowledgement.
+    pub(crate) patience: Patience,
     /// Which events may overtake which.
     pub(crate) ordering: Ordering,
     /// What happens to an event that no handler takes; by the bindings when not said.

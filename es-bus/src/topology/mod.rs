@@ -10,6 +10,7 @@ mod dead_letters;
 mod differences;
 mod exchanges;
 mod group;
+mod patience;
 mod provision;
 mod strict;
 
@@ -23,6 +24,6 @@ pub(crate) use self::{
     build::build,
     exchanges::Exchanges,
     group::{GroupSettings, GroupSpec, HandlerSpec, LateBound, UnknownWait, delay_name},
+    patience::Patience,
     provision::{Provision, ProvisionError},
-    strict::IN_HAND,
 };

@@ -9,26 +9,23 @@ use crate::{
     retry::{RetryPolicy, spread},
 };
 
-/// How long a delivery may stay in hand: a minute less than RabbitMQ's consumer timeout, after which
-/// it closes the channel.
-pub(crate) const IN_HAND: Duration = Duration::from_secs(29 * 60);
-
 /// The handlers whose attempts in place take longer than the broker waits.
 pub(super) fn check(group: &GroupSpec) -> Vec<Conflict> {
     if group.settings.ordering != Ordering::Strict {
         return Vec::new();
     }
+    let limit = group.settings.patience.limit();
     let too_long = group.handlers.iter().filter_map(|handler| {
         let (retries, timeout) = (handler.policy.retries, handler.timeout);
         let pauses = pauses(&handler.policy);
         let runs = timeout.saturating_mul(retries.saturating_add(1));
         let whole = pauses.saturating_add(runs);
-        (whole > IN_HAND).then(|| Conflict::TooLong {
+        (whole > limit).then(|| Conflict::TooLong {
             group: group.name.as_str().to_owned(),
             handler: handler.name.as_ref().to_owned(),
             runs: format!("{} × {}", retries.saturating_add(1), duration::print(timeout)),
             pauses: duration::print(Duration::from_secs(pauses.as_secs())),
-            limit: duration::print(IN_HAND),
+            limit: duration::print(limit),
         })
     });
     too_long.collect()

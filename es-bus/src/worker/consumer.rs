@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +56,8 @@ pub(super) struct Loop {
     lanes: Lanes<InHand>,
     away: Away,
     running: JoinSet<Option<(Option<u64>, End)>>,
+    /// When to look whether something has waited too long; set while something waits.
+    look_at: Option<Instant>,
     /// In strict order: ends the pauses between attempts, when the consumer is about to end.
     leaving: CancellationToken,
     /// Changes when the topology was applied after the consumer was started.
@@ -91,6 +93,7 @@ impl Loop {
             lanes: Lanes::new(),
             away: Away::default(),
             running: JoinSet::new(),
+            look_at: None,
             leaving: CancellationToken::new(),
             applications,
             watch,
@@ -236,6 +239,12 @@ impl Loop {
             if !assignment.borrow_and_update().is_active() {
                 return Ended::Idle;
             }
+            if self.look_at.is_some_and(|at| at <= Instant::now()) && self.is_overdue() {
+                if self.is_strict() {
+                    return Ended::OutOfTime;
+                }
+                self.give_back_overdue();
+            }
             // While the broker takes no publishes, an event that failed could neither be retried nor
             // dead-lettered. What runs goes on, and is acknowledged.
             if link.borrow_and_update().blocked.is_none() {
@@ -249,6 +258,7 @@ impl Loop {
                 changed = link.changed(), if is_watched => is_watched = changed.is_ok(),
                 Ok(()) = self.applications.changed() => return Ended::DeclaredAnew,
                 Ok(()) = assignment.changed() => {}
+                () = until(self.look_at) => {}
                 Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
                     if matches!(finished, Ok(Some((_, End::Held)))) {
                         return Ended::OutOfTime;
@@ -258,7 +268,9 @@ impl Loop {
                 delivery = consumer.next() => match delivery {
                     Some(Ok(delivery)) => {
                         let lane = self.lane_of(&delivery);
-                        self.lanes.push(lane, InHand { delivery, since: Instant::now() });
+                        let since = Instant::now();
+                        self.lanes.push(lane, InHand { delivery, since });
+                        self.look_at = self.look_at.or_else(|| since.checked_add(self.may_wait()));
                     }
                     Some(Err(error)) => return Ended::Failed(error),
                     None => {
@@ -278,6 +290,38 @@ impl Loop {
                 wire::lane(&delivery.received).map(|id| lane(kind.unwrap_or_default(), &id))
             }
         }
+    }
+
+    /// How long a delivery may wait until it starts: so that its handlers can still take all the time
+    /// that they have, before the broker takes it back.
+    fn may_wait(&self) -> Duration {
+        let group = &self.post.assignment.borrow().group;
+        // An exclusive group acknowledges what it starts.
+        let timeouts = group.handlers.iter().map(|handler| handler.timeout).filter(|_| !group.is_exclusive());
+        group.settings.patience.left(Duration::ZERO, timeouts.max().unwrap_or_default())
+    }
+
+    /// Whether something has waited too long to be started; says when to look again.
+    fn is_overdue(&mut self) -> bool {
+        let longest = self.may_wait();
+        let oldest = self.lanes.unstarted().map(|it| it.since).min();
+        self.look_at = oldest.and_then(|since| since.checked_add(longest));
+        self.look_at.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Gives back everything that has not started, for one has waited too long: what is behind it in
+    /// its lane must not pass it, and all of it comes again with all its time.
+    fn give_back_overdue(&mut self) {
+        let unstarted = self.lanes.drain();
+        self.look_at = None;
+        self.context.counters.overdue.add(unstarted.len() as u64);
+        tracing::warn!(
+            group = %self.group.name,
+            events = unstarted.len(),
+            "not started in time to finish within the broker's consumer timeout; they go back to the queue and come \
+             again (a lower prefetch makes them wait in the queue instead)"
+        );
+        give_back(unstarted);
     }
 
     /// Starts what may start, with the handlers that the group has at this moment.
@@ -300,9 +344,9 @@ impl Loop {
                     Counters::add(&self.context.counters.overtaken);
                 }
             }
-            let hold = self.is_strict().then(|| Hold::new(&self.leaving, since));
-            let handling =
-                Handling::new(Arc::clone(&group), Arc::clone(&self.context), Arc::clone(&self.watch), hold);
+            let hold = self.is_strict().then(|| Hold::new(&self.leaving, since, group.settings.patience));
+            let (context, watch) = (Arc::clone(&self.context), Arc::clone(&self.watch));
+            let handling = Handling::new(Arc::clone(&group), context, watch, since, hold);
             self.running.spawn(async move { Some((lane, handling.handle(delivery).await)) });
         }
     }
@@ -409,6 +453,14 @@ impl Loop {
             );
         }
         self.running.shutdown().await;
+    }
+}
+
+/// Waits until that moment; for ever without one.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

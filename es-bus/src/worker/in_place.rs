@@ -24,11 +24,8 @@ use crate::{
     handler::DeliveryInfo,
     outcome::{Decision, HandlerError, Outcome},
     telemetry::Counters,
-    topology::{HandlerSpec, IN_HAND},
+    topology::{HandlerSpec, Patience},
 };
-
-/// By how much the pauses and runs of an event may take longer than was reckoned.
-const LEEWAY: Duration = Duration::from_secs(30);
 
 /// The hold that this process has on a delivery.
 #[derive(Clone, Debug)]
@@ -39,23 +36,25 @@ pub(super) struct Hold {
     taken: Instant,
     /// When it was first tried.
     started: Instant,
+    /// How long the broker waits.
+    patience: Patience,
 }
 
 impl Hold {
     /// A hold on a delivery that is started now.
-    pub(super) fn new(consumer: &CancellationToken, taken: Instant) -> Self {
+    pub(super) fn new(consumer: &CancellationToken, taken: Instant, patience: Patience) -> Self {
         // A child: an event that runs out of time wakes its own handlers, not those of others.
-        Self { leaving: consumer.child_token(), taken, started: Instant::now() }
+        Self { leaving: consumer.child_token(), taken, started: Instant::now(), patience }
     }
 
     /// Whether the broker waits for one more run.
     fn has_time(&self, timeout: Duration) -> bool {
-        fits(self.taken.elapsed(), Duration::ZERO, timeout)
+        self.patience.fits(self.taken.elapsed(), Duration::ZERO, timeout)
     }
 
     /// Rests before the next run; `false` when that is not to be here.
     async fn rest(&self, pause: Duration, timeout: Duration) -> bool {
-        if !fits(self.taken.elapsed(), pause, timeout) {
+        if !self.patience.fits(self.taken.elapsed(), pause, timeout) {
             self.leaving.cancel();
             return false;
         }
@@ -65,11 +64,6 @@ impl Hold {
             () = sleep(pause) => true,
         }
     }
-}
-
-/// Whether a pause and a run fit into what is left of the time that a delivery may be in hand.
-fn fits(spent: Duration, pause: Duration, timeout: Duration) -> bool {
-    spent.saturating_add(pause).saturating_add(timeout) <= IN_HAND + LEEWAY
 }
 
 impl Handling {
@@ -120,7 +114,7 @@ impl Handling {
     /// `None` when it did. Otherwise what is left to do with the event.
     pub(super) async fn wait_in_place(&self, hold: &Hold) -> Option<Vec<Copy>> {
         let unknown = self.group.settings.unknown_wait;
-        let pause = unknown.delay.saturating_mul(unknown.times).min(IN_HAND);
+        let pause = unknown.delay.saturating_mul(unknown.times).min(hold.patience.limit());
         hold.rest(pause, Duration::ZERO).await.then(|| wait(&self.group, &[], unknown.times))
     }
 }
@@ -128,7 +122,7 @@ impl Handling {
 /// Gives up what asks to be tried again later than the broker waits.
 pub(super) fn within_reach(hold: &Hold, spec: &HandlerSpec, mut ran: Ran) -> Ran {
     let Some(pause) = ran.decision.pause(spec.policy.jitter, || 1.0) else { return ran };
-    if fits(hold.started.elapsed(), pause, spec.timeout) {
+    if hold.patience.fits(hold.started.elapsed(), pause, spec.timeout) {
         return ran;
     }
     ran.decision = Decision::DeadLetter;
@@ -137,7 +131,7 @@ pub(super) fn within_reach(hold: &Hold, spec: &HandlerSpec, mut ran: Ran) -> Ran
             "{}; trying again after {} does not fit into the {} that an event is kept in hand under ordering = \"strict\"",
             error.text(),
             duration::print(pause),
-            duration::print(IN_HAND),
+            duration::print(hold.patience.limit()),
         );
         ran.outcome = Outcome::Failed(HandlerError::of_kind(error.kind(), text));
     }
@@ -161,23 +155,13 @@ mod tests {
         Ran::new(&group, 0, 0, Outcome::Failed(error))
     }
 
-    #[test]
-    fn a_pause_and_a_run_fit_as_long_as_the_broker_waits() {
-        for (spent, pause, timeout, expected) in [
-            (min(0), min(0), min(29), true),
-            (Duration::from_secs(29), min(0), min(29), true),
-            (Duration::from_secs(31), min(0), min(29), false),
-            (min(10), min(10), min(9), true),
-            (min(10), min(10), min(10), false),
-            (min(0), Duration::MAX, Duration::MAX, false),
-        ] {
-            assert_eq!(fits(spent, pause, timeout), expected, "{spent:?} {pause:?} {timeout:?}");
-        }
+    fn held_by(consumer: &CancellationToken) -> Hold {
+        Hold::new(consumer, Instant::now(), Patience::of(Some(min(30))))
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_asks_for_more_time_than_there_is_is_dead_lettered_and_says_so() {
-        let hold = Hold::new(&CancellationToken::new(), Instant::now());
+        let hold = held_by(&CancellationToken::new());
         let spec = handler("one", &["Order.*"], Some(&[PLACED]));
 
         let near = within_reach(&hold, &spec, failed(HandlerError::retry_after(min(24), "busy")));
@@ -198,12 +182,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn rests_until_it_is_time_or_the_consumer_ends() {
         let consumer = CancellationToken::new();
-        let hold = Hold::new(&consumer, Instant::now());
+        let hold = held_by(&consumer);
 
         assert!(hold.rest(min(1), min(5)).await);
         assert!(!hold.rest(min(25), min(5)).await, "the broker would take it back meanwhile");
         assert!(!consumer.is_cancelled(), "that is no matter of other events");
-        let hold = Hold::new(&consumer, Instant::now());
+        let hold = held_by(&consumer);
         consumer.cancel();
         assert!(!hold.rest(min(1), min(5)).await);
     }

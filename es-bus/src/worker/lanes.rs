@@ -42,6 +42,12 @@ impl<T> Lanes<T> {
         self.ready.is_empty()
     }
 
+    /// Everything that has not started, in no order.
+    pub(super) fn unstarted(&self) -> impl Iterator<Item = &T> {
+        let ready = self.ready.iter().map(|(_, delivery)| delivery);
+        ready.chain(self.waiting.values().flatten())
+    }
+
     /// Frees a lane for the delivery behind.
     pub(super) fn done(&mut self, lane: Option<u64>) {
         let Some(lane) = lane else { return };

@@ -22,7 +22,6 @@ use super::call::{Began, complete, contain, panic_text};
 use crate::{
     handler::{HandlerService, Invocation},
     outcome::{BoxError, FailureKind, HandlerError, Outcome},
-    topology::IN_HAND,
 };
 
 /// What a call through layers came to.
@@ -45,17 +44,26 @@ pub(super) enum GivenBack {
     Stopped,
 }
 
+/// How long a call through layers may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The handler, once it runs.
+    pub(super) handler: Duration,
+    /// Handler and layers together: what is left of the time that the delivery may be in hand.
+    pub(super) whole: Duration,
+}
+
 /// Calls a handler through the layers around it; `started` becomes the moment when the handler did.
 ///
 /// Killed while it waits or runs: the delivery is not settled, and comes again.
 pub(super) async fn call(
     service: &HandlerService,
     invocation: Invocation,
-    limit: Duration,
+    limits: Limits,
     stop: &CancellationToken,
     started: &mut Instant,
 ) -> Called {
-    let ended = through(service, &invocation, limit, stop).await;
+    let ended = through(service, &invocation, limits, stop).await;
     let (outcome, given_back) = match ended {
         Ended::Done(Ok(Ok(outcome))) => (outcome, None),
         Ended::Done(Ok(Err(error))) => match meaning(error, invocation.is_waiting()) {
@@ -68,7 +76,7 @@ pub(super) async fn call(
             (Outcome::Failed(HandlerError::of_kind(FailureKind::Panic, text)), None)
         }
         Ended::TooLong => {
-            let text = format!("layers and handler did not finish within {IN_HAND:?}");
+            let text = format!("layers and handler did not finish within {:?}", limits.whole);
             (Outcome::Failed(HandlerError::of_kind(FailureKind::Timeout, text)), None)
         }
         Ended::GivenBack(why) => {
@@ -79,7 +87,7 @@ pub(super) async fn call(
         *started = at;
     }
     // A layer that gave up dropped the handler, and what that had registered has not run.
-    let outcome = complete(&invocation, outcome, limit).await;
+    let outcome = complete(&invocation, outcome, limits.handler).await;
     match given_back {
         Some(why) => Called::GivenBack(why),
         None => Called::Ran(outcome),
@@ -96,14 +104,14 @@ enum Ended {
 async fn through(
     service: &HandlerService,
     invocation: &Invocation,
-    limit: Duration,
+    limits: Limits,
     stop: &CancellationToken,
 ) -> Ended {
     let called = async { service.dispatch(invocation.clone()).await };
     let mut slot = pin!(Some(AssertUnwindSafe(called).catch_unwind()));
     // So that what begins late can still take its time.
-    let mut patience = pin!(sleep(IN_HAND.saturating_sub(limit).max(Duration::from_secs(1))));
-    let mut too_long = pin!(sleep(IN_HAND));
+    let mut patience = pin!(sleep(limits.whole.saturating_sub(limits.handler)));
+    let mut too_long = pin!(sleep(limits.whole));
     let mut stopped = pin!(stop.cancelled());
     let ended = poll_fn(|cx| {
         let called = slot.as_mut().as_pin_mut().expect("it is taken out below");

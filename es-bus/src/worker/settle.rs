@@ -18,7 +18,7 @@ use super::{
     copies::{Copy, NOT_DUE, Ran, copies, dead_letter_unknown, unix_ms, wait},
     dispatch::{Concerned, Plan, plan},
     in_place::{Hold, within_reach},
-    layered::{self, Called, GivenBack},
+    layered::{self, Called, GivenBack, Limits},
 };
 use crate::{
     handler::{Attempt, DeliveryInfo, HandlerService, Invocation, Route},
@@ -80,6 +80,8 @@ pub(super) struct Handling {
     pub(super) group: Arc<GroupSpec>,
     pub(super) context: Arc<WorkerContext>,
     watch: Arc<GroupWatch>,
+    /// When the delivery came.
+    taken: Instant,
     /// In strict order, where events are tried again in place.
     hold: Option<Hold>,
     /// How long a copy of it stays away.
@@ -91,9 +93,10 @@ impl Handling {
         group: Arc<GroupSpec>,
         context: Arc<WorkerContext>,
         watch: Arc<GroupWatch>,
+        taken: Instant,
         hold: Option<Hold>,
     ) -> Self {
-        Self { group, context, watch, hold, stay: OnceLock::new() }
+        Self { group, context, watch, taken, hold, stay: OnceLock::new() }
     }
 
     /// Handles a delivery and settles it.
@@ -289,7 +292,8 @@ impl Handling {
                         None => Called::Ran(run(spec.call.clone(), invocation, spec.timeout).await),
                         Some(service) => {
                             let stop = &self.context.stop;
-                            layered::call(service, invocation, spec.timeout, stop, &mut started).await
+                            let limits = Limits { handler: spec.timeout, whole: self.left() };
+                            layered::call(service, invocation, limits, stop, &mut started).await
                         }
                     }
                 }))
@@ -327,6 +331,14 @@ impl Handling {
         }
         .instrument(span)
         .await
+    }
+
+    /// How long the delivery may still be in hand; one that was acknowledged already is not.
+    fn left(&self) -> Duration {
+        if self.group.is_exclusive() {
+            return Duration::MAX;
+        }
+        self.group.settings.patience.left(self.taken.elapsed(), Duration::ZERO)
     }
 
     /// The outermost layer of a handler, and the way inwards; nothing where nothing was layered.

@@ -15,6 +15,7 @@ mod isolation;
 mod middleware;
 mod observing;
 mod order;
+mod patience;
 mod publishing;
 mod retries;
 mod scope;

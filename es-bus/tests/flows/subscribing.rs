@@ -560,7 +560,7 @@ async fn what_cannot_be_is_said_and_changes_nothing() {
         ),
         (
             subscriptions.subscribe("p", noop).timeout(Duration::from_secs(3600)).await.unwrap_err(),
-            "timeout: \"1h\" is out of bounds",
+            "may run for 1h, more than the 29m that RabbitMQ leaves it",
         ),
         (
             subscriptions.bind("p", "Order..*").await.unwrap_err(),

@@ -37,8 +37,8 @@ async fn again(event: OrderEvent) {
     let _ = event;
 }
 
-#[handler(group = "g", timeout = "2h", backoff(bas = "1s", max = "60 sec", jitter = "0.1"))]
-//~^ error 34 «"2h"» `timeout` is a duration from 1ms to 29m (RabbitMQ takes a delivery back after 30 minutes, its consumer timeout)
+#[handler(group = "g", timeout = "2d", backoff(bas = "1s", max = "60 sec", jitter = "0.1"))]
+//~^ error 34 «"2d"» `timeout` is a duration from 1ms to 1d
 //~^^ error 48 «bas» unknown key `bas`, did you mean `base`? (known keys: `base`, `max`, `jitter`)
 //~^^^ error 66 «"60 sec"» duration "60 sec" has the unknown unit "sec", use one of ms, s, m, h, d
 //~^^^^ error 85 «"0.1"» `jitter` of `backoff` takes a number from 0 to 1: `jitter = 0.1`
@@ -47,7 +47,7 @@ async fn more(event: OrderEvent) {
 }
 
 #[handler(group = "g", slow_handler = "0s")]
-//~^ error 39 «"0s"» `slow_handler` is a duration from 1ms to 29m (`none` for never)
+//~^ error 39 «"0s"» `slow_handler` is a duration from 1ms to 1d (`none` for never)
 async fn slow(event: OrderEvent) {
     let _ = event;
 }
