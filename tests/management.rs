@@ -148,6 +148,9 @@ pub struct QueueInfo {
     /// Messages that a consumer holds.
     #[serde(default, rename = "messages_unacknowledged")]
     pub messages_unacked: u64,
+    /// Messages that a quorum queue keeps until their dead-letter queue has confirmed them.
+    #[serde(default)]
+    pub messages_dlx: u64,
     /// Consumers, on all connections.
     #[serde(default)]
     pub consumers: u64,

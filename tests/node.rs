@@ -40,6 +40,7 @@ pub struct Node {
     vhosts: AtomicU32,
     /// How many failures of dead-lettering the log had when the node was last mended.
     mended: Mutex<usize>,
+    mends: AtomicU32,
 }
 
 impl Node {
@@ -121,8 +122,14 @@ impl Node {
         let failures = self.log().matches(DEAD_LETTERING_FAILED).count();
         if failures > *mended {
             self.rabbitmqctl(&["eval", MEND]);
+            self.mends.fetch_add(1, Ordering::Relaxed);
             *mended = failures;
         }
+    }
+
+    /// How often there was something to [mend](Self::mend).
+    pub fn mends(&self) -> u32 {
+        self.mends.load(Ordering::Relaxed)
     }
 
     /// Runs `rabbitmqctl` on the node and returns what it prints; about 0.5 s a call.
@@ -224,6 +231,7 @@ impl Node {
             boots: 0,
             vhosts: AtomicU32::new(0),
             mended: Mutex::new(0),
+            mends: AtomicU32::new(0),
         };
         node.start_epmd()?;
         node.boot()?;

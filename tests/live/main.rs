@@ -18,6 +18,7 @@ mod reconnect;
 mod routing;
 mod settling;
 mod shutdown;
+mod soak;
 mod start;
 mod strict;
 mod subscribing;

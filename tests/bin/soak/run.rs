@@ -1,0 +1,235 @@
+//! A run from the first process to the last account.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use es_bus::{Bus, Handle};
+use es_bus_tests::{Node, Proxy, QueueInfo, Vhost};
+
+use crate::{
+    accounts::{Account, Dead, accounts},
+    arguments::Arguments,
+    cast::{Member, Role, Setting},
+    faults::{Past, conduct, hurt_broker, hurt_network, hurt_publishers, hurt_workers},
+    ledger::{self, Entry},
+    program::PREFETCH,
+    report::Outcome,
+    schedule::{Planned, Target},
+};
+
+/// How often processes are measured, and looked after.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long the queues may take to come about.
+const START: Duration = Duration::from_secs(60);
+
+/// Runs it all.
+///
+/// # Panics
+///
+/// When the broker, the disk or the system fails in what the run itself needs.
+pub(crate) fn run(arguments: &Arguments, planned: &[Planned]) -> Outcome {
+    let mut node = Node::start();
+    let vhost = node.vhost("soak");
+    let proxy = Proxy::before(node.port());
+    let setting = Setting {
+        dir: directory(),
+        url: proxy.url(&vhost.url()),
+        seed: arguments.seed,
+        kinds: arguments.kinds.clone(),
+        rate: arguments.rate,
+    };
+    let workers: Vec<Member> = (0..arguments.processes).map(|it| Member::new(Role::Worker, it)).collect();
+    let publishers: Vec<Member> =
+        (0..arguments.publishers).map(|it| Member::new(Role::Publisher, it)).collect();
+    workers.iter().for_each(|worker| worker.start(&setting));
+    // Before its queue is there, an event is unroutable: there would be nobody to lose it.
+    wait_for_queues(&vhost, &arguments.kinds);
+    publishers.iter().for_each(|publisher| publisher.start(&setting));
+
+    let started = Instant::now();
+    let is_over = AtomicBool::new(false);
+    let cast: Vec<&Member> = workers.iter().chain(&publishers).collect();
+    let (past, drained) = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                cast.iter().for_each(|member| member.look_after(&setting));
+                thread::sleep(LOOK);
+            }
+        });
+        let past = faults(started, planned, &mut node, &vhost, &proxy, &workers, &publishers, &setting);
+        thread::sleep((started + arguments.duration).saturating_duration_since(Instant::now()));
+        publishers.iter().for_each(|publisher| publisher.end(&setting));
+        let drained = drain(&node, &vhost, arguments, &setting, &past);
+        is_over.store(true, Ordering::Relaxed);
+        (past, drained)
+    });
+    workers.iter().for_each(|worker| worker.end(&setting));
+
+    let (entries, accounts, left, took) = drained;
+    let peak = |members: &[Member]| members.iter().map(Member::peak).max().unwrap_or(0);
+    let outcome = Outcome {
+        seed: arguments.seed,
+        processes: arguments.processes,
+        publishers: arguments.publishers,
+        duration: arguments.duration,
+        every: arguments.every,
+        faults: count(past.iter().map(|past| past.fault.kind().to_owned())),
+        refusals: count(entries.iter().filter_map(|(_, entry)| match entry {
+            // How long it waited differs from one to the next.
+            Entry::Refused { error, .. } => Some(error.split([':', ';']).next()?.to_owned()),
+            _ => None,
+        })),
+        // Each fault can at most bring back what every worker had in hand.
+        duplicates_bound: (past.len() as u64 + 1) * arguments.processes as u64 * PREFETCH,
+        accounts,
+        left,
+        drained_after: took,
+        mends: node.mends(),
+        starts: cast.iter().map(|member| member.starts()).sum(),
+        worker_peak: peak(&workers),
+        publisher_peak: peak(&publishers),
+        mishaps: cast.iter().flat_map(|member| member.mishaps()).collect(),
+        dir: setting.dir.clone(),
+    };
+    if outcome.is_good() && env::var_os("SOAK_KEEP").is_none() {
+        let _ = fs::remove_dir_all(&setting.dir);
+    }
+    outcome
+}
+
+/// Has every target suffer what is planned for it, until all are through.
+#[expect(clippy::too_many_arguments, reason = "a run has that many parts")]
+fn faults(
+    started: Instant,
+    planned: &[Planned],
+    node: &mut Node,
+    vhost: &Vhost,
+    proxy: &Proxy,
+    workers: &[Member],
+    publishers: &[Member],
+    setting: &Setting,
+) -> Vec<Past> {
+    let of = |target: Target| planned.iter().copied().filter(move |it| it.fault.target() == target);
+    let mut past: Vec<Past> = thread::scope(|scope| {
+        let broker = scope.spawn(move || {
+            conduct(started, of(Target::Broker), |fault| hurt_broker(node, vhost, &setting.kinds, fault))
+        });
+        let network =
+            scope.spawn(move || conduct(started, of(Target::Network), |fault| hurt_network(proxy, fault)));
+        let working = scope.spawn(move || {
+            conduct(started, of(Target::Workers), |fault| hurt_workers(workers, setting, fault))
+        });
+        let publishing = scope.spawn(move || {
+            conduct(started, of(Target::Publishers), |fault| hurt_publishers(publishers, setting, fault))
+        });
+        [broker, network, working, publishing]
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("what a fault needs is there"))
+            .collect()
+    });
+    past.sort_by_key(|past| past.until_ms);
+    past
+}
+
+type Drained = (Vec<(u64, Entry)>, BTreeMap<String, Account>, Vec<(String, u64)>, Duration);
+
+/// Waits until nothing is missing and nothing is left in a queue, or until the time for it is up.
+fn drain(node: &Node, vhost: &Vhost, arguments: &Arguments, setting: &Setting, past: &[Past]) -> Drained {
+    let begun = Instant::now();
+    let runtime = tokio::runtime::Runtime::new().expect("the system gives threads");
+    let reader = runtime.block_on(reader(&vhost.url()));
+    loop {
+        node.mend();
+        let left = left(vhost);
+        if left.is_empty() || begun.elapsed() > arguments.drain {
+            let dead = arguments
+                .kinds
+                .iter()
+                .map(|kind| (kind.clone(), runtime.block_on(dead_letters(&reader, kind))))
+                .collect();
+            let entries = ledger::read(&setting.dir.join("ledger")).expect("the ledger is there");
+            let accounts = accounts(&entries, &dead, past);
+            if accounts.values().all(Account::is_complete) || begun.elapsed() > arguments.drain {
+                runtime.block_on(async { reader.stop().await }).expect("the reader stops");
+                return (entries, accounts, left, begun.elapsed());
+            }
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// A bus that looks at dead letters, past the proxy.
+async fn reader(url: &str) -> Handle {
+    let bus = Bus::builder().without_environment().url(url.to_owned()).exchange("soak").publish_only();
+    let started = match bus.build() {
+        Ok(bus) => bus.start().await,
+        Err(error) => Err(error),
+    };
+    started.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+async fn dead_letters(reader: &Handle, kind: &str) -> Vec<Dead> {
+    let queue = format!("soak.{kind}.dlq");
+    let dead = match reader.dead_letter_queue(&queue) {
+        Ok(dead) => dead.list(usize::MAX).await,
+        Err(error) => Err(error),
+    };
+    let letters = dead.unwrap_or_else(|error| panic!("{queue}: {error}"));
+    letters
+        .into_iter()
+        .map(|letter| {
+            let is_answer = letter.event_type.as_deref() == Some("Answered");
+            let what = if is_answer { letter.aggregate_id } else { letter.event_id };
+            Dead { what: what.unwrap_or_else(|| format!("of nobody: {}", letter.id)), reason: letter.reason }
+        })
+        .collect()
+}
+
+/// What is in queues that should be empty, counted late enough to be true.
+fn left(vhost: &Vhost) -> Vec<(String, u64)> {
+    let held = |queue: &QueueInfo| queue.messages + queue.messages_dlx;
+    let now = || -> Vec<(String, u64)> {
+        vhost
+            .queues()
+            .iter()
+            .filter(|queue| !queue.name.ends_with(".dlq") && held(queue) > 0)
+            .map(|queue| (queue.name.clone(), held(queue)))
+            .collect()
+    };
+    let first = now();
+    if !first.is_empty() {
+        return first;
+    }
+    // Counts lag, and a retry may be on its way from one queue to the other.
+    thread::sleep(2 * Duration::from_secs(1));
+    now()
+}
+
+/// Waits until every group has its queue.
+fn wait_for_queues(vhost: &Vhost, kinds: &[String]) {
+    let deadline = Instant::now() + START;
+    let is_there = |kind: &String| vhost.queue(&format!("soak.{kind}")).is_some_and(|it| it.consumers > 0);
+    while !kinds.iter().all(is_there) {
+        assert!(Instant::now() < deadline, "no worker consumes after {START:?}: {:?}", vhost.queues());
+        thread::sleep(LOOK);
+    }
+}
+
+fn count(of: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    of.for_each(|it| *counts.entry(it).or_default() += 1);
+    counts
+}
+
+fn directory() -> PathBuf {
+    let dir = env::temp_dir().join(format!("es-bus-soak-{}", process::id()));
+    fs::create_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", Path::new(&dir).display()));
+    dir
+}
