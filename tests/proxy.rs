@@ -182,6 +182,11 @@ impl Proxy {
         trap
     }
 
+    /// How many connections were closed at once, behind a slammed door.
+    pub fn slammed(&self) -> usize {
+        self.shared.lock().slammed
+    }
+
     /// The names of the connections that there are.
     pub fn names(&self) -> Vec<String> {
         let mut state = self.shared.lock();
@@ -242,6 +247,7 @@ struct State {
     rules: Vec<(String, Way, Mode)>,
     traps: Vec<Armed>,
     connections: Vec<Arc<Connection>>,
+    slammed: usize,
 }
 
 impl State {
@@ -342,8 +348,11 @@ impl Host {
                     let _ = done.send(());
                 }
                 accepted = accept => {
-                    if let (Ok((client, _)), Door::Open) = (accepted, door) {
-                        connections.spawn(join(client, self.target, self.shared.clone()));
+                    match (accepted, door) {
+                        (Ok((client, _)), Door::Open) => {
+                            connections.spawn(join(client, self.target, self.shared.clone()));
+                        }
+                        _ => self.shared.lock().slammed += 1,
                     }
                 }
                 Some(_) = connections.join_next() => {}

@@ -230,6 +230,7 @@ fn a_shut_door_refuses_and_a_slammed_one_closes_at_once() {
     let mut slammed = connect().expect("it is accepted");
     // Nothing was sent, so it is an end in order.
     assert_eq!(slammed.read(&mut [0]).expect("closed"), 0);
+    assert_eq!(ends.proxy.slammed(), 1);
     client.write_all(&body(1, 3)).expect("the old one stays");
     assert_eq!(read(&mut broker, 11), body(1, 3));
     ends.proxy.door(Door::Open);

@@ -7,6 +7,7 @@
 mod behaviours;
 mod dead_letters;
 mod examples;
+mod faults;
 mod flow;
 mod groups;
 mod middleware;
