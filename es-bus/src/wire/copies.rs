@@ -127,6 +127,7 @@ impl Source<'_> {
         headers.insert(names::ES_FIRST_FAILURE_AT, self.first_failure_at());
         headers.insert(names::ES_LAST_FAILURE_AT, isoformat(self.now));
         headers.insert(names::ES_DLQ_ID, dlq_id);
+        acknowledge_replay(headers);
         if let Some(handler) = handler {
             headers.insert(names::ES_HANDLER, handler);
         }
@@ -208,7 +209,7 @@ impl Source<'_> {
     }
 }
 
-/// Says that what the copy counts was counted after the last replay.
+/// Says that what the copy tells, its counts or its failure, came after the last replay.
 fn acknowledge_replay(headers: &mut Headers) {
     if let Some(replay) = headers.get(names::REPLAYED_FROM_DLQ) {
         let mark = replay_mark(replay).into_owned();

@@ -75,7 +75,8 @@ pub const ES_HANDLER: &str = "x-es-handler";
 /// The id of the entry in the dead-letter queue.
 pub const ES_DLQ_ID: &str = "x-es-dlq-id";
 /// The replay that this group's worker has taken note of: the text of [`REPLAYED_FROM_DLQ`] then.
-/// An attempt list is obeyed only when the two agree; a replay by anybody else makes it void.
+/// An attempt list is obeyed, and a dead letter believed to be ours, only when the two agree; a replay by
+/// anybody else makes them void.
 pub const ES_REPLAYED: &str = "x-es-replayed";
 /// How often es-bus has replayed the message from a dead-letter queue.
 pub const ES_REPLAYS: &str = "x-es-replays";

@@ -210,6 +210,7 @@ async fn what_fails_again_is_a_new_entry_and_waits_for_the_next_replay() {
         assert_eq!(before.event_id, after.event_id);
         assert_ne!(before.id, after.id);
         assert_eq!((after.replays, after.retries), (1, Some(0)));
+        assert_eq!((&after.reason, &after.handlers), (&before.reason, &before.handlers));
         assert!(after.replayed_at.is_some());
     }
     shop.dead.replay(Filter::all()).limit(1).await.unwrap();

@@ -6,8 +6,8 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use crate::{
     message::{Headers, Message, Received, Value},
     wire::{
-        FailureInfo, HandlerAttempt, Source, attempts, check_sizes, drop_foreign, fit, header_frame_len,
-        names, origin,
+        DeadLetterAuthor, FailureInfo, HandlerAttempt, Source, attempts, check_sizes, drop_foreign, fit,
+        header_frame_len, names, origin, provenance,
         testing::{PUBLISHED, captured, received},
         waits,
     },
@@ -217,6 +217,20 @@ fn a_replay_runs_the_failed_handler_from_the_start_and_can_be_retried() {
 
     let retried = redelivered(retry(&replayed, &[handler("project", 1)], NOW));
     assert_eq!(attempts(&retried, QUEUE), [handler("project", 1)]);
+}
+
+#[test]
+fn what_fails_again_after_a_replay_still_tells_whose_dead_letter_it_is() {
+    let replayed = replay(dead_letter(&received(captured(PUBLISHED)), &failure()));
+
+    let mut dead = received(dead_letter(&replayed, &failure()));
+    let again = provenance(&dead, "events.projections.dlq");
+    assert_eq!((again.author, again.handlers), (DeadLetterAuthor::EsBus, vec!["project".to_owned()]));
+
+    // Unless somebody else replays it: what fails then is his.
+    dead.message.headers.insert(names::REPLAYED_FROM_DLQ, "2026-11-22T00:00:00+00:00");
+    let by_python = provenance(&dead, "events.projections.dlq");
+    assert_eq!((by_python.author, by_python.handlers), (DeadLetterAuthor::EventsourcePy, Vec::new()));
 }
 
 #[test]
