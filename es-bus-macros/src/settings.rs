@@ -139,7 +139,7 @@ pub(crate) fn take_group(args: &mut Args, settings: &mut Settings, errors: &mut 
 fn take_retired(args: &mut Args, errors: &mut Errors) -> Option<String> {
     let keys = args.texts("retired", "Order.OrderPlaced", errors)?;
     for key in &keys {
-        pattern::check_routing_key(key, errors);
+        pattern::check_binding(key, errors);
     }
     Some(join(keys.iter().map(syn::LitStr::value)))
 }

@@ -274,7 +274,7 @@ settings! {
         /// The most messages that the dead-letter queue holds; what fails while it is full stays in the
         /// group's queue.
         dlq_max_length: Option<u64> = "none", within "1"..="9223372036854775807";
-        /// Routing keys of events that the group no longer takes: unbound, and skipped.
+        /// Binding keys that the group no longer asks for: unbound, and skipped unless a handler takes it.
         retired: Vec<String> = "none";
     }
 

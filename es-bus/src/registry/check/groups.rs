@@ -96,9 +96,10 @@ fn retired(program: &Program<'_>, group: &'static GroupDef, findings: &mut Vec<F
             .registry
             .handlers_of(group.name)
             .filter(|handler| match handler.kinds() {
-                Some(kinds) => kinds.iter().any(|kind| topic::matches(entry, kind.key)),
-                // A wide binding of a raw handler goes on without the retired event.
-                None => handler.binds.iter().any(|bind| bind.key() == Some(entry)),
+                Some(kinds) if !topic::is_pattern(entry) => kinds.iter().any(|kind| kind.key == entry),
+                // A wide binding of a raw handler goes on without the retired event, and an event that a
+                // handler takes without the wide binding that brought it.
+                _ => handler.binds.iter().any(|bind| bind.key() == Some(entry)),
             })
             .map(handler_place)
             .collect();

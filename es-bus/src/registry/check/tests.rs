@@ -421,6 +421,16 @@ fn a_retired_event_has_no_handler_left() {
 }
 
 #[test]
+fn a_wide_binding_is_retired_where_no_handler_asks_for_it_any_more() {
+    let items = |handler: HandlerDef| {
+        vec![E(event("OrderPlaced", 1, &[PLACED])), G(group("g", 2, &[("retired", "Order.*")])), H(handler)]
+    };
+    assert_eq!(found(items(typed("g", "a", 3, &[PLACED]))), [""; 0], "narrowed");
+    assert_eq!(found(items(raw("g", "a", 3, &["Order.OrderPlaced"]))), [""; 0], "narrowed");
+    assert_eq!(found(items(raw("g", "a", 3, &["Order.*"]))).len(), 1);
+}
+
+#[test]
 fn names_and_keys_fit_into_amqp() {
     let long: &'static str = leak("g".repeat(240));
     for (items, expected) in [

@@ -25,13 +25,13 @@ struct Second;
 //~^^^^^ error 109 «"30s"» the rungs of a ladder go from the shortest to the longest, each once
 struct Third;
 
-#[group(retired = "Order.*", retry_ladder = "5", unknown_delay = "1x", name = "a b", exchange = "amq.x", max_length_bytes = "0 B")]
-//~^ error 19 «"Order.*"» routing key `Order.*` contains the wildcard `*`; wildcards belong in `bind`
-//~^^ error 45 «"5"» duration "5" has no unit, write "5s" (units: ms, s, m, h, d)
-//~^^^ error 66 «"1x"» duration "1x" has the unknown unit "x", use one of ms, s, m, h, d
-//~^^^^ error 79 «"a b"» group name `a b` contains ' '; use letters, digits, `-`, `_` and dots
-//~^^^^^ error 97 «"amq.x"» exchange name `amq.x` starts with `amq.`, which RabbitMQ keeps for itself
-//~^^^^^^ error 125 «"0 B"» `max_length_bytes` cannot be nothing
+#[group(retired = "Order*", retry_ladder = "5", unknown_delay = "1x", name = "a b", exchange = "amq.x", max_length_bytes = "0 B")]
+//~^ error 19 «"Order*"» `*` has to be a whole word: in `Order*` it would be matched literally; write `*` between dots, or list the words you mean
+//~^^ error 44 «"5"» duration "5" has no unit, write "5s" (units: ms, s, m, h, d)
+//~^^^ error 65 «"1x"» duration "1x" has the unknown unit "x", use one of ms, s, m, h, d
+//~^^^^ error 78 «"a b"» group name `a b` contains ' '; use letters, digits, `-`, `_` and dots
+//~^^^^^ error 96 «"amq.x"» exchange name `amq.x` starts with `amq.`, which RabbitMQ keeps for itself
+//~^^^^^^ error 124 «"0 B"» `max_length_bytes` cannot be nothing
 struct Fourth;
 
 fn main() {}
