@@ -8,6 +8,7 @@ mod behaviours;
 mod dead_letters;
 mod examples;
 mod faults;
+mod fleet;
 mod flow;
 mod groups;
 mod middleware;
