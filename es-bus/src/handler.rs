@@ -17,6 +17,8 @@ use std::{
     time::Duration,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     event::Event,
     message::Received,
@@ -100,6 +102,8 @@ pub struct DeliveryInfo {
     group: String,
     origin: Origin,
     metadata: OnceLock<Metadata>,
+    /// Cancelled when the channel that brought it is gone.
+    lost: CancellationToken,
 }
 
 impl fmt::Debug for DeliveryInfo {
@@ -135,7 +139,18 @@ impl DeliveryInfo {
     /// What a worker knows of a delivery.
     #[must_use]
     pub fn new(received: Received, queue: String, group: String, origin: Origin) -> Self {
-        Self { received, queue, group, origin, metadata: OnceLock::new() }
+        let (metadata, lost) = (OnceLock::new(), CancellationToken::new());
+        Self { received, queue, group, origin, metadata, lost }
+    }
+
+    /// The same, with what is cancelled when the channel is gone that brought it.
+    pub(crate) fn leased(self, lost: CancellationToken) -> Self {
+        Self { lost, ..self }
+    }
+
+    /// Cancelled when the channel is gone that brought it.
+    pub(crate) fn lost(&self) -> &CancellationToken {
+        &self.lost
     }
 
     /// The delivery as the broker gave it.

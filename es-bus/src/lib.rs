@@ -32,7 +32,7 @@
 //! | to | see |
 //! | --- | --- |
 //! | declare | [`macro@event`], [`macro@handler`], [`macro@group`], [`macro@exchange`], [`derive@Failure`] |
-//! | take what a handler needs | [`Envelope`], [`RawEvent`], [`State`], [`Metadata`], [`Delivered`], [`Attempt`], [`Publisher`], your own [`FromDelivery`] |
+//! | take what a handler needs | [`Envelope`], [`RawEvent`], [`State`], [`Metadata`], [`Delivered`], [`Attempt`], [`Lease`], [`Publisher`], your own [`FromDelivery`] |
 //! | say what a failure means | [`HandlerError`], [`Verdict`] |
 //! | publish | [`Publisher`], [`Emit`], [`scope()`] |
 //! | look at what failed, and replay it | [`dead_letters`] |
@@ -117,7 +117,7 @@ pub use self::{
     },
     error::{Error, Result},
     event::Event,
-    extract::{Delivered, Envelope, FromDelivery, Input, Need, RawEvent, State},
+    extract::{Delivered, Envelope, FromDelivery, Input, Lease, Need, RawEvent, State},
     handler::{Attempt, BoxFuture, Call, DeliveryInfo, HandlerService, Invocation, TypeMap},
     metadata::Metadata,
     monitor::{

@@ -3,7 +3,7 @@
 use es_bus::{
     message::Value,
     model::{Queue, QueueKind},
-    transport::{ConsumeError, ConsumeRequest, Settlement},
+    transport::{ConsumeError, ConsumeRequest, Delivery, Settlement},
 };
 use tokio::time::timeout;
 
@@ -163,6 +163,26 @@ pub(crate) async fn cancel_ends_the_stream_and_leaves_the_rest(fixture: &Fixture
     fixture.wait_for_messages(&queue, 2).await;
     fixture.wait_for_consumers(&queue, 0).await;
     assert_eq!(fixture.contents(&queue).await, ["c", "d"]);
+}
+
+pub(crate) async fn a_delivery_knows_when_its_channel_is_gone(fixture: &Fixture) {
+    let queue = fixture.plain("orders").await;
+    fixture.send(&queue, &["a", "b"]).await;
+    let mut consumer = fixture.consume(&queue, 2).await;
+    let held = hold(&mut consumer, 2).await;
+    let lost: Vec<_> = held.iter().map(Delivery::lost).collect();
+
+    consumer.cancel().await;
+    assert!(!lost[0].is_cancelled(), "the channel outlives its consumer");
+    consumer.close().await;
+
+    for lost in &lost {
+        timeout(PATIENCE, lost.cancelled()).await.expect("the channel is gone");
+    }
+    for delivery in held {
+        assert!(!delivery.settle(Settlement::Ack));
+    }
+    fixture.wait_for_messages(&queue, 2).await;
 }
 
 pub(crate) async fn a_deleted_queue_ends_its_consumer(fixture: &Fixture) {

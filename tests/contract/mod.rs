@@ -50,6 +50,7 @@ macro_rules! contract {
                 close_gives_back_in_order,
                 consumers_closed_one_after_the_other_give_back_in_order,
                 a_settlement_after_close_says_so,
+                a_delivery_knows_when_its_channel_is_gone,
                 cancel_ends_the_stream_and_leaves_the_rest,
                 a_deleted_queue_ends_its_consumer,
                 there_is_no_consumer_of_a_missing_queue,

@@ -1,11 +1,11 @@
 //! Deliveries are settled where they came from, and in time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use es_bus::{Registry, State, handler};
-use tokio::{task::block_in_place, time::sleep};
+use es_bus::{Lease, Registry, State, handler};
+use tokio::{sync::Semaphore, task::block_in_place, time::sleep};
 
-use crate::support::{Journal, Look, OrderPlaced, Victim, builder, placed, run, stop};
+use crate::support::{Journal, Look, OrderPlaced, Victim, builder, placed, run, soon, stop};
 
 /// How long RabbitMQ waits for the acknowledgements of channels that are opened from now on.
 fn consumer_timeout(node: &Victim, ms: u32) {
@@ -47,4 +47,48 @@ async fn what_waits_behind_others_never_outlasts_the_consumer_timeout() {
     assert_eq!(look.left_over(&vhost).await, []);
     stop(bus).await;
     assert_eq!(look.left_over(&vhost).await, [], "all was acknowledged");
+}
+
+#[handler(group = "leased", retries = 3)]
+async fn leased(
+    order: OrderPlaced,
+    lease: Lease,
+    State(journal): State<Journal>,
+    State(gate): State<Arc<Semaphore>>,
+) -> Result<(), String> {
+    journal.note(format!("start {}", order.total));
+    gate.acquire().await.map_err(|closed| closed.to_string())?.forget();
+    journal.note(format!("end {}{}", order.total, if lease.is_lost() { " lost" } else { "" }));
+    if order.total == 2 { Err("no".to_owned()) } else { Ok(()) }
+}
+
+/// One run succeeds and one fails, after the broker has closed the connection that brought their
+/// events. On the next connection both have the delivery tags again that they had.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_comes_to_after_its_connection_is_lost_settles_nothing() {
+    let mut node = Victim::get().await;
+    let vhost = node.vhost("stale");
+    let (journal, gate) = (Journal::default(), Arc::new(Semaphore::new(0)));
+    let builder = builder(vhost.url(), Registry::new().handler::<leased>());
+    let bus = run(builder.state(journal.clone()).state(gate.clone())).await;
+    bus.publisher().publish(&placed("o-1", 1)).await.expect("routed");
+    bus.publisher().publish(&placed("o-2", 2)).await.expect("routed");
+    journal.until_len(2).await;
+
+    block_in_place(|| node.close_all_connections("a lost connection"));
+    soon("it consumes again", || (bus.counts().consumers == 2).then_some(()));
+    let look = Look::at(&vhost).await;
+    look.until("events.leased", 0, 1).await;
+    gate.add_permits(2);
+    let lines = journal.until("both begin again", |lines| lines.len() == 6).await;
+
+    for total in 1..=2 {
+        let of: Vec<&String> = lines.iter().filter(|line| line.contains(&total.to_string())).collect();
+        assert_eq!(of, [&format!("start {total}"), &format!("end {total} lost"), &format!("start {total}")]);
+    }
+    assert_eq!((bus.counts().stale, bus.counts().retried), (2, 0));
+    // Killed, both go back: neither was acknowledged, and no copy of the failed one is anywhere.
+    drop(bus);
+    look.until("events.leased", 2, 0).await;
+    assert_eq!(look.queue("events.leased.retry.1s").await, (0, 0));
 }

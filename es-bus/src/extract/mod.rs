@@ -5,13 +5,14 @@
 
 mod attempt;
 mod envelope;
+mod lease;
 mod metadata;
 mod raw;
 mod state;
 
 use std::{any::TypeId, future::Future};
 
-pub use self::{envelope::Envelope, metadata::Delivered, raw::RawEvent, state::State};
+pub use self::{envelope::Envelope, lease::Lease, metadata::Delivered, raw::RawEvent, state::State};
 use crate::{event::EventKind, handler::Invocation, outcome::HandlerError};
 
 /// What can be an argument of a handler.

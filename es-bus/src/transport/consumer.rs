@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::{StreamExt, stream::BoxStream};
+use tokio_util::sync::CancellationToken;
 
 use super::ConsumeError;
 use crate::{handler::BoxFuture, message::Received};
@@ -25,6 +26,10 @@ pub trait Settle: Send + Sync + 'static {
     ///
     /// Does not wait: what is settled is sent within 5 ms, together with what else is.
     fn settle(&self, tag: u64, settlement: Settlement) -> bool;
+
+    /// Cancelled once the channel is gone: what it brought and is not settled comes again, and nothing
+    /// settles it here any more. Within a second of the moment when the channel is known to be gone.
+    fn lost(&self) -> CancellationToken;
 
     /// Asks the broker for no more deliveries; those on their way still come, then the stream ends.
     fn cancel(&self) -> BoxFuture<'_, ()>;
@@ -116,6 +121,12 @@ impl Delivery {
     #[must_use]
     pub fn tag(&self) -> u64 {
         self.tag
+    }
+
+    /// Cancelled once the channel that brought it is gone.
+    #[must_use]
+    pub fn lost(&self) -> CancellationToken {
+        self.settle.lost()
     }
 
     /// Settles it; `false` when the channel that brought it is gone.

@@ -338,6 +338,11 @@ impl Loop {
         };
         while self.running.len() < self.group.settings.concurrency {
             let Some((lane, InHand { delivery, since })) = self.lanes.next() else { break };
+            if delivery.lost().is_cancelled() {
+                // The loss will be told in a moment; the delivery comes again.
+                self.lanes.done(lane);
+                continue;
+            }
             if !self.away.is_empty() {
                 let comes_back = !wire::attempts(&delivery.received, group.queue.as_str()).is_empty();
                 if self.away.is_overtaken(lane, comes_back) {

@@ -48,6 +48,8 @@ enum Sent {
     Impossible,
     /// There are none: no handler made an attempt.
     Unattempted,
+    /// They were left: the channel of the delivery is gone, and the event comes again without them.
+    Stale,
 }
 
 /// What follows from a delivery, once its handlers are through with it.
@@ -103,14 +105,13 @@ impl Handling {
     pub(super) async fn handle(&self, delivery: Delivery) -> End {
         self.context.counters.delivery_taken(self.context.clock.now());
         let _in_flight = self.watch.handling();
+        let lost = delivery.lost();
         let (received, settle) = delivery.split();
         let origin = wire::origin(&received, self.group.queue.as_str());
-        let info = Arc::new(DeliveryInfo::new(
-            received,
-            self.group.queue.as_str().to_owned(),
-            self.group.name.as_str().to_owned(),
-            origin,
-        ));
+        let (queue, name) = (self.group.queue.as_str().to_owned(), self.group.name.as_str().to_owned());
+        let info = DeliveryInfo::new(received, queue, name, origin);
+        // What an exclusive group takes is acknowledged at once, and comes no second time.
+        let info = Arc::new(if self.group.is_exclusive() { info } else { info.leased(lost) });
         if self.group.is_exclusive() {
             // The queue goes with the connection, and what is in it: unacknowledged it would not come
             // again, and a long wait between attempts would cost the channel (consumer timeout).
@@ -120,11 +121,11 @@ impl Handling {
         }
         // A panic of our own must cost neither the lane nor the event.
         let sent = AssertUnwindSafe(self.run_and_copy(&info)).catch_unwind().await;
-        let counters = &self.context.counters;
         let settlement = match sent {
             Ok(Sent::Confirmed) => Settlement::Ack,
             Ok(Sent::Unattempted | Sent::GivenUp) if self.hold.is_some() => return End::Held,
             Ok(Sent::Unattempted) => Settlement::Requeue,
+            Ok(Sent::Stale) => return self.stale(),
             // Not settled: the broker hands it out again when the channel closes.
             Ok(Sent::GivenUp) => return End::Settled,
             // Unsettled it would hold its place for ever, given back it would do the same again. The
@@ -149,12 +150,7 @@ impl Handling {
             }
         };
         if !settle(settlement) {
-            Counters::add(&counters.stale);
-            tracing::debug!(queue = %self.group.queue, "the outcome came after the connection was lost; the event comes again");
-            if self.hold.is_some() {
-                // Before what is behind it.
-                return End::Held;
-            }
+            return self.stale();
         }
         match self.stay.get() {
             _ if settlement == Settlement::Requeue => End::GivenBack,
@@ -163,9 +159,24 @@ impl Handling {
         }
     }
 
+    /// Drops an outcome that came after the channel of its delivery was gone.
+    fn stale(&self) -> End {
+        Counters::add(&self.context.counters.stale);
+        tracing::info!(
+            group = %self.group.name,
+            queue = %self.group.queue,
+            "the outcome came after the connection was lost, and is dropped; the event comes again"
+        );
+        // In strict order it comes before what is behind it.
+        if self.hold.is_some() { End::Held } else { End::Settled }
+    }
+
     async fn run_and_copy(&self, info: &Arc<DeliveryInfo>) -> Sent {
         let Next::Copies(copies) = self.outcome_of(info).await else { return Sent::Unattempted };
         for copy in &copies {
+            if info.lost().is_cancelled() {
+                return Sent::Stale;
+            }
             if let Copy::DeadLetter(failed) = copy
                 && !self.group.keeps_dead_letters()
             {
@@ -431,6 +442,8 @@ impl Handling {
         let publication = self.publication(copy, info);
         let sent = tokio::select! {
             () = self.context.kill.cancelled() => Sent::GivenUp,
+            // A copy beside the event that comes again would double it; the broker still has the event.
+            () = info.lost().cancelled() => Sent::Stale,
             sent = self.until_confirmed(publication) => sent,
         };
         if sent != Sent::Confirmed {

@@ -43,6 +43,8 @@ use crate::{
 const FLUSH_AFTER: Duration = Duration::from_millis(5);
 /// How many settlements are told at once, at most (more wins nothing: measured).
 const FLUSH_AT: usize = 64;
+/// How often a channel is looked at, beside what its consumer says.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the broker has to answer that a consumer or a channel ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -94,6 +96,7 @@ fn assemble(
         queue,
         tag,
         channel,
+        lost: session.lost.child_token(),
         ending: tokio::sync::Mutex::default(),
         session,
         tracker: Mutex::default(),
@@ -119,6 +122,8 @@ struct Shared {
     /// channel closes is an error for the whole connection.
     ending: tokio::sync::Mutex<()>,
     session: Arc<Session>,
+    /// Cancelled when the channel is gone, with the connection or alone.
+    lost: CancellationToken,
     tracker: Mutex<Tracker>,
     flush_at: usize,
     /// There is something to flush.
@@ -134,6 +139,13 @@ struct Shared {
 impl Shared {
     fn is_alive(&self) -> bool {
         self.channel.status().connected() && !self.session.lost.is_cancelled()
+    }
+
+    /// Says so when the channel is gone.
+    fn look(&self) {
+        if !self.is_alive() {
+            self.lost.cancel();
+        }
     }
 
     /// Why the stream ended, when nobody has said.
@@ -191,6 +203,7 @@ impl Shared {
         if self.is_alive() {
             patient(self, "channel.close", self.channel.close(200, "OK".into())).await;
         }
+        self.lost.cancel();
     }
 
     async fn tell(&self, command: Command) {
@@ -257,12 +270,14 @@ fn stream(reader: Reader) -> stream::BoxStream<'static, Result<Delivery, Consume
                 }
                 Some(Err(error)) => {
                     shared.cancelled.store(true, Ordering::Release);
+                    shared.look();
                     return Some((Err(classify::consumer_ended(&error, &shared.queue)), None));
                 }
                 None if cancelled => return None,
                 None => {
                     // The broker has done it itself.
                     shared.cancelled.store(true, Ordering::Release);
+                    shared.look();
                     return Some((Err(shared.ended()), None));
                 }
             }
@@ -275,9 +290,13 @@ async fn flush_until_stopped(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             biased;
-            () = shared.session.lost.cancelled() => return,
+            () = shared.lost.cancelled() => return,
             () = shared.stop.cancelled() => break,
             () = shared.some.notified() => {}
+            () = sleep(LOOK_INTERVAL) => {
+                shared.look();
+                continue;
+            }
         }
         tokio::select! {
             () = shared.stop.cancelled() => break,
@@ -314,6 +333,10 @@ impl Settle for Settler {
             shared.enough.notify_one();
         }
         true
+    }
+
+    fn lost(&self) -> CancellationToken {
+        self.shared.lost.clone()
     }
 
     fn cancel(&self) -> BoxFuture<'_, ()> {

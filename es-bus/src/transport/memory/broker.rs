@@ -15,6 +15,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     arguments::{Difference, MAX_EXPIRY_MS, OverflowMode, Settings, exchange_difference, queue_difference},
@@ -106,6 +107,8 @@ struct ConsumerState {
     mail: Option<mpsc::UnboundedSender<Mail>>,
     unsettled: BTreeMap<u64, Entry>,
     next_tag: u64,
+    /// Cancelled when the channel is gone.
+    lost: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -428,7 +431,7 @@ impl Broker {
         connection: ConnectionId,
         request: &ConsumeRequest,
         now: Instant,
-    ) -> Result<(ConsumerId, mpsc::UnboundedReceiver<Mail>), ConsumeError> {
+    ) -> Result<(ConsumerId, mpsc::UnboundedReceiver<Mail>, CancellationToken), ConsumeError> {
         let id = self.new_id();
         let name = request.queue.as_str();
         let Some(queue) = self.queues.get_mut(name) else {
@@ -445,6 +448,7 @@ impl Broker {
         queue.consumers.push_back(id);
         queue.touch(now);
         let (mail, mailbox) = mpsc::unbounded_channel();
+        let lost = CancellationToken::new();
         let consumer = ConsumerState {
             queue: request.queue.clone(),
             connection,
@@ -452,10 +456,11 @@ impl Broker {
             mail: Some(mail),
             unsettled: BTreeMap::new(),
             next_tag: 1,
+            lost: lost.clone(),
         };
         self.consumers.insert(id, consumer);
         self.mark(&request.queue);
-        Ok((id, mailbox))
+        Ok((id, mailbox, lost))
     }
 
     /// Sends a consumer nothing more; what it has, it may still settle.
@@ -487,6 +492,7 @@ impl Broker {
         let Some(consumer) = self.consumers.get_mut(&id) else { return };
         let name = consumer.queue.clone();
         let unsettled = std::mem::take(&mut consumer.unsettled);
+        consumer.lost.cancel();
         if let (Some(mail), Some(error)) = (&consumer.mail, error) {
             // Nobody listens when the stream was dropped.
             let _ = mail.send(Mail::End(error));

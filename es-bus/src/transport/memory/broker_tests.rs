@@ -127,7 +127,7 @@ impl Bench {
                     prefetch,
                     exclusive: false,
                 };
-                let (id, mailbox) = self.broker.consume(self.connection, &request, self.now).unwrap();
+                let (id, mailbox, _lost) = self.broker.consume(self.connection, &request, self.now).unwrap();
                 self.clients.push(Client { id, queue, mailbox, held: Vec::new() });
             }
             Step::Settle { consumer, delivery, settlement } => self.settle(consumer, delivery, settlement),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Memory,
@@ -19,12 +20,12 @@ impl Consume for Memory {
     fn consume(&self, request: ConsumeRequest) -> BoxFuture<'_, Result<Consumer, ConsumeError>> {
         Box::pin(async move {
             let connection = &self.connection;
-            let (id, mailbox) =
+            let (id, mailbox, lost) =
                 connection.shared.with(|broker, now| match broker.link_fault(connection.id) {
                     None => broker.consume(connection.id, &request, now),
                     Some(fault) => Err(ConsumeError::Interrupted { reason: fault.reason().to_owned() }),
                 })?;
-            let channel = Arc::new(Channel { shared: Arc::clone(&connection.shared), id });
+            let channel = Arc::new(Channel { shared: Arc::clone(&connection.shared), id, lost });
             let reader = Reader { mailbox, channel: Arc::clone(&channel) };
             let deliveries = stream::unfold(reader, |mut reader| async move {
                 let mail = reader.mailbox.recv().await?;
@@ -64,6 +65,7 @@ impl Drop for Reader {
 struct Channel {
     shared: Arc<Shared>,
     id: ConsumerId,
+    lost: CancellationToken,
 }
 
 impl Channel {
@@ -79,6 +81,10 @@ impl Channel {
 impl Settle for Channel {
     fn settle(&self, tag: u64, settlement: Settlement) -> bool {
         self.shared.with(|broker, now| broker.settle(self.id, tag, settlement, now))
+    }
+
+    fn lost(&self) -> CancellationToken {
+        self.lost.clone()
     }
 
     fn cancel(&self) -> BoxFuture<'_, ()> {
