@@ -70,6 +70,12 @@ pub enum Mode {
     Reset,
 }
 
+impl Mode {
+    fn ends_it(self) -> bool {
+        matches!(self, Self::Cut | Self::Reset)
+    }
+}
+
 /// What a new connection finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
@@ -307,8 +313,13 @@ impl Connection {
         self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// A connection that is cut stays so, also when its task has not come to it yet.
     fn set(&self, way: Way, mode: Mode) {
-        self.modes.send_modify(|modes| modes[way as usize] = mode);
+        self.modes.send_modify(|modes| {
+            if !modes.iter().any(|mode| mode.ends_it()) {
+                modes[way as usize] = mode;
+            }
+        });
     }
 }
 
@@ -363,18 +374,18 @@ impl Host {
 
 /// Connects a client to the broker, until both are through or the connection is cut.
 async fn join(mut client: TcpStream, target: SocketAddr, shared: Arc<Shared>) {
-    // A client whose broker is gone finds its connection closed.
-    let Ok(mut broker) = TcpStream::connect(target).await else { return };
-    for stream in [&client, &broker] {
-        let _ = stream.set_nodelay(true);
-    }
     let (modes, changes) = watch::channel([Mode::Pass; 2]);
     let connection = Arc::new(Connection { name: Mutex::default(), modes });
     {
         let mut state = shared.lock();
-        // The rules for all hold before it has a name.
+        // The rules for all hold before it has a name, and whatever is set from now on.
         state.named(&connection, String::new());
         state.connections.push(connection.clone());
+    }
+    // A client whose broker is gone finds its connection closed.
+    let Ok(mut broker) = TcpStream::connect(target).await else { return };
+    for stream in [&client, &broker] {
+        let _ = stream.set_nodelay(true);
     }
     let mut ending = changes.clone();
     let pump = |way| Pump { way, connection: &connection, shared: &shared, changes: changes.clone() };
@@ -384,7 +395,7 @@ async fn join(mut client: TcpStream, target: SocketAddr, shared: Arc<Shared>) {
         let there = pump(Way::ToBroker).run(from_client, to_broker);
         let back = pump(Way::ToClient).run(from_broker, to_client);
         tokio::select! {
-            end = ending.wait_for(|modes| modes.iter().any(|mode| matches!(mode, Mode::Cut | Mode::Reset))) => {
+            end = ending.wait_for(|modes| modes.iter().any(|mode| mode.ends_it())) => {
                 end.is_ok_and(|modes| modes.contains(&Mode::Reset))
             }
             _ = async { tokio::join!(there, back) } => false,

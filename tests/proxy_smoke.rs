@@ -195,10 +195,10 @@ fn a_cut_loses_what_was_held_and_later_connections_are_whole() {
     ends.proxy.set("", Way::ToBroker, Mode::Hold);
     client.write_all(&body(2, 3)).expect("open");
     ends.proxy.cut("");
+    ends.proxy.pass();
 
     assert_ended(&mut broker);
     assert_ended(&mut client);
-    ends.proxy.pass();
     let (mut client, mut broker) = ends.connect();
     client.write_all(&body(3, 3)).expect("open");
     assert_eq!(read(&mut broker, 11), body(3, 3));
