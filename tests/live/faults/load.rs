@@ -11,17 +11,18 @@ use std::{
 };
 
 use es_bus::{
-    Attempt, BusBuilder, Handle, HandlerError, Health, Metadata, PublishError, Registry, State, group,
+    Attempt, BusBuilder, Handle, HandlerError, Health, Metadata, PublishError, Registry, State, event, group,
     handler,
 };
 use es_bus_tests::{Node, Proxy, Vhost};
+use serde::{Deserialize, Serialize};
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 
 use super::ledger::Ledger;
-use crate::support::{Look, OrderPlaced, PATIENCE, builder, placed, run, stop, take};
+use crate::support::{Look, PATIENCE, builder, run, stop, take};
 
 /// The groups of the load.
 pub(super) const GROUPS: [&str; 2] = ["kept", "brisk"];
@@ -30,10 +31,18 @@ pub(super) const PREFETCH: u16 = 10;
 /// How many publish at once, so that as many confirms are lost with a connection.
 pub(super) const PUBLISHERS: usize = 3;
 
+/// An order was taken. Nobody there to handle it would be an error.
+#[event(aggregate = "Order", aggregate_id = order_id, mandatory)]
+#[derive(Serialize, Deserialize)]
+struct OrderTaken {
+    order_id: String,
+    total: u32,
+}
+
 /// Fails one in ten at first, and rejects another.
 #[handler(group = "kept", retries = 5, backoff(base = "200ms", max = "200ms"))]
 async fn keep(
-    order: OrderPlaced,
+    order: OrderTaken,
     attempt: Attempt,
     metadata: Metadata,
     State(ledger): State<Ledger>,
@@ -54,7 +63,7 @@ struct Brisk;
 
 #[handler(group = Brisk, backoff(base = "200ms", max = "200ms"))]
 async fn hurry(
-    order: OrderPlaced,
+    order: OrderTaken,
     attempt: Attempt,
     metadata: Metadata,
     State(ledger): State<Ledger>,
@@ -73,7 +82,7 @@ pub(super) struct Load {
     pub(super) working: Handle,
     pub(super) publishing: Handle,
     pub(super) ledger: Ledger,
-    look: Look,
+    pub(super) look: Look,
     publishers: JoinSet<()>,
     watcher: JoinHandle<()>,
     shared: Arc<Shared>,
@@ -127,7 +136,8 @@ impl Load {
                     if shared.stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    match publisher.publish(&placed(format!("o-{task}-{}", number % 5), number)).await {
+                    let order = OrderTaken { order_id: format!("o-{task}-{}", number % 5), total: number };
+                    match publisher.publish(&order).await {
                         Ok(id) => {
                             // The id that a fresh event is told by, in both groups.
                             if number % 10 == 0 {
@@ -143,8 +153,8 @@ impl Load {
                             );
                         }
                     }
-                    // What a handler keeps up with.
-                    sleep(Duration::from_millis(10)).await;
+                    // What handlers keep up with, and make up for.
+                    sleep(Duration::from_millis(25)).await;
                 }
             });
         }
@@ -218,6 +228,16 @@ impl Load {
     /// Whether the worker was ready all the time.
     pub(super) fn was_well(&self) -> bool {
         !self.shared.unwell.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a publisher has been told something that has this in it.
+    pub(super) async fn told_within(&self, bound: Duration, text: &str) {
+        let told = async {
+            while !self.errors().iter().any(|error| error.contains(text)) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(timeout(bound, told).await.is_ok(), "{:?} says nothing of {text:?}", self.errors());
     }
 
     /// What publishers were told, where it was no id.

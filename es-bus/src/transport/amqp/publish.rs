@@ -205,7 +205,12 @@ impl Slot {
             Ok(Some(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)))) => {
                 Err(PublishError::Unroutable { exchange, routing_key })
             }
-            Ok(Some(Confirmation::Nack(None))) => Err(PublishError::Refused { exchange, routing_key }),
+            Ok(Some(Confirmation::Nack(None))) => {
+                // To this channel the queue would stay full also when its limit is lifted: it is told
+                // when there is room again, and a queue without a limit has nothing to tell.
+                self.replace();
+                Err(PublishError::Refused { exchange, routing_key })
+            }
             Err(error) => Err(classify::publish(&error, &exchange)),
             // Neither happens: the channel was put into confirm mode, and this was a publish.
             Ok(Some(Confirmation::NotRequested) | None) => {
@@ -222,13 +227,18 @@ impl Slot {
                 // message is still ahead of us, and will be confirmed when it goes on.
                 tracing::debug!("a channel is thrown away whose publish was abandoned");
                 self.work = None;
-                if let Some(channel) = self.channel.take() {
-                    // Not left to lapin's destructor: one that fails ends the connection.
-                    tokio::spawn(async move {
-                        let _ = channel.close(200, "OK".into()).await;
-                    });
-                }
+                self.replace();
             }
+        }
+    }
+
+    /// Throws the channel away; the next publish opens another.
+    fn replace(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            // Not left to lapin's destructor: one that fails ends the connection.
+            tokio::spawn(async move {
+                let _ = channel.close(200, "OK".into()).await;
+            });
         }
     }
 

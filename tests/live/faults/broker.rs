@@ -1,0 +1,179 @@
+//! What a broker, or who administers it, does to a program that runs.
+
+use std::time::Duration;
+
+use es_bus::{
+    Registry, handler,
+    name::ExchangeName,
+    transport::{Admin, Transport},
+};
+use es_bus_tests::{Mode, Node, Proxy, Way};
+use tokio::{
+    task::block_in_place,
+    time::{sleep, timeout},
+};
+
+use super::load::{Load, PREFETCH, PUBLISHERS};
+use crate::support::{Look, OrderPlaced, builder, connect, placed, publisher, run, soon, stop};
+
+/// After a fault is over, within which events flow again.
+const RECOVERY: Duration = Duration::from_secs(10);
+/// Within which a bus is stopped whose network takes nothing.
+const STOP: Duration = Duration::from_secs(20);
+/// Within which a refusal for good ends the bus.
+const END: Duration = Duration::from_secs(10);
+
+/// Lets the user of a virtual host, who has its name, configure, write and read what these patterns
+/// match; makes the user first.
+fn permit(node: &Node, vhost: &str, permissions: Option<[&str; 3]>) {
+    let users = node.rabbitmqctl(&["list_users"]);
+    if !users.lines().any(|line| line.split('\t').next() == Some(vhost)) {
+        node.rabbitmqctl(&["add_user", vhost, "secret"]);
+    }
+    match permissions {
+        Some([configure, write, read]) => {
+            node.rabbitmqctl(&["set_permissions", "-p", vhost, vhost, configure, write, read]);
+        }
+        None => {
+            node.rabbitmqctl(&["clear_permissions", "-p", vhost, vhost]);
+        }
+    }
+}
+
+#[track_caller]
+fn assert_few(duplicates: [usize; 2], losses: usize) {
+    let most = losses * (usize::from(PREFETCH) + PUBLISHERS);
+    assert!(duplicates.iter().all(|count| *count <= most), "{duplicates:?}, at most {most}");
+}
+
+/// Neither events nor copies may be published for a time; what is in hand stays there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_permission_that_is_revoked_is_told_and_waited_for() {
+    let node = Node::shared();
+    let vhost = node.vhost("permission");
+    let user = vhost.name().to_owned();
+    block_in_place(|| permit(node, &user, Some([".*", ".*", ".*"])));
+    let url = vhost.url().replace("guest:guest", &format!("{user}:secret"));
+    let load = Load::start_on(node, vhost, &url).await;
+
+    // Channels remember what they were allowed, so new ones are needed.
+    let but_events = r"^(?!events$|events\.kept\.retry$).*";
+    block_in_place(|| permit(node, &user, Some([".*", but_events, ".*"])));
+    load.proxy.cut("");
+    load.told_within(RECOVERY, "ACCESS_REFUSED").await;
+    block_in_place(|| permit(node, &user, Some([".*", ".*", ".*"])));
+    load.flows_within(RECOVERY).await;
+
+    assert_few(load.end().await, 2);
+    block_in_place(|| node.rabbitmqctl(&["delete_user", &user]));
+}
+
+#[handler(group = "patient")]
+async fn never_ends(_order: OrderPlaced) {
+    std::future::pending().await
+}
+
+/// As a wrong password at the start: it would never come right by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_no_longer_welcome_ends_the_bus_and_keeps_its_events() {
+    let node = Node::shared();
+    let vhost = node.vhost("unwelcome");
+    let user = vhost.name().to_owned();
+    block_in_place(|| permit(node, &user, Some([".*", ".*", ".*"])));
+    let proxy = Proxy::before(node.port());
+    let url = proxy.url(&vhost.url().replace("guest:guest", &format!("{user}:secret")));
+    let look = Look::at(&vhost).await;
+    let registry = Registry::new().handler::<never_ends>();
+    let bus = run(builder(&url, registry).set("shutdown_timeout", "200ms")).await;
+    let monitor = bus.monitor();
+    bus.publisher().publish(&placed("o-1", 1)).await.expect("routed");
+    soon("it is in hand", || (bus.counts().delivered == 1).then_some(()));
+
+    block_in_place(|| permit(node, &user, None));
+    proxy.cut("");
+    let ended = timeout(END, bus.wait()).await.expect("it ends");
+
+    let error = format!("{:?}", ended.expect_err("not in order"));
+    assert!(error.contains(&user) && !error.contains("secret"), "{error}");
+    assert!(!monitor.is_live() && !monitor.is_ready(), "{:#?}", monitor.glance());
+    look.until("events.patient", 1, 0).await;
+    block_in_place(|| node.rabbitmqctl(&["delete_user", &user]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exchanges_that_somebody_deletes_are_declared_again() {
+    let load = Load::start("exchanges").await;
+    let admin = connect(&load.vhost).await;
+    let delete = async |name: &str| {
+        admin.delete_exchange(&ExchangeName::new(name).expect("a name")).await.expect("it was there");
+    };
+
+    for name in ["events.kept.retry", "events_dlq"] {
+        delete(name).await;
+        load.flows_within(RECOVERY).await;
+    }
+    // This one a publisher declares again, but not the bindings of others: it is told so, and the
+    // others bind at their next connect.
+    delete("events").await;
+    load.told_within(RECOVERY, "no queue takes").await;
+    load.proxy.cut("");
+    load.flows_within(RECOVERY).await;
+
+    admin.close().await;
+    assert_few(load.end().await, 1);
+}
+
+/// As an operator limits queues, by a policy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_retry_and_dead_letter_queues_hold_their_group_and_lose_nothing() {
+    let load = Load::start("full").await;
+    let node = Node::shared();
+    let vhost = load.vhost.name().to_owned();
+    let policy = |pattern: &str| {
+        let limit = r#"{"max-length": 1, "overflow": "reject-publish"}"#;
+        block_in_place(|| node.rabbitmqctl(&["set_policy", "-p", &vhost, "full", pattern, limit]));
+    };
+
+    policy(r"^events\.kept\.(retry.*|dlq)$");
+    // In the end each place of the group is held by an event that can go nowhere, and the rest waits.
+    while load.look.queue("events.kept").await.0 < 20 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(load.look.queue("events.brisk").await.0, 0, "the other group goes on");
+    block_in_place(|| node.rabbitmqctl(&["clear_policy", "-p", &vhost, "full"]));
+    load.flows_within(2 * RECOVERY).await;
+
+    assert_eq!(load.end().await, [0, 0], "nothing came twice");
+}
+
+#[handler(group = "stopped")]
+async fn take_time(_order: OrderPlaced) {
+    sleep(Duration::from_millis(1)).await;
+}
+
+/// The broker takes nothing, so not even a farewell arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_in_time_although_the_network_takes_nothing() {
+    let node = Node::shared();
+    let vhost = node.vhost("stop-held");
+    let proxy = Proxy::before(node.port());
+    let look = Look::at(&vhost).await;
+    let registry = Registry::new().handler::<take_time>();
+    let direct = publisher(vhost.url(), registry.clone()).await;
+    let bus = run(builder(proxy.url(&vhost.url()), registry).set("shutdown_timeout", "1s")).await;
+    look.until("events.stopped", 0, 1).await;
+    proxy.set("", Way::ToBroker, Mode::Hold);
+    let sent: usize = 20;
+    for number in 0..sent {
+        let number = u32::try_from(number).expect("few");
+        direct.publisher().publish(&placed(format!("o-{number}"), number)).await.expect("routed");
+    }
+    soon("all are handled", || (bus.stats().events_processed_success >= sent as u64).then_some(()));
+
+    timeout(STOP, bus.stop()).await.expect("it ends").expect("in order");
+
+    // Their acknowledgements never arrived.
+    proxy.cut("");
+    look.until("events.stopped", sent as u64, 0).await;
+    stop(direct).await;
+}
