@@ -6,4 +6,5 @@
 mod broker;
 mod ledger;
 mod load;
+mod messages;
 mod network;
