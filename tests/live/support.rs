@@ -216,8 +216,13 @@ impl Look {
     /// The messages that wait in any queue, once there have been none for a while, or for too long
     /// some.
     pub(crate) async fn left_over(&self, vhost: &Vhost) -> Vec<(String, u64)> {
-        let names: Vec<String> =
-            block_in_place(|| vhost.queues()).into_iter().map(|queue| queue.name).collect();
+        self.left_over_but(vhost, &[]).await
+    }
+
+    /// As [`left_over`](Self::left_over), but for the queues of these names, where something is meant to be.
+    pub(crate) async fn left_over_but(&self, vhost: &Vhost, but: &[&str]) -> Vec<(String, u64)> {
+        let queues = block_in_place(|| vhost.queues()).into_iter().map(|queue| queue.name);
+        let names: Vec<String> = queues.filter(|name| !but.contains(&name.as_str())).collect();
         let deadline = Instant::now() + PATIENCE;
         let mut empty_since = Instant::now();
         loop {
