@@ -96,7 +96,12 @@ impl Stubborn {
     fn new(copies_too_large: bool) -> Arc<Self> {
         Arc::new(Self {
             memory: Memory::new(),
-            link: watch::Sender::new(Link { state: LinkState::Up, generation: 1, blocked: None }),
+            link: watch::Sender::new(Link {
+                state: LinkState::Up,
+                generation: 1,
+                failures: 0,
+                blocked: None,
+            }),
             refused_queues: AtomicUsize::new(0),
             copies_too_large,
             published: Mutex::default(),

@@ -13,6 +13,7 @@ mod flow;
 mod groups;
 mod middleware;
 mod observing;
+mod outage;
 mod peers;
 mod publishing;
 mod python;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{Instant, timeout, timeout_at},
 };
@@ -14,6 +14,7 @@ use crate::{
     clock::Clock,
     config::Config,
     dead_letters::{Desk, KnownGroup},
+    duration,
     error::{Error, Result},
     handler::{HandlerService, TypeMap},
     model::Topology,
@@ -22,7 +23,7 @@ use crate::{
     registry::Registry,
     shutdown::Signals,
     topology::{Exchanges, GroupSpec, Provision, ProvisionError},
-    transport::Transport,
+    transport::{Link, LinkState, Transport, TransportError},
     wire,
     worker::{FullQueues, Observation, Post, WorkerContext, work},
 };
@@ -107,8 +108,8 @@ impl Bus {
 
     /// Connects, brings the broker to the topology, and consumes, until SIGTERM or SIGINT.
     ///
-    /// A broker that is not there yet is waited for. A second signal ends the process at once, with
-    /// exit code 130: handlers that block their thread cannot be waited for. What happens is told
+    /// A broker that is not there yet is waited for, as long as `start_timeout` says. A second signal
+    /// ends the process at once, with exit code 130: handlers that block their thread cannot be waited for. What happens is told
     /// through `tracing`, as [`start`](Self::start) says.
     ///
     /// # Errors
@@ -128,7 +129,8 @@ impl Bus {
 
     /// Connects, brings the broker to the topology, and consumes in the background.
     ///
-    /// Returns once the topology is there; a broker that is not there yet is waited for.
+    /// Returns once the topology is there; a broker that is not there yet is waited for, as long as
+    /// `start_timeout` says: for ever, unless it is set.
     ///
     /// Failures of handlers, events that no queue takes, and lost connections are told through
     /// `tracing`, and nowhere else but in [`Handle::counts`]: install a subscriber first
@@ -136,7 +138,8 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error`](crate::Error) when the broker refuses the login or the topology.
+    /// [`Error`](crate::Error) when the broker refuses the login or the topology, or is not there in
+    /// time.
     ///
     /// # Cancel safety
     ///
@@ -158,9 +161,8 @@ impl Bus {
             Arc::new(Provision::new(Arc::clone(&transport), self.topology, self.config.bus.declare.value));
         monitor.connects(&provision);
         attendants.spawn(watch_link(monitor.clone(), Arc::clone(&provision)));
-        if let Err(error) = provision.ready().await {
+        if let Err(error) = first_ready(&provision, self.config.bus.start_timeout.value).await {
             close(&*transport).await;
-            let error = Error::from(error);
             monitor.ended(Some(error.to_string()));
             return Err(error);
         }
@@ -222,6 +224,46 @@ impl Bus {
         let running = tokio::spawn(supervisor.run());
         Ok(Handle { publisher, monitor, groups, desk, stop, kill, running: Some(running) })
     }
+}
+
+/// Waits until the broker is there and at its topology, for so long at most.
+async fn first_ready(provision: &Provision, patience: Option<Duration>) -> Result<u64> {
+    let Some(patience) = patience else { return Ok(provision.ready().await?) };
+    let transport = provision.transport();
+    tokio::select! {
+        biased;
+        ready = provision.ready() => Ok(ready?),
+        reason = unavailable(transport.link(), patience) => {
+            let waited = match patience {
+                Duration::ZERO => "at the first attempt".to_owned(),
+                patience => format!("within {}", duration::print(patience)),
+            };
+            Err(TransportError::NotInTime { address: transport.describe(), waited, reason }.into())
+        }
+    }
+}
+
+/// Waits until the time is up, or for the first failure where there is none; says what failed last.
+async fn unavailable(mut link: watch::Receiver<Link>, patience: Duration) -> String {
+    let mut last = "no answer yet".to_owned();
+    let failures = async {
+        loop {
+            if let LinkState::Backoff { reason, .. } = &link.borrow_and_update().state {
+                last.clone_from(reason);
+                if patience.is_zero() {
+                    return;
+                }
+            }
+            if link.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    match patience {
+        Duration::ZERO => failures.await,
+        patience => drop(timeout(patience, failures).await),
+    }
+    last
 }
 
 pub(super) async fn listen() -> Result<Signals> {

@@ -16,7 +16,7 @@ use std::{
 };
 
 use time::OffsetDateTime;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::attend::{measure_queues, watch_link};
@@ -75,6 +75,8 @@ struct Shared {
     /// Why the bus ended; `None` when it was told to.
     ended: OnceLock<Option<String>>,
     link: Mutex<Seen>,
+    /// The connections, for whoever watches them.
+    links: watch::Sender<Link>,
     /// Where health and metrics are served.
     #[cfg(feature = "http")]
     http: OnceLock<std::net::SocketAddr>,
@@ -109,7 +111,7 @@ impl Monitor {
         let in_flight = groups.iter().map(|group| group.in_flight()).sum();
         let now = shared.clock.now();
         let uptime = shared.started.get().map_or(Duration::ZERO, |started| (now - *started).unsigned_abs());
-        let link = self.link();
+        let link = self.link_facts();
         let connected_at = shared.seen().connected_at.filter(|_| link.is_up());
         Stats::new(
             self.counts(),
@@ -163,7 +165,7 @@ impl Monitor {
     /// [`is_ready`](Self::is_ready), which trouble nobody.
     pub async fn health(&self) -> Health {
         let groups = self.shared.counters.groups();
-        if !self.link().is_up() {
+        if !self.link_facts().is_up() {
             return self.assess(&groups, None);
         }
         let looked = self.look(&groups).await;
@@ -188,6 +190,34 @@ impl Monitor {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.glance().ready
+    }
+
+    /// The connections to the broker as they are, and as they change, from before the bus is started until it
+    /// has ended.
+    ///
+    /// A receiver sees the latest state; of several changes in a moment it may see the last one only.
+    ///
+    /// # Examples
+    ///
+    /// ```standalone_crate
+    /// # use es_bus::{Bus, transport::LinkState};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> es_bus::Result<()> {
+    /// let bus = Bus::builder().url("memory://").publish_only().build()?;
+    /// let mut link = bus.monitor().link();
+    /// let running = bus.start().await?;
+    ///
+    /// let now = link.borrow_and_update().clone();
+    /// if let LinkState::Backoff { reason, retry_in } = &now.state {
+    ///     println!("{} attempts failed, the next one in {retry_in:?}: {reason}", now.failures);
+    /// }
+    /// # assert!(matches!(now.state, LinkState::Up));
+    /// running.stop().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.shared.links.subscribe()
     }
 
     /// Where health and metrics are served, once they are: the port, where the setting `http` left it
@@ -225,7 +255,7 @@ impl Monitor {
             .collect();
         assess(Facts {
             phase,
-            link: self.link(),
+            link: self.link_facts(),
             is_provisioned: shared.provision.get().is_some_and(|provision| provision.is_applied()),
             no_answer,
             groups,
@@ -234,7 +264,7 @@ impl Monitor {
         })
     }
 
-    fn link(&self) -> LinkFacts {
+    fn link_facts(&self) -> LinkFacts {
         match self.shared.provision.get() {
             None => LinkFacts::none(),
             Some(provision) => LinkFacts::of(&provision.transport().link().borrow()),
@@ -289,6 +319,12 @@ impl Monitor {
                 serves: OnceLock::new(),
                 ended: OnceLock::new(),
                 link: Mutex::default(),
+                links: watch::Sender::new(Link {
+                    state: LinkState::Connecting,
+                    generation: 0,
+                    failures: 0,
+                    blocked: None,
+                }),
                 #[cfg(feature = "http")]
                 http: OnceLock::new(),
                 asking: tokio::sync::Mutex::default(),
@@ -331,12 +367,16 @@ impl Monitor {
 
     /// The bus ended; for this reason, unless it was told to.
     pub(crate) fn ended(&self, reason: Option<String>) {
+        if let Some(provision) = self.shared.provision.get() {
+            self.see(&provision.transport().link().borrow());
+        }
         let _ = self.shared.ended.set(reason);
     }
 
     /// Takes note of the connections.
     pub(super) fn see(&self, link: &Link) {
         let shared = &*self.shared;
+        shared.links.send_replace(link.clone());
         let mut seen = shared.seen();
         match &link.state {
             LinkState::Up if link.generation > seen.generation => {

@@ -31,7 +31,7 @@ use crate::{
     outcome::HandlerError,
     telemetry::Counters,
     topology::{Provision, ProvisionError},
-    transport::Publication,
+    transport::{Link, LinkState, Publication},
 };
 
 /// How many lanes can be under way at once, where no two share a place.
@@ -413,15 +413,23 @@ impl Publisher {
         let shared = &*self.shared;
         let after = shared.settings.timeout;
         let deadline = Instant::now() + after;
-        let timed_out = |_elapsed| PublishError::TimedOut { after };
+        let timed_out = |last: Option<String>| PublishError::TimedOut {
+            after,
+            reason: waits_for(&shared.provision.transport().link().borrow(), last),
+        };
         let _turn = match publication.lane {
             Some(lane) => {
                 let place = usize::try_from(lane % PLACES as u64).unwrap_or(0);
-                Some(timeout_at(deadline, shared.turns[place].lock()).await.map_err(timed_out)?)
+                Some(
+                    timeout_at(deadline, shared.turns[place].lock())
+                        .await
+                        .map_err(|_elapsed| timed_out(None))?,
+                )
             }
             None => None,
         };
         let mut pause = Duration::from_millis(20);
+        let mut last = None;
         loop {
             if shared.closed.load(Ordering::Relaxed) {
                 return Err(PublishError::Closed);
@@ -434,12 +442,13 @@ impl Publisher {
                 shared.provision.transport().publish(publication.clone()).await
             };
             match timeout_at(deadline, attempt).await {
-                Err(_elapsed) => return Err(PublishError::TimedOut { after }),
+                Err(_elapsed) => return Err(timed_out(last)),
                 Ok(Err(PublishError::Interrupted { reason })) => {
-                    if Instant::now() + pause >= deadline {
-                        return Err(PublishError::Interrupted { reason });
-                    }
                     tracing::debug!(reason, "publishing again after an interruption");
+                    last = Some(reason);
+                    if Instant::now() + pause >= deadline {
+                        return Err(timed_out(last));
+                    }
                     Counters::add(&shared.counters.republished);
                     sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(1));
@@ -460,6 +469,19 @@ impl Publisher {
                 }
             }
         }
+    }
+}
+
+/// What a publish that gets no answer waits for. Pure.
+fn waits_for(link: &Link, last: Option<String>) -> String {
+    match (&link.state, &link.blocked, last) {
+        (LinkState::Backoff { reason, .. }, ..) => format!("no connection: {reason}"),
+        (LinkState::Up, Some(reason), _) => format!("the broker takes no publishes: {reason}"),
+        (_, _, Some(last)) => last,
+        (LinkState::Up, None, None) => "the broker does not answer".to_owned(),
+        (LinkState::Connecting, ..) => "the connection is being made".to_owned(),
+        (LinkState::Fatal(error), ..) => error.to_string(),
+        (LinkState::Closed, ..) => "the connection is closed".to_owned(),
     }
 }
 

@@ -58,6 +58,18 @@ pub enum TransportError {
         /// What failed.
         reason: String,
     },
+    /// The broker was not there when the program started, for as long as that waits.
+    #[error(
+        "no connection to {address} {waited}: {reason}; `start_timeout` (ES_BUS_START_TIMEOUT) says how long to wait"
+    )]
+    NotInTime {
+        /// Which broker.
+        address: String,
+        /// How long it was waited for: `within 30s`, or `at the first attempt`.
+        waited: String,
+        /// What failed last.
+        reason: String,
+    },
     /// This program closed it.
     #[error("the connection to {address} is closed")]
     Closed {
@@ -181,10 +193,12 @@ pub enum PublishError {
         reason: String,
     },
     /// No confirmation came in time: the broker may or may not have it.
-    #[error("no confirmation within {after:?}; the broker may have the message or not")]
+    #[error("no confirmation within {after:?}: {reason}; the broker may have the message or not")]
     TimedOut {
         /// How long it was waited for.
         after: Duration,
+        /// What it waited for, or what failed last.
+        reason: String,
     },
     /// The broker cannot be used, and waiting does not help: the login or the topology is refused.
     #[error("the broker cannot be used: {reason}")]

@@ -545,7 +545,10 @@ impl Handling {
             match timeout(CONFIRM_WITHIN, &mut confirmed).await {
                 Ok(verdict) => return verdict,
                 Err(_elapsed) if transport.link().borrow().blocked.is_some() => {}
-                Err(_elapsed) => return Err(PublishError::TimedOut { after: CONFIRM_WITHIN }),
+                Err(_elapsed) => {
+                    let reason = "the broker does not answer".to_owned();
+                    return Err(PublishError::TimedOut { after: CONFIRM_WITHIN, reason });
+                }
             }
         }
     }

@@ -166,16 +166,18 @@ impl Supervisor {
     /// Connects, watches, and connects again, until that makes no sense.
     async fn supervise(&self) -> TransportError {
         let mut generation = 0;
-        let mut attempt = 0;
-        let mut hosts = self.options.hosts.iter().cycle();
-        let Some(mut host) = hosts.next() else {
-            return TransportError::Unreachable {
-                address: self.options.describe(),
-                reason: "no host is configured".to_owned(),
-            };
-        };
+        let mut course = Course::default();
         loop {
+            let Some(host) = course.host(&self.options.hosts) else {
+                return TransportError::Unreachable {
+                    address: self.options.describe(),
+                    reason: "no host is configured".to_owned(),
+                };
+            };
             let address = self.options.address(host);
+            let attempt = course.failures + 1;
+            tracing::debug!(side = self.side.as_str(), %address, attempt, "connecting");
+            let mut lasted = Duration::ZERO;
             let reason = match self.connect(host, &address).await {
                 Ok(connection) => {
                     generation += 1;
@@ -186,25 +188,22 @@ impl Supervisor {
                         lost: CancellationToken::new(),
                         reason: OnceLock::new(),
                     });
-                    tracing::info!(side = self.side.as_str(), %address, generation, "connected");
+                    tracing::info!(side = self.side.as_str(), %address, generation, attempt, "connected");
                     let reason = self.watch(session).await;
-                    // One that is lost as soon as it is made waits ever longer, too.
-                    if since.elapsed() >= self.options.reconnect_max {
-                        attempt = 0;
-                    }
+                    lasted = since.elapsed();
                     reason
                 }
                 Err(classify::Failure::Passing(reason)) => reason,
                 Err(classify::Failure::Fatal(error)) => return error,
             };
-            let retry_in = backoff(&self.options, attempt, rand::random());
-            attempt += 1;
-            tracing::warn!(side = self.side.as_str(), %address, ?retry_in, "no connection: {reason}");
+            course.failed(lasted, self.options.reconnect_max);
+            let retry_in = backoff(&self.options, course.failures - 1, rand::random());
+            tracing::warn!(side = self.side.as_str(), %address, attempt, ?retry_in, "no connection: {reason}");
             self.show(Err(reason.as_str().into()));
+            self.board.fails(self.side, course.failures);
             self.board.set(self.side, LinkState::Backoff { reason, retry_in });
             sleep(retry_in).await;
             self.board.set(self.side, LinkState::Connecting);
-            host = hosts.next().unwrap_or(host);
         }
     }
 
@@ -354,21 +353,54 @@ fn backoff(options: &AmqpOptions, attempt: u32, chance: f64) -> Duration {
     Duration::from_millis(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Where a supervisor is: how often it failed, and whose turn it is. Pure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Course {
+    /// Failures since the last connection that lasted.
+    failures: u32,
+    /// Failures since the start: each gives the turn to the next host.
+    turns: usize,
+}
+
+impl Course {
+    /// The host whose turn it is; `None` when there is none at all.
+    fn host<'a>(&self, hosts: &'a [Host]) -> Option<&'a Host> {
+        hosts.get(self.turns.checked_rem(hosts.len())?)
+    }
+
+    /// An attempt failed, or a connection was lost that had `lasted` so long. One that is lost as soon
+    /// as it is made makes the waits ever longer, as one that is not made does.
+    fn failed(&mut self, lasted: Duration, long: Duration) {
+        if lasted >= long {
+            self.failures = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.turns = self.turns.wrapping_add(1);
+    }
+}
+
 /// Both connections as one [`Link`].
 pub(super) struct Board {
     sides: Mutex<[LinkState; 2]>,
+    failures: Mutex<[u32; 2]>,
     link: watch::Sender<Link>,
 }
 
 impl Board {
     pub(super) fn new() -> (Arc<Self>, watch::Receiver<Link>) {
         let (link, seen) =
-            watch::channel(Link { state: LinkState::Connecting, generation: 0, blocked: None });
+            watch::channel(Link { state: LinkState::Connecting, generation: 0, failures: 0, blocked: None });
         let sides = Mutex::new([LinkState::Connecting, LinkState::Connecting]);
-        (Arc::new(Self { sides, link }), seen)
+        (Arc::new(Self { sides, failures: Mutex::default(), link }), seen)
+    }
+
+    /// Notes how often a side failed; it is told with its next state.
+    fn fails(&self, side: Side, failures: u32) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)[side as usize] = failures;
     }
 
     fn set(&self, side: Side, state: LinkState) {
+        let failures = *self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sides = self.sides.lock().unwrap_or_else(PoisonError::into_inner);
         sides[side as usize] = state;
         let merged = merge(&sides[0], &sides[1]).clone();
@@ -378,6 +410,7 @@ impl Board {
             if matches!(merged, LinkState::Up) && !was_up {
                 link.generation += 1;
             }
+            link.failures = failures.into_iter().max().unwrap_or_default();
             link.state = merged;
         });
     }
@@ -437,6 +470,26 @@ mod tests {
         };
 
         assert_eq!(backoff(&options, 7, 0.5), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn hosts_take_turns_and_a_connection_that_lasted_starts_anew() {
+        let long = Duration::from_secs(30);
+        let hosts: Vec<Host> = (0..3).map(|n| Host { host: format!("rabbit-{n}"), port: 5672 }).collect();
+        let mut course = Course::default();
+
+        for (lasted, failures, host) in [
+            (Duration::ZERO, 1, 1),
+            (Duration::ZERO, 2, 2),
+            (Duration::from_secs(29), 3, 0),
+            (Duration::from_secs(30), 1, 1),
+            (Duration::ZERO, 2, 2),
+        ] {
+            course.failed(lasted, long);
+            assert_eq!((course.failures, course.host(&hosts)), (failures, hosts.get(host)), "{lasted:?}");
+        }
+        assert_eq!(course.host(&[]), None);
+        assert_eq!(course.host(&hosts[..1]), hosts.first());
     }
 
     #[test]

@@ -147,8 +147,12 @@ impl Broker {
 
     pub(super) fn connect(&mut self) -> (ConnectionId, watch::Receiver<Link>) {
         let id = self.new_id();
-        let (link, state) =
-            watch::channel(Link { state: LinkState::Up, generation: 1, blocked: self.blocked.clone() });
+        let (link, state) = watch::channel(Link {
+            state: LinkState::Up,
+            generation: 1,
+            failures: 0,
+            blocked: self.blocked.clone(),
+        });
         self.connections.insert(id, ConnectionState { link, down_until: None });
         (id, state)
     }
