@@ -213,3 +213,37 @@ async fn a_bus_on_a_blocked_broker_says_so_stops_in_time_and_loses_nothing() {
     assert_eq!(consumers, 0);
     assert!((1..=2).contains(&(messages + retries)), "{messages} and {retries}");
 }
+
+/// Takes its consumer from a quorum queue, behind the back of its channel.
+fn forget_consumers(node: &Node, vhost: &Vhost, queue: &str) {
+    let forget = format!(
+        "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{}\">>, queue, <<\"{queue}\">>)),
+         [ra:process_command(amqqueue:get_pid(Q), rabbit_fifo:make_checkout({{element(2, C), element(1, C)}}, cancel, #{{}}))
+          || C <- rabbit_amqqueue:consumers(Q)].",
+        vhost.name()
+    );
+    node.rabbitmqctl(&["eval", &forget]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_the_broker_forgot_is_found_and_started_anew() {
+    let node = Node::shared();
+    let vhost = node.vhost("forgotten");
+    let journal = Journal::default();
+    let bus = run(builder(vhost.url(), ledger()).state(journal.clone()).set("watchdog_interval", "1s")).await;
+    let first = bus.publisher().publish(&placed("o-1", 1)).await.expect("routed");
+    journal.until_len(1).await;
+
+    block_in_place(|| forget_consumers(node, &vhost, "events.ledger"));
+    let look = Look::at(&vhost).await;
+    let second = bus.publisher().publish(&placed("o-1", 2)).await.expect("routed");
+    let began = Instant::now();
+    let lines = journal.until_len(2).await;
+
+    assert_eq!(lines, [first, second]);
+    assert!(began.elapsed() < NOTICED, "{:?}", began.elapsed());
+    assert_eq!((bus.counts().silent, bus.counts().consumers), (1, 2));
+    look.until("events.ledger", 0, 1).await;
+    soon("all is well", || bus.monitor().is_ready().then_some(()));
+    stop(bus).await;
+}

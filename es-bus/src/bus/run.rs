@@ -200,6 +200,7 @@ impl Bus {
             tracing: self.config.bus.tracing.value,
             stop: stop.clone(),
             kill: kill.clone(),
+            watchdog: self.config.bus.watchdog_interval.value,
             full: FullQueues::default(),
             observer: self.observer,
         };

@@ -203,6 +203,9 @@ settings! {
         /// Where health and metrics are served (feature `http`): an address and a port, or a port of
         /// `127.0.0.1`. Port 0 is any that is free.
         http: Option<SocketAddr> = "none";
+        /// After how long without a delivery a group's queue is looked at: a consumer that gets none although
+        /// the queue has some is started anew, and told of.
+        watchdog_interval: Option<Duration> = "30s", within "1s"..="1h", because "`none` for never";
         /// How often the sizes of queues are measured (feature `metrics`); `none` for never.
         queue_size_interval: Option<Duration> = "15s", within "1s"..="1h", because "`none` for never";
     }

@@ -143,9 +143,9 @@ impl DeadLetterError {
         match error {
             ConsumeError::NoQueue { .. } | ConsumeError::Cancelled { .. } => Self::NoQueue { queue },
             source @ ConsumeError::Refused { .. } => Self::Refused { queue, source },
-            ConsumeError::ChannelClosed { reason, .. } | ConsumeError::Interrupted { reason } => {
-                Self::Interrupted { queue, done: 0, reason }
-            }
+            ConsumeError::ChannelClosed { reason, .. }
+            | ConsumeError::Silent { reason, .. }
+            | ConsumeError::Interrupted { reason } => Self::Interrupted { queue, done: 0, reason },
         }
     }
 }

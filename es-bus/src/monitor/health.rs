@@ -90,6 +90,8 @@ pub enum Part {
     Topology,
     /// The consumer of a group.
     Channel,
+    /// What the queue of a group delivers.
+    Delivery,
     /// The queue of a group.
     Queue,
     /// The dead-letter queue of a group.
@@ -188,6 +190,8 @@ pub(super) struct GroupFacts {
     pub(super) is_consuming: bool,
     /// Whether it is meant to consume nothing.
     pub(super) is_idle: bool,
+    /// Why its queue does not deliver as it should.
+    pub(super) trouble: Option<String>,
     /// What the broker said; `None` when it was not asked.
     pub(super) looked: Option<Looked>,
 }
@@ -241,6 +245,9 @@ pub(super) fn assess(facts: Facts) -> Health {
         // A connection that is not there was named, and a bus that stops consumes less and less.
         if phase == Phase::Running && link.is_up() && !group.is_consuming && !group.is_idle {
             problems.add(Part::Channel, Some(&group.group), "no consumer is there");
+        }
+        if let (Phase::Running, true, Some(trouble)) = (&phase, link.is_up(), &group.trouble) {
+            problems.add(Part::Delivery, Some(&group.group), trouble.clone());
         }
         let (queue, dlq) = group.looked.map_or((None, None), |looked| (Some(looked.queue), looked.dlq));
         let (queue_status, counts) = said(&unasked, queue);
@@ -333,7 +340,7 @@ impl Part {
     const fn weight(self) -> HealthStatus {
         match self {
             // Events are handled; what fails waits until the broker takes copies again.
-            Self::Dlq | Self::Broker => HealthStatus::Degraded,
+            Self::Dlq | Self::Broker | Self::Delivery => HealthStatus::Degraded,
             Self::Bus | Self::Connection | Self::Topology | Self::Channel | Self::Queue => {
                 HealthStatus::Unhealthy
             }

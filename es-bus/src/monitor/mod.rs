@@ -186,7 +186,7 @@ impl Monitor {
     }
 
     /// Whether the bus does its work: connected, at its topology, a consumer for every group, not
-    /// blocked by the broker, and not stopping.
+    /// blocked by the broker, no queue found that does not deliver, and not stopping.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.glance().ready
@@ -250,6 +250,7 @@ impl Monitor {
                 dlq: group.dlq.as_ref().map(|dlq| dlq.as_str().to_owned()),
                 is_consuming: group.is_consuming(),
                 is_idle: group.is_idle(),
+                trouble: group.trouble(),
                 looked: answers.next(),
             })
             .collect();

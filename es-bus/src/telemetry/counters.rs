@@ -101,6 +101,9 @@ counters! {
     background_failed => "es_bus_background_failures_total",
     /// Consumers that were started: one per group, and another after each loss of one.
     consumers => "es_bus_consumers_started_total",
+    /// Consumers that were found to get nothing although their queue had something, and were started
+    /// anew.
+    silent => "es_bus_silent_consumers_total",
     /// Deliveries that a worker took in hand.
     delivered => "es_bus_deliveries_total",
     /// Deliveries whose handlers all succeeded.

@@ -1,6 +1,9 @@
 //! What a group does at the moment: whether it consumes, and how much it has in hand.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 use super::metrics::GroupMeters;
 use crate::name::{GroupName, QueueName};
@@ -16,6 +19,8 @@ pub(crate) struct GroupWatch {
     pub(crate) dlq: Option<QueueName>,
     /// Whether it is meant to consume nothing: it is paused, or has no handlers.
     idle: AtomicBool,
+    /// Why its queue does not deliver as it should, where it was found not to.
+    trouble: Mutex<Option<String>>,
     consumers: AtomicU64,
     in_flight: AtomicU64,
     meters: GroupMeters,
@@ -30,6 +35,7 @@ impl GroupWatch {
             queue,
             dlq,
             idle: AtomicBool::default(),
+            trouble: Mutex::default(),
             consumers: AtomicU64::default(),
             in_flight: AtomicU64::default(),
             meters,
@@ -48,6 +54,16 @@ impl GroupWatch {
     /// Whether it is meant to consume nothing.
     pub(crate) fn is_idle(&self) -> bool {
         self.idle.load(Ordering::Relaxed)
+    }
+
+    /// Says why its queue does not deliver as it should, or that it does.
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Why its queue does not deliver as it should, where it was found not to.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it has a consumer on the broker.

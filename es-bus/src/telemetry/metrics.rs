@@ -108,6 +108,11 @@ pub const METRICS: &[Metric] = &[
     counter_of("es_bus_overtaken_total", &[], "Deliveries that overtook an event which waits for its retry."),
     counter_of("es_bus_shed_total", &[], "Deliveries that a layer gave back without an attempt."),
     counter_of(
+        "es_bus_silent_consumers_total",
+        &[],
+        "Consumers started anew because they got nothing although their queue had something.",
+    ),
+    counter_of(
         "es_bus_overdue_total",
         &[],
         "Deliveries given back unstarted, too old to finish within the consumer timeout.",

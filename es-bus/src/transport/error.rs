@@ -248,6 +248,14 @@ pub enum ConsumeError {
         /// The queue.
         queue: String,
     },
+    /// The broker delivers nothing to the consumer, although it should, and does not say why.
+    #[error("the consumer of {queue:?} gets nothing: {reason}")]
+    Silent {
+        /// The queue.
+        queue: String,
+        /// What the queue says of itself.
+        reason: String,
+    },
     /// The broker closed the channel.
     #[error("the channel of queue {queue:?} was closed: {reason}")]
     ChannelClosed {

@@ -15,8 +15,10 @@ use super::{
     lanes::Lanes,
     overtaken::Away,
     settle::{End, Handling},
+    watchdog::{self, Found},
 };
 use crate::{
+    handler::BoxFuture,
     model::policy::Ordering,
     publish::lane,
     telemetry::{Counters, GroupWatch},
@@ -62,6 +64,8 @@ pub(super) struct Loop {
     leaving: CancellationToken,
     /// Changes when the topology was applied after the consumer was started.
     applications: watch::Receiver<u64>,
+    /// Whether the queue was last found not to deliver as it should.
+    is_troubled: bool,
     /// What others see of it.
     watch: Arc<GroupWatch>,
 }
@@ -96,6 +100,7 @@ impl Loop {
             look_at: None,
             leaving: CancellationToken::new(),
             applications,
+            is_troubled: false,
             watch,
         }
     }
@@ -235,6 +240,11 @@ impl Loop {
         let mut link = self.context.provision.transport().link();
         let mut is_watched = true;
         let mut assignment = self.post.assignment.clone();
+        // While nothing comes, the queue is looked at: soon, where the last consumer got nothing.
+        let watchdog = self.context.watchdog;
+        let after = |every| if self.is_troubled { watchdog::MOMENT.min(every) } else { every };
+        let mut look_at = watchdog.map(|every| Instant::now() + after(every));
+        let mut looking: Option<BoxFuture<'static, Found>> = None;
         loop {
             if !assignment.borrow_and_update().is_active() {
                 return Ended::Idle;
@@ -259,6 +269,20 @@ impl Loop {
                 Ok(()) = self.applications.changed() => return Ended::DeclaredAnew,
                 Ok(()) = assignment.changed() => {}
                 () = until(self.look_at) => {}
+                () = until(look_at), if looking.is_none() => {
+                    look_at = watchdog.map(|every| Instant::now() + every);
+                    let is_blocked = link.borrow().blocked.is_some();
+                    if self.lanes.is_empty() && self.running.is_empty() && !is_blocked {
+                        looking = Some(self.look());
+                    }
+                }
+                found = of(&mut looking), if looking.is_some() => {
+                    looking = None;
+                    look_at = watchdog.map(|every| Instant::now() + every);
+                    if let Some(error) = self.take_note(found) {
+                        return Ended::Failed(error);
+                    }
+                }
                 Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
                     if matches!(finished, Ok(Some((_, End::Held)))) {
                         return Ended::OutOfTime;
@@ -267,6 +291,12 @@ impl Loop {
                 }
                 delivery = consumer.next() => match delivery {
                     Some(Ok(delivery)) => {
+                        looking = None;
+                        if self.is_troubled {
+                            self.is_troubled = false;
+                            self.watch.set_trouble(None);
+                        }
+                        look_at = watchdog.map(|every| Instant::now() + every);
                         let lane = self.lane_of(&delivery);
                         let since = Instant::now();
                         self.lanes.push(lane, InHand { delivery, since });
@@ -280,6 +310,32 @@ impl Loop {
                 },
             }
         }
+    }
+
+    /// Looks whether the queue has what its consumer does not get.
+    fn look(&self) -> BoxFuture<'static, Found> {
+        let is_single = self.group.settings.single_active_consumer;
+        Box::pin(watchdog::look(Arc::clone(&self.context.provision), self.group.queue.clone(), is_single))
+    }
+
+    /// Tells what was found; gives what ends the consumer, where it is dead.
+    fn take_note(&mut self, found: Found) -> Option<ConsumeError> {
+        let (trouble, error) = match found {
+            Found::Rest => (None, None),
+            Found::Silence(reason) => {
+                if !self.is_troubled {
+                    tracing::warn!(group = %self.group.name, queue = %self.group.queue, "{reason}");
+                }
+                (Some(reason), None)
+            }
+            Found::Dead(error) => {
+                Counters::add(&self.context.counters.silent);
+                (Some(error.to_string()), Some(error))
+            }
+        };
+        self.is_troubled = trouble.is_some();
+        self.watch.set_trouble(trouble);
+        error
     }
 
     fn lane_of(&self, delivery: &Delivery) -> Option<u64> {
@@ -465,6 +521,14 @@ impl Loop {
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for what is looked for; for ever where nothing is.
+async fn of(looking: &mut Option<BoxFuture<'static, Found>>) -> Found {
+    match looking {
+        Some(looking) => looking.await,
         None => std::future::pending().await,
     }
 }

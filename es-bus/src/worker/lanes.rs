@@ -48,6 +48,11 @@ impl<T> Lanes<T> {
         ready.chain(self.waiting.values().flatten())
     }
 
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.unstarted().next().is_none()
+    }
+
     /// Frees a lane for the delivery behind.
     pub(super) fn done(&mut self, lane: Option<u64>) {
         let Some(lane) = lane else { return };

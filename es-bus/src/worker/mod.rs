@@ -3,7 +3,8 @@
 //! `consumer` is the loop that holds the connection, `lanes` says which delivery may start,
 //! `dispatch` which handlers it goes to, `call` runs one, `layered` through the layers around it,
 //! `copies` decides what has to be published before the delivery is acknowledged, `settle` does it;
-//! `give_up` is for groups that keep nothing, `in_place` for those in strict order.
+//! `give_up` is for groups that keep nothing, `in_place` for those in strict order; `watchdog` finds a
+//! consumer that the broker has forgotten.
 //!
 //! What a kill leaves behind, at each await: before the copies are confirmed, the delivery is not
 //! acknowledged and comes again; between the copies and the acknowledgement, it comes again beside
@@ -21,6 +22,7 @@ mod lanes;
 mod layered;
 mod overtaken;
 mod settle;
+mod watchdog;
 
 pub(crate) use self::{
     assignment::{Assignment, Post},
@@ -64,6 +66,8 @@ pub(crate) struct WorkerContext {
     pub(crate) stop: CancellationToken,
     /// Ends at once; what is in hand goes back.
     pub(crate) kill: CancellationToken,
+    /// After how long without a delivery a consumer is looked after.
+    pub(crate) watchdog: Option<Duration>,
     /// Which dead-letter queues were found full.
     pub(crate) full: FullQueues,
     /// Is told what became of every delivery.

@@ -25,3 +25,4 @@ mod shutdown;
 mod strict;
 mod subscribing;
 mod support;
+mod watchdog;

@@ -90,6 +90,8 @@ pub(super) struct Broker {
     next_id: u64,
     pub(super) blocked: Option<String>,
     pub(super) faults: PublishFaults,
+    /// How many of the next consumers will get nothing.
+    pub(super) deaf: u32,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,8 @@ struct ConsumerState {
     mail: Option<mpsc::UnboundedSender<Mail>>,
     unsettled: BTreeMap<u64, Entry>,
     next_tag: u64,
+    /// Whether it gets nothing, by an injected fault.
+    is_deaf: bool,
     /// Cancelled when the channel is gone.
     lost: CancellationToken,
 }
@@ -140,6 +144,7 @@ impl Broker {
             next_id: 1,
             blocked: None,
             faults: PublishFaults::default(),
+            deaf: 0,
         }
     }
 
@@ -453,6 +458,7 @@ impl Broker {
         queue.touch(now);
         let (mail, mailbox) = mpsc::unbounded_channel();
         let lost = CancellationToken::new();
+        let next_deaf = self.deaf.saturating_sub(1);
         let consumer = ConsumerState {
             queue: request.queue.clone(),
             connection,
@@ -460,8 +466,10 @@ impl Broker {
             mail: Some(mail),
             unsettled: BTreeMap::new(),
             next_tag: 1,
+            is_deaf: self.deaf > 0,
             lost: lost.clone(),
         };
+        self.deaf = next_deaf;
         self.consumers.insert(id, consumer);
         self.mark(&request.queue);
         Ok((id, mailbox, lost))
@@ -539,6 +547,14 @@ impl Broker {
             queue.put(entry);
         }
         self.mark(name);
+    }
+
+    /// From now on the consumers of a queue get nothing, and are not told.
+    #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code, reason = "only faults do it"))]
+    pub(super) fn deafen(&mut self, queue: &QueueName) {
+        for consumer in self.consumers.values_mut().filter(|consumer| consumer.queue == *queue) {
+            consumer.is_deaf = true;
+        }
     }
 
     // Between queues.
@@ -631,7 +647,7 @@ impl Broker {
         let queue = self.queues.get_mut(name)?;
         let consumers = &self.consumers;
         let is_free = |id: &ConsumerId| {
-            consumers.get(id).is_some_and(|consumer| consumer.unsettled.len() < consumer.prefetch)
+            consumers.get(id).is_some_and(|it| !it.is_deaf && it.unsettled.len() < it.prefetch)
         };
         if queue.settings.single_active_consumer {
             return queue.consumers.front().copied().filter(is_free);

@@ -61,6 +61,15 @@ impl<'a> Faults<'a> {
         self.connection.shared.with(|broker, _| broker.faults.lose_confirm = count);
     }
 
+    /// The consumers of a queue get nothing any more, and nothing tells them so: nor do the `next` ones
+    /// that are started, on whatever queue.
+    pub fn forget_consumers(self, queue: &QueueName, next: u32) {
+        self.connection.shared.with(|broker, _| {
+            broker.deafen(queue);
+            broker.deaf = next;
+        });
+    }
+
     /// Deletes a queue, as an operator would.
     pub fn delete_queue(self, queue: &QueueName) {
         self.connection.shared.with(|broker, _| broker.remove_queue(queue));
