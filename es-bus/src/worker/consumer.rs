@@ -23,7 +23,7 @@ use crate::{
     publish::lane,
     telemetry::{Counters, GroupWatch},
     topology::{GroupSpec, ProvisionError},
-    transport::{ConsumeError, ConsumeRequest, Consumer, Delivery, Settlement},
+    transport::{ConsumeError, ConsumeRequest, Consumer, Delivery, LinkState, Settlement},
     wire,
 };
 
@@ -36,7 +36,8 @@ const PAUSE_AFTER_GIVING_BACK: Duration = Duration::from_secs(1);
 
 /// The shortest pause between two tries to consume.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
-/// The longest one. A consumer that lasted longer starts with the shortest again.
+/// The longest one. A consumer that lasted longer starts with the shortest again, and so does one whose
+/// connection was lost: that has pauses of its own.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// A delivery, and when it came.
@@ -62,6 +63,8 @@ pub(super) struct Loop {
     look_at: Option<Instant>,
     /// In strict order: ends the pauses between attempts, when the consumer is about to end.
     leaving: CancellationToken,
+    /// The connection that the consumer was started on.
+    generation: u64,
     /// Changes when the topology was applied after the consumer was started.
     applications: watch::Receiver<u64>,
     /// Whether the queue was last found not to deliver as it should.
@@ -99,6 +102,7 @@ impl Loop {
             running: JoinSet::new(),
             look_at: None,
             leaving: CancellationToken::new(),
+            generation: 0,
             applications,
             is_troubled: false,
             watch,
@@ -195,7 +199,10 @@ impl Loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = until_idle(&mut assignment) => {}
-                () = sleep(pause) => pause = (pause * 2).min(MAX_PAUSE),
+                () = sleep(pause) => pause = match self.is_connected_since() {
+                    true => (pause * 2).min(MAX_PAUSE),
+                    false => MIN_PAUSE,
+                },
             }
         }
         self.finish_running().await;
@@ -223,7 +230,7 @@ impl Loop {
     }
 
     async fn connect(&mut self) -> Result<Result<Consumer, ConsumeError>, ProvisionError> {
-        self.context.provision.ready().await?;
+        self.generation = self.context.provision.ready().await?;
         self.applications.mark_unchanged();
         let request = ConsumeRequest {
             queue: self.group.queue.clone(),
@@ -232,6 +239,13 @@ impl Loop {
             exclusive: false,
         };
         Ok(self.context.provision.transport().consume(request).await)
+    }
+
+    /// Whether the connection is still the one that was consumed on last.
+    fn is_connected_since(&self) -> bool {
+        let link = self.context.provision.transport().link();
+        let now = link.borrow();
+        now.generation == self.generation && matches!(now.state, LinkState::Up)
     }
 
     /// Takes deliveries until told to stop, or until the consumer ends.

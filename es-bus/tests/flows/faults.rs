@@ -109,6 +109,21 @@ async fn a_link_that_is_cut_while_a_copy_goes_out_costs_a_duplicate_at_worst() {
     bus.stop().await.unwrap();
 }
 
+/// What waits longer each time is the connection, as it is told to.
+#[tokio::test(start_paused = true)]
+async fn a_group_consumes_again_at_once_however_often_the_connection_was_lost() {
+    const WITHIN: Duration = Duration::from_secs(1);
+    let (bus, _journal, _gate) = gated_bus().await;
+
+    for loss in 0..10 {
+        bus.broker().faults().cut_link();
+        let since = tokio::time::Instant::now();
+        consuming_again(&bus, "events.gated").await;
+        assert!(since.elapsed() <= WITHIN, "loss {loss}: {:?}", since.elapsed());
+    }
+    bus.stop().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_copy_whose_confirm_is_lost_is_published_again() {
     let (bus, journal, gate) = gated_bus().await;
