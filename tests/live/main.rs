@@ -11,6 +11,7 @@ mod faults;
 mod fleet;
 mod flow;
 mod groups;
+mod memory;
 mod middleware;
 mod observing;
 mod outage;

@@ -45,8 +45,11 @@ pub(crate) struct Account {
     /// Dead letters beyond the first of each event.
     pub(crate) dead_twice: usize,
     /// From the end of a fault until an event was confirmed and handled that was not yet sent when it
-    /// ended: the longest, by kind of fault, in milliseconds.
+    /// ended: the longest, by kind of fault, in milliseconds. One during which the broker or the network
+    /// was away again counts from the end of that.
     pub(crate) recoveries: BTreeMap<&'static str, u64>,
+    /// The longest time in which nothing was handled, whatever the reason, in milliseconds.
+    pub(crate) silence: u64,
 }
 
 impl Account {
@@ -157,6 +160,7 @@ fn account(
         duplicates: done.values().map(|(_, runs)| runs - 1).sum(),
         dead_twice: dead.len() - dead_ids.len(),
         recoveries: recoveries(confirmed, done, past),
+        silence: silence(done),
         ..Account::default()
     };
     for it in dead {
@@ -190,13 +194,25 @@ fn recoveries(
     let mut slowest = BTreeMap::new();
     for Past { fault, until_ms, .. } in past {
         // After the last ones nothing was published any more.
-        if let Some((_, through)) = ways.get(ways.partition_point(|(sent, _)| sent <= until_ms)) {
-            let took = through.saturating_sub(*until_ms);
-            let slowest: &mut u64 = slowest.entry(fault.kind()).or_default();
-            *slowest = took.max(*slowest);
+        let Some((_, through)) = ways.get(ways.partition_point(|(sent, _)| sent <= until_ms)) else {
+            continue;
+        };
+        // A broker or a network that is away meanwhile counts from its own end.
+        if past.iter().any(|other| other.holds_up(*until_ms, *through)) {
+            continue;
         }
+        let took = through.saturating_sub(*until_ms);
+        let slowest: &mut u64 = slowest.entry(fault.kind()).or_default();
+        *slowest = took.max(*slowest);
     }
     slowest
+}
+
+/// The longest time in which nothing was handled, in milliseconds.
+fn silence(done: &HashMap<&str, (u64, usize)>) -> u64 {
+    let mut times: Vec<u64> = done.values().map(|(at, _)| *at).collect();
+    times.sort_unstable();
+    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -299,5 +315,15 @@ mod tests {
 
         assert_eq!(account.recoveries, BTreeMap::from([("network cut", 70)]));
         assert_eq!(account.slowest(), Some(("network cut", 70)));
+        assert_eq!(account.silence, 120);
+
+        // While the broker was away nothing could recover.
+        let away = Past {
+            fault: Fault::BrokerFrozen(Duration::ZERO),
+            took: Duration::from_millis(100),
+            until_ms: 140,
+        };
+        let account = of(&entries, &[], &[past[0], away]);
+        assert_eq!(account.recoveries, BTreeMap::from([("broker frozen", 30)]));
     }
 }

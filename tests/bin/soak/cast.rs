@@ -94,6 +94,8 @@ impl Member {
             .env("SOAK_NAME", name)
             .env("SOAK_RATE", setting.rate.to_string())
             .env("RUST_LOG", env::var("SOAK_LOG").unwrap_or_else(|_| "warn".to_owned()))
+            // Handlers panic on purpose, and a backtrace takes more memory than all else.
+            .env("RUST_BACKTRACE", "0")
             .env("ES_BUS_URL", &setting.url)
             .env("ES_BUS_EXCHANGE", "soak")
             .env("ES_BUS_GROUPS", setting.kinds.join(","))

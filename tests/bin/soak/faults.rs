@@ -11,7 +11,7 @@ use crate::{
     cast::{Member, Setting},
     ledger::now_ms,
     report,
-    schedule::{Fault, Planned},
+    schedule::{Fault, Planned, Target},
 };
 
 /// A fault that is over.
@@ -22,6 +22,17 @@ pub(crate) struct Past {
     pub(crate) took: Duration,
     /// When it was over, as the ledger has the time.
     pub(crate) until_ms: u64,
+}
+
+impl Past {
+    /// Whether nothing can go the whole way while it lasts, which is longer than until this time and has
+    /// begun before that one.
+    pub(crate) fn holds_up(&self, from_ms: u64, until_ms: u64) -> bool {
+        let took = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
+        matches!(self.fault.target(), Target::Broker | Target::Network)
+            && self.until_ms > from_ms
+            && self.until_ms.saturating_sub(took) < until_ms
+    }
 }
 
 /// Performs faults of one target, one after another, each at its time or when the one before is over.

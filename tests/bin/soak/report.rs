@@ -145,7 +145,7 @@ impl Outcome {
 
 type Row = (&'static str, fn(&Account) -> String);
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 10] = [
     ("confirmed", |it| it.confirmed.to_string()),
     ("handled", |it| it.handled.to_string()),
     ("dead-lettered", |it| it.dead_lettered.to_string()),
@@ -155,6 +155,7 @@ const ROWS: [Row; 9] = [
     ("duplicates", |it| it.duplicates.to_string()),
     ("handled, and never confirmed", |it| it.unconfirmed.to_string()),
     ("longest recovery, in ms", |it| it.slowest().map_or_else(String::new, |(_, took)| took.to_string())),
+    ("longest silence, in ms", |it| it.silence.to_string()),
 ];
 
 /// Prints what is going to happen.
