@@ -192,10 +192,16 @@ pub struct FullDeadLetter {
 
 impl FullDeadLetter {
     pub(super) fn read(held: Held, dlq: &str) -> Self {
-        let letter = DeadLetter::read(&held, dlq);
-        let received = held.into_received();
+        let position = held.position;
+        Self::of(held.into_received(), position, dlq)
+    }
+
+    /// Reads a message of the queue `dlq`. For those who fuzz it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of(received: Received, position: u64, dlq: &str) -> Self {
         Self {
-            letter,
+            letter: DeadLetter::of(&received, position, dlq),
             properties: json::properties(&received.message),
             headers: json::headers(&received.message.headers),
             body: Body::of(&received.message.body),

@@ -107,7 +107,27 @@ fn value(from: &Value) -> Result<AMQPValue, TooLarge> {
 
 /// What lapin delivered.
 pub(super) fn received(delivery: Delivery) -> Received {
-    let from = &delivery.properties;
+    let (properties, headers) = from_properties(&delivery.properties);
+    Received {
+        message: Message { properties, headers, body: Bytes::from(delivery.data) },
+        exchange: delivery.exchange.into(),
+        routing_key: delivery.routing_key.into(),
+        redelivered: delivery.redelivered,
+    }
+}
+
+/// A message through lapin's types and back. For those who fuzz it.
+///
+/// # Errors
+///
+/// As [`properties`].
+#[doc(hidden)]
+pub fn there_and_back(message: &Message) -> Result<Message, TooLarge> {
+    let (properties, headers) = from_properties(&properties(message)?);
+    Ok(Message { properties, headers, body: message.body.clone() })
+}
+
+fn from_properties(from: &BasicProperties) -> (Properties, Headers) {
     let text = |text: &Option<ShortString>| text.as_ref().map(|text| Text::Owned(text.to_string()));
     let properties = Properties {
         content_type: text(from.content_type()),
@@ -123,13 +143,7 @@ pub(super) fn received(delivery: Delivery) -> Received {
         user_id: text(from.user_id()),
         app_id: text(from.app_id()),
     };
-    let headers = from.headers().as_ref().map(headers).unwrap_or_default();
-    Received {
-        message: Message { properties, headers, body: Bytes::from(delivery.data) },
-        exchange: delivery.exchange.into(),
-        routing_key: delivery.routing_key.into(),
-        redelivered: delivery.redelivered,
-    }
+    (properties, from.headers().as_ref().map(headers).unwrap_or_default())
 }
 
 /// A table from lapin.

@@ -36,6 +36,8 @@ use std::{
 
 use tokio::sync::watch;
 
+#[doc(hidden)]
+pub use self::convert::there_and_back;
 /// For [`Tls::from`]: the version whose `ClientConfig` it takes.
 pub use rustls;
 

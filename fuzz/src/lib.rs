@@ -1,0 +1,17 @@
+//! What is fuzzed: one function per target, which takes whatever bytes there are and panics over a promise
+//! that does not hold.
+//!
+//! `cargo fuzz run wire` feeds them what it finds; a test of the workspace (`tests/corpus.rs`) feeds
+//! them the inputs in `corpus`, and variations of those.
+
+mod configuration;
+mod dead_letters;
+mod headers;
+mod input;
+mod patterns;
+mod wire;
+
+pub use self::{
+    configuration::configuration, dead_letters::dead_letters, headers::headers, patterns::patterns,
+    wire::wire,
+};
