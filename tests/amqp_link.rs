@@ -185,6 +185,42 @@ async fn the_next_host_is_tried() {
     connected(options).await.close().await;
 }
 
+/// Hosts take turns: one that takes connections and says nothing costs `connect_timeout`, at the start
+/// and after a loss, and no loop without a pause.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_says_nothing_is_passed_within_the_connect_timeout() {
+    let node = Node::shared();
+    let vhost = node.vhost("hosts");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("bound").port();
+    let (accepted, connects) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok((client, _)) = silent.accept() {
+            if accepted.send(client).is_err() {
+                return;
+            }
+        }
+    });
+    let mut options = AmqpOptions { connect_timeout: Duration::from_millis(300), ..options(&vhost.url()) };
+    options.hosts.insert(0, Host { host: "127.0.0.1".to_owned(), port });
+
+    let started = Instant::now();
+    let amqp = connected(options).await;
+    assert!(started.elapsed() >= Duration::from_millis(300) && started.elapsed() < Duration::from_secs(5));
+    let failures = amqp.link().borrow().failures;
+    assert_eq!(failures, 1, "each side failed once");
+    tokio::task::block_in_place(|| {
+        node.rabbitmqctl(&["close_all_connections", "-p", vhost.name(), "a lost connection"]);
+    });
+    let again = until(&amqp, "up again", |link| link.generation == 2).await;
+
+    // The first failure is forgotten when the connection lasted for `reconnect_max`.
+    assert!((2..=4).contains(&again.failures), "the loss, the silent host: {}", again.failures);
+    amqp.close().await;
+    let connects = std::iter::from_fn(|| connects.try_recv().ok()).count();
+    assert!((3..=6).contains(&connects), "two sides, at most two turns each: {connects}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_transport_says_so() {
     let vhost = Node::shared().vhost("closed");

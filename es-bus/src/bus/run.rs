@@ -109,8 +109,8 @@ impl Bus {
     /// Connects, brings the broker to the topology, and consumes, until SIGTERM or SIGINT.
     ///
     /// A broker that is not there yet is waited for, as long as `start_timeout` says. A second signal
-    /// ends the process at once, with exit code 130: handlers that block their thread cannot be waited for. What happens is told
-    /// through `tracing`, as [`start`](Self::start) says.
+    /// ends the process at once, with exit code 130: handlers that block their thread cannot be waited
+    /// for. What happens is told through `tracing`, as [`start`](Self::start) says.
     ///
     /// # Errors
     ///
