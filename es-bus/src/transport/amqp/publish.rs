@@ -208,6 +208,8 @@ impl Slot {
             Ok(Some(Confirmation::Nack(None))) => {
                 // To this channel the queue would stay full also when its limit is lifted: it is told
                 // when there is room again, and a queue without a limit has nothing to tell.
+                // A channel that meets a queue just when its leader has died goes on to ask the dead node, and
+                // refuses everything until that is back (seen on RabbitMQ 3.10).
                 self.replace();
                 Err(PublishError::Refused { exchange, routing_key })
             }
