@@ -301,7 +301,7 @@ impl Desk {
     async fn declare_entry(&self, entry: &ExchangeName, queue: &QueueName) -> Result<(), Obstacle> {
         let transport = self.provision.transport();
         let obstacle = |error: DeclareError| match error {
-            DeclareError::Interrupted { .. } => Obstacle::Ours(error.to_string()),
+            DeclareError::Interrupted { .. } | DeclareError::Down { .. } => Obstacle::Ours(error.to_string()),
             _ => Obstacle::Its(error.to_string()),
         };
         // Not for a queue that is not there: the exchange would stay behind.

@@ -272,6 +272,7 @@ pub(super) async fn ready(transport: &dyn Transport, queue: &QueueName) -> Resul
         Err(
             DeclareError::Forbidden { reason, .. }
             | DeclareError::Refused { reason, .. }
+            | DeclareError::Down { reason, .. }
             | DeclareError::Mismatch { reason, .. },
         ) => {
             let source = ConsumeError::Refused { queue: name(), reason };

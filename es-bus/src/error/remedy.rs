@@ -23,6 +23,9 @@ pub(super) fn of(errors: &[&DeclareError]) -> Vec<String> {
                 "see who holds {what} {name:?} (`rabbitmqctl list_queues name exclusive pid`), or rename it here"
             )]
         }
+        DeclareError::Down { .. } => {
+            vec!["start that node again: nobody else has what is in the queue".to_owned()]
+        }
         DeclareError::Missing { .. } => vec![
             "have it declared by whoever may (a start of this program with ES_BUS_DECLARE=create and such a \
              user does it all), or see that name and virtual host are the ones that were meant"

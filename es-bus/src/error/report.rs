@@ -114,6 +114,7 @@ pub(super) fn field(error: &DeclareError) -> Option<(&str, Option<&str>, Option<
         DeclareError::Mismatch { .. }
         | DeclareError::Forbidden { .. }
         | DeclareError::Refused { .. }
+        | DeclareError::Down { .. }
         | DeclareError::Missing { .. }
         | DeclareError::Interrupted { .. } => None,
     }
@@ -124,6 +125,7 @@ fn reason(error: &DeclareError) -> &str {
         DeclareError::Mismatch { reason, .. }
         | DeclareError::Forbidden { reason, .. }
         | DeclareError::Refused { reason, .. }
+        | DeclareError::Down { reason, .. }
         | DeclareError::Interrupted { reason, .. } => reason,
         DeclareError::Missing { .. } => "nothing of that name",
     }
@@ -135,6 +137,7 @@ fn headline(error: &DeclareError) -> String {
         DeclareError::Mismatch { .. } => format!("{what} {name:?} exists with other settings"),
         DeclareError::Forbidden { .. } => format!("{what} {name:?}: no permission"),
         DeclareError::Refused { .. } => format!("{what} {name:?} cannot be declared"),
+        DeclareError::Down { .. } => format!("{what} {name:?}: its node is down"),
         DeclareError::Missing { .. } => format!("{what} {name:?} is missing"),
         DeclareError::Interrupted { .. } => format!("{what} {name:?}: the connection was lost"),
     }
@@ -146,6 +149,7 @@ pub(super) fn subject(error: &DeclareError) -> (&'static str, &str) {
         DeclareError::Mismatch { what, name, .. }
         | DeclareError::Forbidden { what, name, .. }
         | DeclareError::Refused { what, name, .. }
+        | DeclareError::Down { what, name, .. }
         | DeclareError::Missing { what, name }
         | DeclareError::Interrupted { what, name, .. } => (what, name),
     }

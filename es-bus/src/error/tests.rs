@@ -43,6 +43,11 @@ fn a_topology_error_says_field_by_field_what_differs_and_what_to_do() {
             name: "events.own".to_owned(),
             reason: "RESOURCE_LOCKED".to_owned(),
         },
+        DeclareError::Down {
+            what: "queue",
+            name: "events.far".to_owned(),
+            reason: "NOT_FOUND - home node 'rabbit@b' of durable queue 'events.far' in vhost '/' is down or inaccessible".to_owned(),
+        },
         DeclareError::Interrupted {
             what: "binding",
             name: "events.own".to_owned(),

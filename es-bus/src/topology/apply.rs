@@ -27,14 +27,23 @@ impl ApplyError {
         self.errors.iter().any(|error| matches!(error, DeclareError::Interrupted { .. }))
     }
 
+    /// Whether all that stands in the way is a node that is down, which passes.
+    #[must_use]
+    pub(crate) fn is_down(&self) -> bool {
+        self.errors.iter().all(|error| matches!(error, DeclareError::Down { .. }))
+    }
+
     /// Whether nothing contradicts the topology: what was refused is out of reach (its node is down,
     /// or somebody has it alone), or somebody else is to declare it, which passes. Other settings and
     /// missing permissions do not.
     #[must_use]
     pub(crate) fn may_pass(&self) -> bool {
-        self.errors
-            .iter()
-            .all(|error| matches!(error, DeclareError::Refused { .. } | DeclareError::Missing { .. }))
+        self.errors.iter().all(|error| {
+            matches!(
+                error,
+                DeclareError::Refused { .. } | DeclareError::Missing { .. } | DeclareError::Down { .. }
+            )
+        })
     }
 }
 

@@ -74,6 +74,7 @@ fn difference(error: &DeclareError) -> Option<(&str, Option<&str>)> {
         DeclareError::Mismatch { .. }
         | DeclareError::Forbidden { .. }
         | DeclareError::Refused { .. }
+        | DeclareError::Down { .. }
         | DeclareError::Missing { .. }
         | DeclareError::Interrupted { .. } => None,
     }

@@ -139,9 +139,9 @@ impl Provision {
 
     /// Waits until the broker is there and at its topology; gives the generation of the connection.
     ///
-    /// A topology that was applied before and is refused since, in a way that may pass, is waited
-    /// for as well: the node of a classic queue that restarts, say, answers for a while that there is
-    /// no such queue.
+    /// The node of a classic queue is waited for as well. So is a topology that was applied before and is
+    /// refused since, in a way that may pass: a node that restarts, say, answers for a while that there
+    /// is no such queue.
     ///
     /// # Errors
     ///
@@ -222,12 +222,9 @@ impl Provision {
             // The topology is read anew each time: a subscription may have ended meanwhile.
             match self.bring_to(&self.topology()).await {
                 Ok(()) => break,
-                Err(error) if self.held.load(Ordering::Relaxed) && error.may_pass() => {
+                Err(error) if error.is_down() || self.held.load(Ordering::Relaxed) && error.may_pass() => {
                     let errors: Vec<String> = error.errors.iter().map(ToString::to_string).collect();
-                    tracing::warn!(
-                        "the broker refuses what it took before; trying again: {}",
-                        errors.join("; ")
-                    );
+                    tracing::warn!("the topology cannot be had now; trying again: {}", errors.join("; "));
                     // With the lock held: whoever else needs the topology waits as well.
                     sleep(REFUSED_PAUSE).await;
                 }

@@ -118,6 +118,17 @@ pub enum DeclareError {
         /// What the broker said.
         reason: String,
     },
+    /// The node of a cluster that alone has it, as a classic queue has one, is down (404): it will be
+    /// there again, with what is in it.
+    #[error("the node that has {what} {name:?} is down: {reason}")]
+    Down {
+        /// `queue` or `binding`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What the broker said.
+        reason: String,
+    },
     /// It is not there, and this program declares nothing (`declare = "passive"`).
     #[error("there is no {what} {name:?}, and this program declares nothing (declare = \"passive\")")]
     Missing {

@@ -99,9 +99,21 @@ pub(super) fn declare(error: &lapin::Error, what: &'static str, name: &str) -> D
             None => DeclareError::Refused { what, name, reason },
         },
         Some(403) => DeclareError::Forbidden { what, name, reason },
+        Some(404) if is_down(&reason) => DeclareError::Down { what, name, reason },
         _ if error.is_amqp_soft_error() => DeclareError::Refused { what, name, reason },
         _ => DeclareError::Interrupted { what, name, reason },
     }
+}
+
+/// Whether there is no such queue.
+pub(super) fn is_missing(error: &lapin::Error) -> bool {
+    reply_code(error) == Some(404) && !is_down(&text(error))
+}
+
+/// Whether the broker says `home node 'N' of durable queue 'Q' in vhost 'V' is down or inaccessible`. It
+/// cuts a long text after 255 bytes, so the beginning has to do.
+fn is_down(text: &str) -> bool {
+    text.strip_prefix("NOT_FOUND - ").unwrap_or(text).starts_with("home node '")
 }
 
 /// Why a publish failed.
@@ -363,7 +375,14 @@ mod tests {
         for (error, expected) in [
             (broker(AMQPSoftError::PRECONDITIONFAILED, "invalid property 'exclusive'"), "Refused"),
             (broker(AMQPSoftError::RESOURCELOCKED, "exclusive"), "Refused"),
-            (broker(AMQPSoftError::NOTFOUND, "no queue"), "Refused"),
+            (broker(AMQPSoftError::NOTFOUND, "NOT_FOUND - no queue 'home node 'a' in vhost '/'"), "Refused"),
+            (
+                broker(
+                    AMQPSoftError::NOTFOUND,
+                    "NOT_FOUND - home node 'rabbit@b' of durable queue 'q' in vhost '/' is down or inaccessible",
+                ),
+                "Down",
+            ),
             (broker(AMQPSoftError::ACCESSREFUSED, "no configure"), "Forbidden"),
             (broker(AMQPHardError::CONNECTIONFORCED, "shutdown"), "Interrupted"),
         ] {

@@ -179,7 +179,7 @@ impl Declarer {
                     messages: u64::from(queue.message_count()),
                     consumers: u64::from(queue.consumer_count()),
                 })),
-                Err(error) if classify::reply_code(&error) == Some(404) => Ok(None),
+                Err(error) if classify::is_missing(&error) => Ok(None),
                 Err(error) => Err(error),
             }
         })
