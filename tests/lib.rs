@@ -3,16 +3,18 @@
 //!
 //! [`Node::shared`] boots one node for the whole test binary; [`Node::vhost`] gives each test a
 //! virtual host of its own on it. A test that kills or freezes its broker starts its own with
-//! [`Node::start`]. [`Proxy::before`] stands between a client and a node. [`python`] finds a Python
-//! with eventsource-py. Nothing is skipped: without RabbitMQ or Python the tests fail, with the line to
-//! type.
+//! [`Node::start`], or a [`Cluster`]. [`Proxy::before`] stands between a client and a node. [`python`]
+//! finds a Python with eventsource-py. Nothing is skipped: without RabbitMQ or Python the tests fail,
+//! with the line to type.
 
+mod cluster;
 mod frames;
 mod management;
 mod node;
 mod proxy;
 mod python;
 
+pub use cluster::Cluster;
 pub use frames::{Frame, Method};
 pub use management::{BindingInfo, ExchangeInfo, QueueInfo, Vhost, eventually};
 pub use node::Node;

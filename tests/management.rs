@@ -18,15 +18,16 @@ use serde_json::{Map, Value};
 #[derive(Debug)]
 pub struct Vhost {
     name: String,
-    amqp_port: u16,
+    /// Of the nodes that have it.
+    amqp_ports: Vec<u16>,
     api: Api,
 }
 
 impl Vhost {
     /// Creates the virtual host; RabbitMQ gives its maker, `guest`, all permissions on it.
     #[track_caller]
-    pub(crate) fn create(name: String, amqp_port: u16, api: Api) -> Self {
-        let vhost = Self { name, amqp_port, api };
+    pub(crate) fn create(name: String, amqp_ports: Vec<u16>, api: Api) -> Self {
+        let vhost = Self { name, amqp_ports, api };
         vhost.api.send("PUT", &vhost.path("vhosts"), Some("{}"));
         vhost
     }
@@ -36,9 +37,17 @@ impl Vhost {
         &self.name
     }
 
-    /// `amqp://guest:guest@127.0.0.1:{port}/{name}`.
+    /// `amqp://guest:guest@127.0.0.1:{port}/{name}`, with the hosts of all nodes in a cluster.
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/{}", self.amqp_port, encode(&self.name))
+        self.url_from(0)
+    }
+
+    /// As [`url`](Self::url), with the given node of the cluster first, and the others after it.
+    pub fn url_from(&self, first: usize) -> String {
+        let mut ports = self.amqp_ports.clone();
+        ports.rotate_left(first);
+        let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        format!("amqp://guest:guest@{}/{}", hosts.join(","), encode(&self.name))
     }
 
     /// The queue of that name; `None` when there is none.
@@ -139,6 +148,9 @@ pub struct QueueInfo {
     pub exclusive: bool,
     /// The arguments of its declaration.
     pub arguments: Map<String, Value>,
+    /// The node that it is on, by Erlang's name; of a quorum queue, its leader.
+    #[serde(default)]
+    pub node: String,
     /// Messages that are ready or unacknowledged.
     #[serde(default)]
     pub messages: u64,

@@ -11,7 +11,10 @@ use std::{
     fs::{self, DirBuilder},
     io::Write as _,
     net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
-    os::unix::{fs::DirBuilderExt as _, process::CommandExt as _},
+    os::unix::{
+        fs::{DirBuilderExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{self, Child, Command, Stdio},
     sync::{
@@ -21,6 +24,8 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+use uuid::Uuid;
 
 use crate::management::{Api, COUNTS_INTERVAL, Vhost};
 
@@ -34,6 +39,9 @@ pub struct Node {
     dir: PathBuf,
     ports: Ports,
     janitor: Child,
+    /// Where the nodes of its cluster find each other.
+    epmd_port: u16,
+    /// Its own; `None` where it uses that of another node.
     epmd: Option<Child>,
     server: Option<Child>,
     boots: u32,
@@ -106,7 +114,7 @@ impl Node {
     pub fn vhost(&self, name: &str) -> Vhost {
         self.mend();
         let number = self.vhosts.fetch_add(1, Ordering::Relaxed);
-        Vhost::create(format!("{name}-{number}"), self.ports.amqp(), self.api())
+        Vhost::create(format!("{name}-{number}"), vec![self.ports.amqp()], self.api())
     }
 
     /// Brings back what dead-letters at least once, where it gave up.
@@ -213,17 +221,49 @@ impl Node {
     }
 
     fn try_start(conf: &str, plugins: &[&str]) -> Result<Self, String> {
+        let mut node = Self::prepare(conf, plugins, &new_cookie())?;
+        node.start_epmd()?;
+        node.boot()?;
+        Ok(node)
+    }
+
+    /// So many nodes that can find each other, and are not one cluster yet; booted side by side.
+    pub(crate) fn try_start_together(count: usize, conf: &str) -> Result<Vec<Self>, String> {
+        let cookie = new_cookie();
+        let mut nodes: Vec<Self> =
+            (0..count).map(|_| Self::prepare(conf, &[], &cookie)).collect::<Result<_, _>>()?;
+        let (first, others) = nodes.split_first_mut().ok_or("a cluster has a node")?;
+        first.start_epmd()?;
+        for node in others {
+            node.epmd_port = first.epmd_port;
+        }
+        Self::boot_together(nodes.iter_mut())?;
+        Ok(nodes)
+    }
+
+    /// Boots nodes side by side, on what they have.
+    pub(crate) fn boot_together<'a>(nodes: impl Iterator<Item = &'a mut Self>) -> Result<(), String> {
+        thread::scope(|scope| {
+            let boots: Vec<_> = nodes.map(|node| scope.spawn(|| node.boot())).collect();
+            boots.into_iter().try_for_each(|boot| boot.join().expect("`boot` does not panic"))
+        })
+    }
+
+    /// Its files and its janitor; nothing runs.
+    fn prepare(conf: &str, plugins: &[&str], cookie: &str) -> Result<Self, String> {
         let scripts = find_scripts()?;
         let ports = Ports::claim();
         let dir = env::temp_dir().join(format!("es-bus-node-{}-{}", process::id(), ports.base));
-        write_files(&dir, &ports, conf, plugins).map_err(|error| format!("{}: {error}", dir.display()))?;
+        write_files(&dir, &ports, conf, plugins, cookie)
+            .map_err(|error| format!("{}: {error}", dir.display()))?;
         let janitor = spawn(
             Command::new("sh").args(["-c", JANITOR, "janitor"]).arg(&dir).stdin(Stdio::piped()),
             &dir.join("janitor.log"),
         )?;
-        let mut node = Self {
+        Ok(Self {
             scripts,
             dir,
+            epmd_port: ports.epmd(),
             ports,
             janitor,
             epmd: None,
@@ -232,10 +272,7 @@ impl Node {
             vhosts: AtomicU32::new(0),
             mended: Mutex::new(0),
             mends: AtomicU32::new(0),
-        };
-        node.start_epmd()?;
-        node.boot()?;
-        Ok(node)
+        })
     }
 
     /// Starts epmd and waits until it listens: a server that finds none starts one of its own, of
@@ -309,9 +346,9 @@ impl Node {
             // The cookie is read from there.
             .env("HOME", in_dir("home"))
             .env("ERL_CRASH_DUMP_SECONDS", "0")
-            .env("ERL_EPMD_PORT", self.ports.epmd().to_string())
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_NODENAME", format!("n{}@localhost", self.ports.base))
+            .env("RABBITMQ_NODENAME", self.name())
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_DIST_PORT", self.ports.distribution().to_string())
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
@@ -324,6 +361,11 @@ impl Node {
             .env("RABBITMQ_PID_FILE", in_dir("pid"))
             .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERL_ARGS);
         command
+    }
+
+    /// Its name among Erlang's nodes.
+    pub(crate) fn name(&self) -> String {
+        format!("n{}@localhost", self.ports.base)
     }
 
     #[track_caller]
@@ -350,7 +392,7 @@ impl Node {
         self.dir.join(format!("console-{}.log", self.boots))
     }
 
-    fn api(&self) -> Api {
+    pub(crate) fn api(&self) -> Api {
         Api { port: self.ports.management() }
     }
 }
@@ -430,13 +472,21 @@ fn find_scripts() -> Result<PathBuf, String> {
     candidates.into_iter().next().ok_or_else(|| MISSING.to_owned())
 }
 
-fn write_files(dir: &Path, ports: &Ports, conf: &str, plugins: &[&str]) -> std::io::Result<()> {
+/// Who knows it may join a node, and tell it what to do.
+fn new_cookie() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
+fn write_files(dir: &Path, ports: &Ports, conf: &str, plugins: &[&str], cookie: &str) -> std::io::Result<()> {
     let mut private = DirBuilder::new();
     private.mode(0o700).create(dir)?;
     for name in ["home", "mnesia", "log"] {
         private.create(dir.join(name))?;
     }
-    // A node that finds no cookie makes one; `rabbitmqctl` finds it in the same place.
+    // Erlang takes a cookie that is its owner's alone; the directory is private already.
+    let file = dir.join("home/.erlang.cookie");
+    fs::write(&file, cookie)?;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o400))?;
     let plugins = [&["rabbitmq_management"], plugins].concat().join(",");
     fs::write(dir.join("enabled_plugins"), format!("[{plugins}].\n"))?;
     let interval = COUNTS_INTERVAL.as_millis().to_string();
@@ -523,7 +573,7 @@ const MEND: &str = "
         undefined -> supervisor:restart_child(rabbit_sup, rabbit_fifo_dlx_sup);
         _ -> ok
     end,
-    [ra:restart_server(quorum_queues, amqqueue:get_pid(Q))
+    [ra:restart_server(quorum_queues, {element(1, amqqueue:get_pid(Q)), node()})
      || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
         whereis(element(1, amqqueue:get_pid(Q))) =:= undefined].
 ";

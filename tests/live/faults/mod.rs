@@ -4,6 +4,7 @@
 //! Each test says what it breaks. What it breaks it for is in `load`, and the books are in `ledger`.
 
 mod broker;
+mod cluster;
 mod crash;
 mod ledger;
 mod load;
