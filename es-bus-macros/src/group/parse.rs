@@ -23,6 +23,7 @@ const KEYS: &[&str] = &[
     "on_unknown",
     "unknown_delay",
     "unknown_retries",
+    "crash_limit",
     "retired",
     "retries",
     "backoff",

@@ -136,7 +136,7 @@ pub(super) fn check_combinations(settings: &Settings, at: &[(&str, Span)], error
         refuse(DEAD_LETTERS, "exclusive", why);
         let keys = ["compat", "single_active_consumer", "expires", "durable", "auto_delete"];
         refuse(&keys, "exclusive", why);
-        refuse(&["unknown_delay", "unknown_retries", "retry_ladder"], "exclusive", why);
+        refuse(&["unknown_delay", "unknown_retries", "crash_limit", "retry_ladder"], "exclusive", why);
         if get("on_unknown").is_some_and(|word| word != "skip") {
             refuse(&["on_unknown"], "exclusive", "it skips what its handlers do not take");
         }

@@ -187,6 +187,7 @@ pub(super) fn group_settings(
         ordering: said.ordering.value,
         on_unknown: said.on_unknown.value,
         unknown_wait: UnknownWait { delay: said.unknown_delay.value, times: said.unknown_retries.value },
+        crash_limit: said.crash_limit.value,
         retired: said.retired.value.clone(),
         ladder: said.retry_ladder.value.clone(),
         max_length: said.max_length.value,

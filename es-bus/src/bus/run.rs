@@ -25,7 +25,7 @@ use crate::{
     topology::{Exchanges, GroupSpec, Provision, ProvisionError},
     transport::{Link, LinkState, Transport, TransportError},
     wire,
-    worker::{FullQueues, Observation, Post, WorkerContext, work},
+    worker::{FullQueues, Handovers, Observation, Post, WorkerContext, work},
 };
 
 /// How long the broker may take over the last words of a connection.
@@ -202,6 +202,8 @@ impl Bus {
             kill: kill.clone(),
             watchdog: self.config.bus.watchdog_interval.value,
             full: FullQueues::default(),
+            alone: Arc::default(),
+            handovers: Handovers::default(),
             observer: self.observer,
         };
         for group in &self.groups {

@@ -106,7 +106,10 @@ pub(super) fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
             ),
         };
     }
-    let queues = 1 + usize::from(group.keeps_dead_letters()) + group.delays().len();
+    let queues = 1
+        + usize::from(group.keeps_dead_letters())
+        + group.delays().len()
+        + usize::from(group.suspects().is_some());
     let _ = write!(text, "; {queues} queue{}", if queues == 1 { "" } else { "s" });
     let _ = match (group.is_exclusive(), group.keeps_dead_letters()) {
         (true, _) => {

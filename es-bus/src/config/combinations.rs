@@ -68,6 +68,7 @@ const NOT_EXCLUSIVE: &[&str] = &[
     "auto_delete",
     "unknown_delay",
     "unknown_retries",
+    "crash_limit",
     "retry_ladder",
 ];
 

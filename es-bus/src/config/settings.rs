@@ -241,6 +241,9 @@ settings! {
         unknown_delay: Duration = "30s", within "1ms"..="30d";
         /// How often an unknown event is looked at again before it is dead-lettered.
         unknown_retries: u32 = "40", within "0"..="100000";
+        /// How many processes may end over an event, one after another, before it is dead-lettered; `none`
+        /// counts none. Groups with a single active consumer count none either.
+        crash_limit: Option<u32> = "3", within "2"..="100", because "`none` to count none";
         /// The delays that `retry after` is made of, besides those of the policies.
         retry_ladder: Vec<Duration> = "30s, 5m", within "1ms"..="30d";
         /// The most messages that the queue holds.

@@ -46,7 +46,7 @@ pub struct DeadLetter {
     /// The queue that it failed in, and that a replay leads to.
     pub queue: Option<String>,
     /// Why it is here: `handler_error`, `panic`, `timeout`, `undecodable`, `completion`, `unknown_event`,
-    /// `handler_gone`, `not_due`; the broker's `rejected`, `expired`, `maxlen`, `delivery_limit`; or
+    /// `handler_gone`, `crashed`, `not_due`; the broker's `rejected`, `expired`, `maxlen`, `delivery_limit`; or
     /// `unknown`.
     pub reason: String,
     /// The name of the error's type.

@@ -138,6 +138,8 @@ counters! {
     /// Deliveries that were given back before they started, as they had waited too long to be finished
     /// within the broker's consumer timeout, or were behind one that had.
     overdue => "es_bus_overdue_total",
+    /// Events that were in hand when a process ended, and were set aside to be handled alone.
+    suspects => "es_bus_suspects_total",
     /// Outcomes that came after the connection of their delivery was gone.
     stale => "es_bus_stale_total",
     /// Times that the connections were there again after they were lost.

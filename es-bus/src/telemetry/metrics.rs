@@ -54,8 +54,16 @@ pub(crate) const SECONDS_BUCKETS: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// Why most dead letters are. There from the start: a counter whose first value is 1 has not increased.
-const REASONS: &[&str] =
-    &["handler_error", "panic", "timeout", "undecodable", "completion", "unknown_event", "handler_gone"];
+const REASONS: &[&str] = &[
+    "handler_error",
+    "panic",
+    "timeout",
+    "undecodable",
+    "completion",
+    "unknown_event",
+    "handler_gone",
+    "crashed",
+];
 
 /// Event types that the program does not declare.
 const UNKNOWN: &str = "unknown";
@@ -116,6 +124,11 @@ pub const METRICS: &[Metric] = &[
         "es_bus_overdue_total",
         &[],
         "Deliveries given back unstarted, too old to finish within the consumer timeout.",
+    ),
+    counter_of(
+        "es_bus_suspects_total",
+        &[],
+        "Events set aside to be handled alone, as a process ended over them.",
     ),
     counter_of(
         "es_bus_stale_total",

@@ -11,7 +11,7 @@ use crate::{
     model::{
         Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Overflow, Queue, QueueKind, Topology,
     },
-    name::InvalidName,
+    name::{InvalidName, QueueName},
     topic,
     topology::{
         Exchanges, bound, dead_letters,
@@ -315,14 +315,18 @@ impl Builder<'_> {
                 }
             };
             self.queue(queue, format!("a retry queue of group {:?}", group.name.as_str()));
-            let mut selector: Headers = [(wire::names::ES_DELAY, delay_name(delay))].into_iter().collect();
-            selector.insert("x-match", "all");
-            self.topology.add_binding(Binding {
-                source: group.retry.clone(),
-                queue: name,
-                key: String::new(),
-                arguments: selector,
-            });
+            self.topology.add_binding(selected(group, name, &delay_name(delay)));
+        }
+        match group.suspects() {
+            Some(Ok(name)) => {
+                self.topology.add_binding(selected(group, name.clone(), wire::names::DELAY_SUSPECTS));
+                self.queue(
+                    suspects_queue(group, name),
+                    format!("the queue of suspects of group {:?}", group.name.as_str()),
+                );
+            }
+            Some(Err(invalid)) => self.conflicts.push(invalid.into()),
+            None => {}
         }
     }
 
@@ -415,6 +419,28 @@ fn work_queue(group: &GroupSpec) -> Queue {
         arguments: settings.arguments.to_headers(),
         ..Queue::durable(group.queue.clone(), settings.kind)
     }
+}
+
+/// The queue from which events are handled alone: as safe as the one that they come from, without what
+/// limits that one.
+fn suspects_queue(group: &GroupSpec, name: QueueName) -> Queue {
+    Queue {
+        name,
+        message_ttl: None,
+        max_length: None,
+        max_length_bytes: None,
+        max_priority: None,
+        untyped: false,
+        arguments: Headers::new(),
+        ..work_queue(group)
+    }
+}
+
+/// The binding of a queue that the headers exchange of retries picks.
+pub(crate) fn selected(group: &GroupSpec, queue: QueueName, delay: &str) -> Binding {
+    let mut selector: Headers = [(wire::names::ES_DELAY, delay.to_owned())].into_iter().collect();
+    selector.insert("x-match", "all");
+    Binding { source: group.retry.clone(), queue, key: String::new(), arguments: selector }
 }
 
 pub(super) fn delivery_limit(kind: QueueKind) -> Option<u64> {

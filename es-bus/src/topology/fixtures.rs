@@ -80,6 +80,7 @@ pub(crate) fn named_with(
         ordering: Ordering::Aggregate,
         on_unknown: None::<OnUnknown>,
         unknown_wait: UnknownWait { delay: Duration::from_secs(30), times: 40 },
+        crash_limit: Some(3),
         retired: Vec::new(),
         ladder: vec![Duration::from_secs(30), Duration::from_secs(300)],
         max_length: None,

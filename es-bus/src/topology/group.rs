@@ -50,6 +50,8 @@ pub(crate) struct GroupSettings {
     pub(crate) on_unknown: Option<OnUnknown>,
     /// How long an unknown event waits.
     pub(crate) unknown_wait: UnknownWait,
+    /// How many processes may end over an event; `None` counts none.
+    pub(crate) crash_limit: Option<u32>,
     /// Events that the group has no handler for any more.
     pub(crate) retired: Vec<String>,
     /// The delays that `retry after` is made of.
@@ -288,6 +290,19 @@ impl GroupSpec {
     /// [`InvalidName`] when the name is longer than AMQP carries.
     pub(crate) fn retry_queue(&self, delay: Duration) -> Result<QueueName, InvalidName> {
         QueueName::new(format!("{}.{}", self.retry, delay_name(delay)))
+    }
+
+    /// The queue of the events that may have ended a process, from which they are handled alone. None
+    /// where events must not be moved, or have no queue that stays: in groups of one active consumer, and
+    /// where the queue goes with its consumers.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] when the name is longer than AMQP carries.
+    pub(crate) fn suspects(&self) -> Option<Result<QueueName, InvalidName>> {
+        let goes = self.is_exclusive() || self.settings.auto_delete;
+        (self.settings.crash_limit.is_some() && !goes && !self.settings.single_active_consumer)
+            .then(|| QueueName::new(format!("{}.suspects", self.queue)))
     }
 
     /// Every delay that has a queue: the policies', the ladder's, and the unknown events'. None in an

@@ -89,6 +89,12 @@ impl Provision {
         &self.transport
     }
 
+    /// Whether this program may declare what is not its own alone.
+    #[must_use]
+    pub(crate) fn may_declare(&self) -> bool {
+        self.declare == Declare::Create
+    }
+
     /// The topology, as it is now.
     #[must_use]
     pub(crate) fn topology(&self) -> Arc<Topology> {

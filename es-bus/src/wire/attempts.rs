@@ -77,6 +77,17 @@ pub fn waits(received: &Received, queue: &str) -> u32 {
     }
 }
 
+/// How many processes ended while they had a delivery from `queue` in hand.
+#[must_use]
+pub fn crashes(received: &Received, queue: &str) -> u32 {
+    let headers = &received.message.headers;
+    if is_marked(headers, queue) && knows_of_replay(headers) {
+        count(headers.get(names::ES_CRASHES))
+    } else {
+        0
+    }
+}
+
 /// How many attempts failed, as eventsource-py counts them: for a group that it shares.
 #[must_use]
 pub fn retry_count(received: &Received) -> u32 {
@@ -176,11 +187,15 @@ mod tests {
         let mut headers = list(QUEUE, [("project", 2_u32)].into_iter().collect::<Headers>());
         headers.insert(names::ES_QUEUE, QUEUE);
         headers.insert(names::ES_WAITS, 3_u32);
+        headers.insert(names::ES_CRASHES, 2_u32);
         assert_eq!(waits(&with(headers.clone()), QUEUE), 3);
+        assert_eq!(crashes(&with(headers.clone()), QUEUE), 2);
+        assert_eq!(crashes(&with(headers.clone()), "events.other"), 0);
 
         headers.insert(names::REPLAYED_FROM_DLQ, "2026-11-21T08:44:57.711763+00:00");
         assert_eq!(attempts(&with(headers.clone()), QUEUE), []);
         assert_eq!(waits(&with(headers.clone()), QUEUE), 0);
+        assert_eq!(crashes(&with(headers.clone()), QUEUE), 0);
 
         headers.insert(names::ES_REPLAYED, "2026-11-21T08:44:57.711763+00:00");
         assert_eq!(attempts(&with(headers.clone()), QUEUE).len(), 1);

@@ -1,4 +1,5 @@
-//! The copies of a delivery: for a retry queue, for the dead-letter queue, for a replay.
+//! The copies of a delivery: for a retry queue, for the queue of suspects, for the dead-letter
+//! queue, for a replay.
 //!
 //! A copy has the body, the properties and the headers of what came in, so that a handler cannot
 //! tell it from the first delivery. Three things cannot go along as they are: what the broker would
@@ -13,7 +14,7 @@ use std::borrow::Cow;
 use time::OffsetDateTime;
 
 use super::{
-    attempts::{HandlerAttempt, replay_mark, write_attempts},
+    attempts::{HandlerAttempt, attempts, replay_mark, waits, write_attempts},
     error::cut,
     identify::{Origin, is_marked},
     names,
@@ -97,6 +98,28 @@ impl Source<'_> {
         headers.insert(names::ES_WAITS, waits);
         headers.insert(names::ES_REASON, cut(reason, 255).as_ref());
         // It did not fail now; when it did is not forgotten.
+        for name in [names::ES_FIRST_FAILURE_AT, names::ES_LAST_FAILURE_AT] {
+            if let Some(at) = self.own_time(name) {
+                headers.insert(name, at);
+            }
+        }
+        copy
+    }
+
+    /// A copy for the queue of suspects: the delivery as it is, with the number of processes that ended
+    /// while they had it in hand. It is for the same handlers, at the same attempts.
+    #[must_use]
+    pub fn suspect(&self, crashes: u32, publish_id: &str) -> Message {
+        let mut copy = self.copy(publish_id);
+        let headers = &mut copy.headers;
+        headers.insert(names::ES_DELAY, names::DELAY_SUSPECTS);
+        headers.insert(names::ES_CRASHES, crashes);
+        acknowledge_replay(headers);
+        write_attempts(headers, self.queue, &attempts(self.received, self.queue));
+        let waits = waits(self.received, self.queue);
+        if waits > 0 {
+            headers.insert(names::ES_WAITS, waits);
+        }
         for name in [names::ES_FIRST_FAILURE_AT, names::ES_LAST_FAILURE_AT] {
             if let Some(at) = self.own_time(name) {
                 headers.insert(name, at);
@@ -225,6 +248,7 @@ fn is_per_copy(name: &str) -> bool {
             | names::ES_QUEUE
             | names::ES_ATTEMPTS
             | names::ES_WAITS
+            | names::ES_CRASHES
             | names::ES_PUBLISH_ID
             | names::ES_ORIGINAL_EXCHANGE
             | names::ES_FIRST_FAILURE_AT

@@ -43,7 +43,7 @@ mod tests;
 
 pub(crate) use self::error::cut;
 pub use self::{
-    attempts::{HandlerAttempt, attempts, retry_count, waits},
+    attempts::{HandlerAttempt, attempts, crashes, retry_count, waits},
     copies::{FailureInfo, Source},
     decode::{decode, decode_metadata},
     encode::encode,

@@ -56,6 +56,8 @@ pub const ES_QUEUE: &str = "x-es-queue";
 pub const ES_ATTEMPTS: &str = "x-es-attempts";
 /// How often the event waited because nobody knew it.
 pub const ES_WAITS: &str = "x-es-waits";
+/// How many processes ended while they had the event in hand: on the copy of a suspect.
+pub const ES_CRASHES: &str = "x-es-crashes";
 /// The id of this very copy.
 pub const ES_PUBLISH_ID: &str = "x-es-publish-id";
 /// The exchange that the event was first published to.
@@ -89,6 +91,15 @@ pub const ES_ORIG_PREFIX: &str = "x-es-orig-";
 pub const REASON_UNKNOWN_EVENT: &str = "unknown_event";
 /// [`ES_REASON`]: the handler that the event waits for is no longer there.
 pub const REASON_HANDLER_GONE: &str = "handler_gone";
+
+/// [`ES_REASON`]: each time that the event was handled alone, the process ended.
+pub const REASON_CRASHED: &str = "crashed";
+
+/// [`ES_DELAY`]: the queue of the events that are handled alone, which is no retry queue, and is picked
+/// like one.
+pub const DELAY_SUSPECTS: &str = "suspects";
+/// [`ES_DELAY`]: the note that a process leaves which gives deliveries back in order.
+pub const DELAY_HANDOVER: &str = "handover";
 
 /// Inside [`ES_ATTEMPTS`].
 pub(super) const ATTEMPTS_QUEUE: &str = "queue";

@@ -5,16 +5,18 @@ use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Assignment, Post, WorkerContext,
+    alone::Suspects,
     in_place::Hold,
     lanes::Lanes,
     overtaken::Away,
     settle::{End, Handling},
+    suspects::{Caution, Step, Turn},
     watchdog::{self, Found},
 };
 use crate::{
@@ -30,6 +32,9 @@ use crate::{
 /// How long the broker may take to hand over what was on its way when the consumer was cancelled.
 const LAST_DELIVERIES: Duration = Duration::from_secs(1);
 
+/// How long a suspect that is being handled may take to go back when the program ends at once.
+const LAST_SUSPECT: Duration = Duration::from_secs(4);
+
 /// How long a delivery that was given back keeps its place among those that are handled at once: it
 /// comes again immediately, to this process when it is the only one.
 const PAUSE_AFTER_GIVING_BACK: Duration = Duration::from_secs(1);
@@ -40,10 +45,15 @@ const MIN_PAUSE: Duration = Duration::from_millis(100);
 /// connection was lost: that has pauses of its own.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long the first delivery that nobody had in hand before waits for the suspects.
+const SUSPECTS_FIRST: Duration = Duration::from_secs(10);
+
 /// A delivery, and when it came.
 struct InHand {
     delivery: Delivery,
     since: Instant,
+    /// Whether it may have ended the process before this one.
+    is_suspect: bool,
 }
 
 /// A group's loop. Lanes and running handlers outlive a lost connection: an event that is delivered
@@ -71,12 +81,23 @@ pub(super) struct Loop {
     is_troubled: bool,
     /// What others see of it.
     watch: Arc<GroupWatch>,
+    /// While a process may have ended over what comes again. Over with the first loss of the consumer: what
+    /// comes again after that, this process itself had in hand.
+    caution: Option<Caution>,
+    /// Until when the suspects have their turn, and nothing is started.
+    suspects_first: Option<Instant>,
+    /// Whether there are suspects, as far as this process knows.
+    turn: Arc<watch::Sender<Turn>>,
 }
 
 /// Why a consumer takes no more deliveries.
 enum Ended {
     /// The program stops.
     Stopped,
+    /// What came first had been in the hand of a process that ended: one delivery is to be taken at a time.
+    Narrowed,
+    /// As many deliveries are to be taken as the group may have.
+    Widened,
     /// The topology was applied again: the queue may be another one of the same name.
     DeclaredAnew,
     /// The group is paused, or has no handlers any more.
@@ -93,6 +114,7 @@ impl Loop {
         let watch = context.counters.group(group.watch());
         let applications = context.provision.applications();
         let context = Arc::new(context);
+        let caution = group.suspects().map(|_| Caution::new());
         Self {
             group,
             post,
@@ -106,16 +128,48 @@ impl Loop {
             applications,
             is_troubled: false,
             watch,
+            caution,
+            suspects_first: None,
+            turn: Arc::new(watch::Sender::new(Turn::START)),
         }
     }
 
-    pub(super) async fn run(mut self) -> Result<(), ProvisionError> {
+    pub(super) async fn run(self) -> Result<(), ProvisionError> {
+        let mut suspects = JoinSet::new();
+        let over = self.context.stop.child_token();
+        if let (Some(Ok(queue)), Some(limit)) = (self.group.suspects(), self.group.settings.crash_limit) {
+            let suspects_of_group = Suspects {
+                queue,
+                limit,
+                assignment: self.post.assignment.clone(),
+                context: Arc::clone(&self.context),
+                watch: Arc::clone(&self.watch),
+                turn: Arc::clone(&self.turn),
+                over: over.clone(),
+            };
+            suspects.spawn(suspects_of_group.run());
+        }
+        let kill = self.context.kill.clone();
+        let result = self.work().await;
+        over.cancel();
+        tokio::select! {
+            _ = suspects.join_next() => {}
+            () = async { kill.cancelled().await; sleep(LAST_SUSPECT).await } => suspects.shutdown().await,
+        }
+        result
+    }
+
+    async fn work(mut self) -> Result<(), ProvisionError> {
         let stop = self.context.stop.clone();
+        let watch = Arc::clone(&self.watch);
+        // One consumer to others, also while it is started anew to take more.
+        let mut consuming = None;
         let mut pause = MIN_PAUSE;
         loop {
             let mut assignment = self.post.assignment.clone();
             if !assignment.borrow_and_update().is_active() {
                 self.watch.set_idle(true);
+                consuming = None;
                 tokio::select! {
                     () = stop.cancelled() => break,
                     is_over = self.idle() => if is_over {
@@ -133,13 +187,18 @@ impl Loop {
             };
             let error = match connected {
                 Ok(Ok(mut consumer)) => {
-                    Counters::add(&self.context.counters.consumers);
+                    if consuming.is_none() {
+                        Counters::add(&self.context.counters.consumers);
+                    }
                     let since = Instant::now();
                     self.post.consuming.send_replace(true);
-                    let watch = Arc::clone(&self.watch);
-                    let consuming = watch.consuming();
+                    let _ = consuming.get_or_insert_with(|| watch.consuming());
                     let ended = self.consume(&mut consumer).await;
-                    drop(consuming);
+                    if !matches!(ended, Ended::Narrowed | Ended::Widened) {
+                        consuming = None;
+                        self.caution = None;
+                        self.suspects_first = None;
+                    }
                     if since.elapsed() > MAX_PAUSE {
                         pause = MIN_PAUSE;
                     }
@@ -162,6 +221,25 @@ impl Loop {
                         Ended::Stopped => {
                             self.stop(consumer).await;
                             return Ok(());
+                        }
+                        Ended::Narrowed => {
+                            tracing::warn!(
+                                group = %self.group.name,
+                                queue = %self.group.queue,
+                                "a process ended while it had events in hand; taking one delivery at a time"
+                            );
+                            // Nothing was started. All of it comes again, in its order.
+                            self.lanes = Lanes::new();
+                            consumer.hand_over().await;
+                            self.caution.as_mut().map(Caution::narrow);
+                            continue;
+                        }
+                        Ended::Widened => {
+                            // What is in hand keeps its channel open until it is settled.
+                            consumer.cancel().await;
+                            self.suspects_first = None;
+                            self.caution.as_mut().map(Caution::widen);
+                            continue;
                         }
                         Ended::Idle => {
                             self.hand_back(&mut consumer).await;
@@ -191,6 +269,7 @@ impl Loop {
                     return Err(fatal);
                 }
             };
+            consuming = None;
             tracing::warn!(group = %self.group.name, queue = %self.group.queue, %error, "consuming stopped; starting again");
             if matches!(error, ConsumeError::NoQueue { .. } | ConsumeError::Cancelled { .. }) {
                 self.context.provision.invalidate();
@@ -235,7 +314,11 @@ impl Loop {
         let request = ConsumeRequest {
             queue: self.group.queue.clone(),
             tag: format!("{}@{}", self.group.name, self.context.consumer_name),
-            prefetch: self.group.settings.prefetch,
+            prefetch: if self.caution.as_ref().is_some_and(Caution::is_narrow) {
+                1
+            } else {
+                self.group.settings.prefetch
+            },
             exclusive: false,
         };
         Ok(self.context.provision.transport().consume(request).await)
@@ -259,6 +342,7 @@ impl Loop {
         let after = |every| if self.is_troubled { watchdog::MOMENT.min(every) } else { every };
         let mut look_at = watchdog.map(|every| Instant::now() + after(every));
         let mut looking: Option<BoxFuture<'static, Found>> = None;
+        let mut turn = self.turn.subscribe();
         loop {
             if !assignment.borrow_and_update().is_active() {
                 return Ended::Idle;
@@ -267,11 +351,12 @@ impl Loop {
                 if self.is_strict() {
                     return Ended::OutOfTime;
                 }
+                self.note_handover().await;
                 self.give_back_overdue();
             }
             // While the broker takes no publishes, an event that failed could neither be retried nor
             // dead-lettered. What runs goes on, and is acknowledged.
-            if link.borrow_and_update().blocked.is_none() {
+            if link.borrow_and_update().blocked.is_none() && self.suspects_first.is_none() {
                 self.start_ready();
             }
             tokio::select! {
@@ -283,6 +368,7 @@ impl Loop {
                 Ok(()) = self.applications.changed() => return Ended::DeclaredAnew,
                 Ok(()) = assignment.changed() => {}
                 () = until(self.look_at) => {}
+                () = turn_of_suspects(&mut turn, self.suspects_first) => return Ended::Widened,
                 () = until(look_at), if looking.is_none() => {
                     look_at = watchdog.map(|every| Instant::now() + every);
                     let is_blocked = link.borrow().blocked.is_some();
@@ -311,9 +397,16 @@ impl Loop {
                             self.watch.set_trouble(None);
                         }
                         look_at = watchdog.map(|every| Instant::now() + every);
-                        let lane = self.lane_of(&delivery);
-                        let since = Instant::now();
-                        self.lanes.push(lane, InHand { delivery, since });
+                        let (lane, since) = (self.lane_of(&delivery), Instant::now());
+                        let step =
+                            if self.caution.is_some() { self.step(&delivery).await } else { Step::Handle };
+                        match step {
+                            Step::Handle | Step::SetAside => {}
+                            Step::Narrow => return Ended::Narrowed,
+                            Step::Widen => self.suspects_first = Some(since + SUSPECTS_FIRST),
+                        }
+                        let is_suspect = step == Step::SetAside;
+                        self.lanes.push(lane, InHand { delivery, since, is_suspect });
                         self.look_at = self.look_at.or_else(|| since.checked_add(self.may_wait()));
                     }
                     Some(Err(error)) => return Ended::Failed(error),
@@ -324,6 +417,19 @@ impl Loop {
                 },
             }
         }
+    }
+
+    /// What is to be done about a delivery, as far as a process may have ended over it.
+    async fn step(&mut self, delivery: &Delivery) -> Step {
+        let Some(caution) = &mut self.caution else { return Step::Handle };
+        if caution.is_over() {
+            self.caution = None;
+            return Step::Handle;
+        }
+        let WorkerContext { handovers, provision, clock, .. } = &*self.context;
+        let after_crash = delivery.received.redelivered
+            && !(caution.asks() && handovers.is_left(provision, &self.group, clock.now()).await);
+        caution.decide(after_crash)
     }
 
     /// Looks whether the queue has what its consumer does not get.
@@ -407,7 +513,7 @@ impl Loop {
             Arc::clone(&now.group)
         };
         while self.running.len() < self.group.settings.concurrency {
-            let Some((lane, InHand { delivery, since })) = self.lanes.next() else { break };
+            let Some((lane, InHand { delivery, since, is_suspect })) = self.lanes.next() else { break };
             if delivery.lost().is_cancelled() {
                 // The loss will be told in a moment; the delivery comes again.
                 self.lanes.done(lane);
@@ -422,6 +528,11 @@ impl Loop {
             let hold = self.is_strict().then(|| Hold::new(&self.leaving, since, group.settings.patience));
             let (context, watch) = (Arc::clone(&self.context), Arc::clone(&self.watch));
             let handling = Handling::new(Arc::clone(&group), context, watch, since, hold);
+            if is_suspect {
+                let turn = Arc::clone(&self.turn);
+                self.running.spawn(async move { Some((lane, handling.set_aside(delivery, &turn).await)) });
+                continue;
+            }
             self.running.spawn(async move { Some((lane, handling.handle(delivery).await)) });
         }
     }
@@ -493,13 +604,22 @@ impl Loop {
         let mut unstarted = self.lanes.drain();
         let last = async {
             while let Some(Ok(delivery)) = consumer.next().await {
-                unstarted.push(InHand { delivery, since: Instant::now() });
+                unstarted.push(InHand { delivery, since: Instant::now(), is_suspect: false });
             }
         };
         if timeout(LAST_DELIVERIES, last).await.is_err() {
             tracing::debug!(group = %self.group.name, "the broker did not end the consumer in time");
         }
+        if !unstarted.is_empty() {
+            self.note_handover().await;
+        }
         give_back(unstarted);
+    }
+
+    /// Says that what comes again from here did not end a process.
+    async fn note_handover(&self) {
+        let WorkerContext { handovers, provision, clock, .. } = &*self.context;
+        handovers.leave(provision, &self.group, clock.now()).await;
     }
 
     async fn finish_running(&mut self) {
@@ -526,6 +646,7 @@ impl Loop {
                 events = self.running.len(),
                 "handlers did not finish in time; their events go back to the queue"
             );
+            self.note_handover().await;
         }
         self.running.shutdown().await;
     }
@@ -545,6 +666,12 @@ async fn of(looking: &mut Option<BoxFuture<'static, Found>>) -> Found {
         Some(looking) => looking.await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits, where a time is given, until it has come or there are no suspects.
+async fn turn_of_suspects(turn: &mut watch::Receiver<Turn>, until: Option<Instant>) {
+    let Some(until) = until else { return std::future::pending().await };
+    let _ = timeout_at(until, turn.wait_for(Turn::is_over)).await;
 }
 
 /// Waits until a group is paused or has no handlers any more.

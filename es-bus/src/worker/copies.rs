@@ -19,6 +19,8 @@ pub(super) enum Copy {
     Retry { handlers: Vec<HandlerAttempt>, stay: Stay, failure: Failed },
     /// Comes back after a delay: nobody here knows the event or the handler, or its time has not come.
     Wait { handlers: Vec<HandlerAttempt>, stay: Stay, waits: u32, reason: &'static str },
+    /// Is handled alone, as so many processes ended over it.
+    Suspect { crashes: u32 },
     /// Ends in the dead-letter queue.
     DeadLetter(Failed),
 }

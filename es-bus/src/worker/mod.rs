@@ -4,12 +4,14 @@
 //! `dispatch` which handlers it goes to, `call` runs one, `layered` through the layers around it,
 //! `copies` decides what has to be published before the delivery is acknowledged, `settle` does it;
 //! `give_up` is for groups that keep nothing, `in_place` for those in strict order; `watchdog` finds a
-//! consumer that the broker has forgotten.
+//! consumer that the broker has forgotten. `suspects` says which events may have ended a process, `alone`
+//! handles them, `handover` tells them from what was given back.
 //!
 //! What a kill leaves behind, at each await: before the copies are confirmed, the delivery is not
 //! acknowledged and comes again; between the copies and the acknowledgement, it comes again beside
 //! its copies, a duplicate; after it, nothing is left to do.
 
+mod alone;
 mod assignment;
 mod call;
 mod consumer;
@@ -17,22 +19,25 @@ mod copies;
 mod dispatch;
 mod full;
 mod give_up;
+mod handover;
 mod in_place;
 mod lanes;
 mod layered;
 mod overtaken;
 mod settle;
+mod suspects;
 mod watchdog;
 
 pub(crate) use self::{
     assignment::{Assignment, Post},
     call::innermost,
     full::FullQueues,
+    handover::Handovers,
 };
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::sync::{RwLock, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -70,6 +75,10 @@ pub(crate) struct WorkerContext {
     pub(crate) watchdog: Option<Duration>,
     /// Which dead-letter queues were found full.
     pub(crate) full: FullQueues,
+    /// Read by each run of a handler, written by the one that is to be alone.
+    pub(crate) alone: Arc<RwLock<()>>,
+    /// Where deliveries were given back.
+    pub(crate) handovers: Handovers,
     /// Is told what became of every delivery.
     pub(crate) observer: Option<mpsc::UnboundedSender<Observation>>,
 }

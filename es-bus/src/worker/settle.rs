@@ -3,13 +3,17 @@
 use std::{
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use futures_util::{FutureExt, future::join_all};
 use rand::Rng;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::{OwnedRwLockWriteGuard, RwLockReadGuard},
+    time::{Instant, error::Elapsed, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
@@ -22,6 +26,7 @@ use super::{
 };
 use crate::{
     handler::{Attempt, DeliveryInfo, HandlerService, Invocation, Route},
+    message::Received,
     model::policy::OnUnknown,
     otel,
     outcome::{Decision, Outcome, Wait},
@@ -39,7 +44,7 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
 
 /// What became of the copies of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
+pub(super) enum Sent {
     /// The broker has them.
     Confirmed,
     /// The program ends first, or the broker cannot be used any more.
@@ -88,6 +93,9 @@ pub(super) struct Handling {
     hold: Option<Hold>,
     /// How long a copy of it stays away.
     stay: OnceLock<Duration>,
+    /// Keeps all other handlers from running, until those of this delivery are through with it.
+    alone: Mutex<Option<OwnedRwLockWriteGuard<()>>>,
+    is_alone: bool,
 }
 
 impl Handling {
@@ -98,20 +106,41 @@ impl Handling {
         taken: Instant,
         hold: Option<Hold>,
     ) -> Self {
-        Self { group, context, watch, taken, hold, stay: OnceLock::new() }
+        let alone = Mutex::default();
+        Self { group, context, watch, taken, hold, stay: OnceLock::new(), alone, is_alone: false }
     }
 
-    /// Handles a delivery and settles it.
-    pub(super) async fn handle(&self, delivery: Delivery) -> End {
-        self.context.counters.delivery_taken(self.context.clock.now());
-        let _in_flight = self.watch.handling();
-        let lost = delivery.lost();
-        let (received, settle) = delivery.split();
+    /// While its handlers run, no others do.
+    pub(super) fn alone(self, alone: OwnedRwLockWriteGuard<()>) -> Self {
+        Self { alone: Mutex::new(Some(alone)), is_alone: true, ..self }
+    }
+
+    /// What handlers are told of a delivery.
+    pub(super) fn info(&self, received: Received, lost: CancellationToken) -> Arc<DeliveryInfo> {
         let origin = wire::origin(&received, self.group.queue.as_str());
         let (queue, name) = (self.group.queue.as_str().to_owned(), self.group.name.as_str().to_owned());
         let info = DeliveryInfo::new(received, queue, name, origin);
         // What an exclusive group takes is acknowledged at once, and comes no second time.
-        let info = Arc::new(if self.group.is_exclusive() { info } else { info.leased(lost) });
+        Arc::new(if self.group.is_exclusive() { info } else { info.leased(lost) })
+    }
+
+    /// Handles a delivery and settles it.
+    pub(super) async fn handle(&self, delivery: Delivery) -> End {
+        let lost = delivery.lost();
+        let (received, settle) = delivery.split();
+        self.handle_received(received, lost, settle).await
+    }
+
+    /// Handles what was received and settles it, by calling `settle` once at most.
+    pub(super) async fn handle_received(
+        &self,
+        received: Received,
+        lost: CancellationToken,
+        settle: impl FnOnce(Settlement) -> bool + Send,
+    ) -> End {
+        self.context.counters.delivery_taken(self.context.clock.now());
+        let _in_flight = self.watch.handling();
+        let info = self.info(received, lost);
         if self.group.is_exclusive() {
             // The queue goes with the connection, and what is in it: unacknowledged it would not come
             // again, and a long wait between attempts would cost the channel (consumer timeout).
@@ -149,6 +178,10 @@ impl Handling {
                 Settlement::Reject
             }
         };
+        if settlement == Settlement::Requeue {
+            let WorkerContext { handovers, provision, clock, .. } = &*self.context;
+            handovers.leave(provision, &self.group, clock.now()).await;
+        }
         if !settle(settlement) {
             return self.stale();
         }
@@ -172,8 +205,16 @@ impl Handling {
     }
 
     async fn run_and_copy(&self, info: &Arc<DeliveryInfo>) -> Sent {
-        let Next::Copies(copies) = self.outcome_of(info).await else { return Sent::Unattempted };
-        for copy in &copies {
+        let outcome = self.outcome_of(info).await;
+        // The broker may take its time over the copies.
+        drop(self.alone.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let Next::Copies(copies) = outcome else { return Sent::Unattempted };
+        self.send(&copies, info).await
+    }
+
+    /// Publishes copies, or tells what is lost where a group keeps no dead letters.
+    pub(super) async fn send(&self, copies: &[Copy], info: &DeliveryInfo) -> Sent {
+        for copy in copies {
             if info.lost().is_cancelled() {
                 return Sent::Stale;
             }
@@ -293,6 +334,10 @@ impl Handling {
             route,
         );
         let told = otel::Run { group: info.group(), queue: info.queue(), handler: &spec.name, attempt };
+        let Ok(_pass) = self.pass(spec.timeout).await else {
+            tracing::debug!("a suspect is handled alone for too long; the event goes back");
+            return Err(HandlerAttempt { handler: spec.name.as_ref().to_owned(), attempt, due_ms: None });
+        };
         let processing = otel::Processing::start(self.context.tracing, info.received(), &told);
         async {
             let mut started = Instant::now();
@@ -342,6 +387,18 @@ impl Handling {
         }
         .instrument(span)
         .await
+    }
+
+    /// Keeps suspects from being handled until it is dropped. Waits for one that is, as long as a run of
+    /// `limit` can be finished after that within the broker's consumer timeout.
+    async fn pass(&self, limit: Duration) -> Result<Option<RwLockReadGuard<'_, ()>>, Elapsed> {
+        if self.is_alone {
+            return Ok(None);
+        }
+        if let Ok(pass) = self.context.alone.try_read() {
+            return Ok(Some(pass));
+        }
+        timeout(self.left().saturating_sub(limit), self.context.alone.read()).await.map(Some)
     }
 
     /// How long the delivery may still be in hand; one that was acknowledged already is not.
@@ -437,8 +494,13 @@ impl Handling {
         }
     }
 
+    /// Publishes a copy until the broker has confirmed it, also while what is in hand goes back.
+    pub(super) async fn send_although_killed(&self, copy: &Copy, info: &DeliveryInfo) -> Sent {
+        self.until_confirmed(self.publication(copy, info)).await
+    }
+
     /// Publishes a copy until the broker has confirmed it, or there is no sense in that any more.
-    async fn publish(&self, copy: &Copy, info: &DeliveryInfo) -> Sent {
+    pub(super) async fn publish(&self, copy: &Copy, info: &DeliveryInfo) -> Sent {
         let publication = self.publication(copy, info);
         let sent = tokio::select! {
             () = self.context.kill.cancelled() => Sent::GivenUp,
@@ -455,6 +517,8 @@ impl Handling {
                 Counters::add(&counters.retried);
                 let _ = self.stay.set(stay.time);
             }
+            // It is told by whoever suspects it.
+            Copy::Suspect { .. } => {}
             Copy::Wait { reason, .. } if *reason == NOT_DUE => {}
             Copy::Wait { reason, stay, waits, .. } => {
                 Counters::add(&counters.waited);
@@ -472,9 +536,15 @@ impl Handling {
             Copy::DeadLetter(failed) => {
                 counters.dead_letter(failed.reason);
                 // Where a handler ran, it was told when it did.
-                if matches!(failed.reason, names::REASON_UNKNOWN_EVENT | names::REASON_HANDLER_GONE | NOT_DUE)
-                {
+                if matches!(
+                    failed.reason,
+                    names::REASON_UNKNOWN_EVENT
+                        | names::REASON_HANDLER_GONE
+                        | names::REASON_CRASHED
+                        | NOT_DUE
+                ) {
                     tracing::error!(
+                        event_id = info.received().message.properties.message_id.as_deref(),
                         routing_key = info.origin().routing_key,
                         event_type = info.origin().event_type,
                         dlq = %self.group.dlq,
@@ -570,6 +640,7 @@ impl Handling {
             Copy::Wait { handlers, stay, waits, reason } => {
                 source.wait(handlers, *waits, &stay.delay, ms(stay.time), reason, &id)
             }
+            Copy::Suspect { crashes } => source.suspect(*crashes, &id),
             Copy::DeadLetter(failed) => {
                 let entry = uuid::Uuid::now_v7().to_string();
                 source.dead_letter(failed.handler.as_deref(), failed.attempt, &failed.info(), &entry, &id)
@@ -583,7 +654,9 @@ impl Handling {
             message.headers.remove(names::ES_ATTEMPTS);
         }
         let (exchange, routing_key) = match copy {
-            Copy::Retry { .. } | Copy::Wait { .. } => (&group.retry, info.origin().routing_key.clone()),
+            Copy::Retry { .. } | Copy::Wait { .. } | Copy::Suspect { .. } => {
+                (&group.retry, info.origin().routing_key.clone())
+            }
             Copy::DeadLetter(_) => (&group.dlx, group.dlq_key.clone()),
         };
         Publication {

@@ -25,4 +25,5 @@ mod shutdown;
 mod strict;
 mod subscribing;
 mod support;
+mod suspects;
 mod watchdog;
