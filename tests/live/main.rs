@@ -28,4 +28,5 @@ mod strict;
 mod subscribing;
 mod support;
 mod survivor;
+mod suspects;
 mod topology;

@@ -455,6 +455,11 @@ impl Program {
         }
     }
 
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("our own child").is_none()
+    }
+
     /// Sends it a signal.
     #[track_caller]
     pub(crate) fn signal(&self, signal: &str) {
