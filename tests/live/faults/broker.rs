@@ -1,6 +1,6 @@
 //! What a broker, or who administers it, does to a program that runs.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use es_bus::{
     Registry, handler,
@@ -14,10 +14,14 @@ use tokio::{
 };
 
 use super::load::{Load, PREFETCH, PUBLISHERS};
-use crate::support::{Look, OrderPlaced, builder, connect, placed, publisher, run, soon, stop};
+use crate::support::{
+    Launch, Look, OrderPlaced, Program, TempDir, Victim, builder, connect, placed, publisher, run, soon, stop,
+};
 
 /// After a fault is over, within which events flow again.
 const RECOVERY: Duration = Duration::from_secs(10);
+/// Within which a quorum queue of 3.10 has a leader again after its node was killed, and events flow.
+const LEADER: Duration = Duration::from_secs(90);
 /// Within which a bus is stopped whose network takes nothing.
 const STOP: Duration = Duration::from_secs(20);
 /// Within which a refusal for good ends the bus.
@@ -101,7 +105,7 @@ async fn a_login_that_is_no_longer_welcome_ends_the_bus_and_keeps_its_events() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exchanges_that_somebody_deletes_are_declared_again() {
+async fn the_exchanges_of_copies_are_declared_again_when_somebody_deletes_them() {
     let load = Load::start("exchanges").await;
     let admin = connect(&load.vhost).await;
     let delete = async |name: &str| {
@@ -112,15 +116,78 @@ async fn exchanges_that_somebody_deletes_are_declared_again() {
         delete(name).await;
         load.flows_within(RECOVERY).await;
     }
-    // This one a publisher declares again, but not the bindings of others: it is told so, and the
-    // others bind at their next connect.
-    delete("events").await;
-    load.told_within(RECOVERY, "no queue takes").await;
+    // Only the broker goes by this one: what waits for its retry is kept until it is there again, which
+    // is at the next connect.
+    delete("events.kept.in").await;
+    load.flows_within(RECOVERY).await;
     load.proxy.cut("");
     load.flows_within(RECOVERY).await;
 
     admin.close().await;
     assert_few(load.end().await, 1);
+}
+
+/// With its data, and amid what both sides had written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_frozen_or_killed_comes_back_to_its_load() {
+    let mut node = Victim::get().await;
+    let vhost = block_in_place(|| node.vhost("victim"));
+    let url = vhost.url();
+    let load = Load::start_on(&node, vhost, &url).await;
+
+    block_in_place(|| node.sigstop());
+    load.unwell_within(RECOVERY).await;
+    block_in_place(|| node.sigcont());
+    load.flows_within(RECOVERY).await;
+    block_in_place(|| {
+        node.kill9();
+        node.restart();
+    });
+    load.flows_within(LEADER).await;
+
+    assert_few(load.end().await, 4);
+}
+
+/// The copy of what failed can go nowhere, and its event stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_a_service_that_the_broker_blocks() {
+    let node = Victim::get().await;
+    let vhost = block_in_place(|| node.vhost("blocked"));
+    let (look, dir) = (Look::at(&vhost).await, Arc::new(TempDir::new()));
+    let start = async || {
+        let service = Launch::new(env!("CARGO_BIN_EXE_mortal"), &dir)
+            .env("ES_BUS_URL", vhost.url())
+            .env("ES_BUS_GROUPS", "failing")
+            .env("ES_BUS_SHUTDOWN_TIMEOUT", "1s")
+            .env("MORTAL_DIR", dir.path(""))
+            .start();
+        look.until("events.failing", 0, 1).await;
+        service
+    };
+    let ends = |service: Program| {
+        service.signal("TERM");
+        block_in_place(|| service.wait(STOP)).assert_code(0);
+    };
+    let begins = |lines: &[String], word: &str| lines.iter().any(|line| line.starts_with(word));
+    ends(start().await);
+    let publishing = publisher(vhost.url(), Registry::new().event::<OrderPlaced>()).await;
+    publishing.publisher().publish(&placed("o-1", 1)).await.expect("the queue is there");
+    stop(publishing).await;
+
+    block_in_place(|| node.rabbitmqctl(&["set_vm_memory_high_watermark", "0.00001"]));
+    let service = start().await;
+    block_in_place(|| dir.until("log", "the failure", |lines| begins(lines, "fail")));
+    ends(service);
+    block_in_place(|| node.rabbitmqctl(&["set_vm_memory_high_watermark", "0.4"]));
+
+    let service = start().await;
+    block_in_place(|| dir.until("log", "the end", |lines| begins(lines, "end")));
+    assert_eq!(look.left_over(&vhost).await, []);
+    ends(service);
+    assert_eq!(look.queue("events.failing").await, (0, 0));
+    // The broker may have had the copy, and not have said so.
+    let ended = dir.lines("log").iter().filter(|line| line.starts_with("end")).count();
+    assert!(ended <= 2, "{:#?}", dir.lines("log"));
 }
 
 /// As an operator limits queues, by a policy.

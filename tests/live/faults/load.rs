@@ -256,6 +256,8 @@ impl Load {
     /// Ends the publishing, waits until every confirmed event has come to its end, closes the books, and
     /// gives how many duplicates there are in each group.
     pub(super) async fn end(mut self) -> [usize; 2] {
+        // Its own connection may be one of those that were lost.
+        self.look = Look::at(&self.vhost).await;
         self.shared.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.publishers.join_next().await {
             ended.expect("no publisher panicked");
