@@ -3,6 +3,7 @@
 //!
 //! Each test says what it breaks. What it breaks it for is in `load`, and the books are in `ledger`.
 
+mod alarms;
 mod broker;
 mod cluster;
 mod crash;
