@@ -201,7 +201,8 @@ async fn a_service_that_is_killed_after_it_emitted_emits_the_same_ids_again() {
     assert_eq!(before.len(), 3, "{before:?}");
     assert!(before.iter().all(|line| line.ends_with(" order-1 request-1 acme")), "{before:?}");
     assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), before, "the same ids");
-    assert_eq!(look.queue("events.invoicing").await, (0, 0));
+    // RabbitMQ 4 counts a consumer for a moment longer than its connection lasts.
+    look.until("events.invoicing", 0, 0).await;
     stop(orders).await;
     stop(bus).await;
 }

@@ -197,6 +197,9 @@ async fn that_differs_is_reported_as_a_whole_and_left_as_it_is() {
 
     ended.assert_code(1);
     assert_eq!(ended.stdout, "");
-    assert_snapshot!(ended.stderr);
+    // RabbitMQ 4 takes a queue that was declared without a type for one that was declared as classic.
+    let untyped = "x-queue-type  this program: quorum, the broker: ";
+    let stderr = ended.stderr.replace(&format!("{untyped}classic"), &format!("{untyped}not set"));
+    assert_snapshot!(stderr);
     assert_eq!(vhost.bindings(), [], "nothing is bound into half a topology");
 }

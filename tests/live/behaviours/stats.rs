@@ -146,7 +146,10 @@ async fn handler_errors_tracked_separately() {
     let bus = run(builder(vhost.url(), registry)).await;
 
     bus.publisher().publish(&placed("o-1", 1)).await.expect("one queue takes it");
-    soon("it is handled", || (bus.stats().events_processed_failed == 1).then_some(()));
+    soon("it is dead-lettered", || {
+        let stats = bus.stats();
+        (stats.messages_sent_to_dlq == 2 && stats.events_processed_failed == 1).then_some(())
+    });
 
     let stats = bus.stats();
     assert_eq!((stats.handler_errors, stats.events_processed_failed, stats.messages_sent_to_dlq), (2, 1, 2));
