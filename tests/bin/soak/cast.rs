@@ -99,6 +99,8 @@ impl Member {
             .env("ES_BUS_URL", &setting.url)
             .env("ES_BUS_EXCHANGE", "soak")
             .env("ES_BUS_GROUPS", setting.kinds.join(","))
+            // Processes are killed here for no event's fault.
+            .env("ES_BUS_CRASH_LIMIT", "100")
             .env("ES_BUS_RECONNECT_MIN", "50ms")
             .env("ES_BUS_RECONNECT_MAX", "1s")
             .env("ES_BUS_HEARTBEAT", "2s")
