@@ -1,6 +1,7 @@
-//! README shows code of the examples, and commands that exist.
+//! README shows code of the examples, and commands that exist; docs/guarantees.md names tests that
+//! exist.
 
-use std::fs;
+use std::{collections::BTreeSet, fs, path::Path};
 
 fn read(path: &str) -> String {
     let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
@@ -61,4 +62,38 @@ fn every_link_leads_to_a_file() {
     for link in links {
         read(link);
     }
+}
+
+/// The names of all functions in the sources below a directory.
+fn functions(dir: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())) {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            functions(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(&path).expect("text");
+            let names = source.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+            found.extend(names.map(str::to_owned));
+        }
+    }
+}
+
+/// A proof is written as a test's path, `live::start::a_wrong_password_ends_it_with_a_report`: the
+/// target, its modules, the function.
+#[test]
+fn every_proof_of_a_guarantee_is_a_test() {
+    let guarantees = read("docs/guarantees.md");
+    let named: Vec<&str> =
+        guarantees.split('`').skip(1).step_by(2).filter(|code| code.contains("::")).collect();
+    let mut known = BTreeSet::new();
+    for room in ["tests", "es-bus/src", "es-bus/tests"] {
+        functions(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(room), &mut known);
+    }
+
+    assert!(named.len() >= 50, "found {}", named.len());
+    let missing: Vec<&&str> = named
+        .iter()
+        .filter(|path| !path.rsplit("::").next().is_some_and(|name| known.contains(name)))
+        .collect();
+    assert!(missing.is_empty(), "docs/guarantees.md names tests that are not there: {missing:#?}");
 }
