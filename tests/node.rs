@@ -195,10 +195,17 @@ impl Node {
         self.mend();
     }
 
-    /// Freezes the node (`SIGSTOP`): its sockets stay open, and nothing answers.
+    /// Freezes the node (`SIGSTOP`): its sockets stay open, and nothing answers. Returns when all of its
+    /// threads have stopped, which on a busy machine takes a moment.
     #[track_caller]
     pub fn sigstop(&mut self) {
         self.signal("STOP");
+        let group = self.server.as_ref().expect("the node runs").id();
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while !is_frozen(group) {
+            assert!(Instant::now() < deadline, "the node goes on although it is stopped");
+            thread::sleep(POLL / 10);
+        }
     }
 
     /// Lets a frozen node go on (`SIGCONT`).
@@ -514,6 +521,27 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Child, String> {
 fn kill(signal: &str, target: &str) {
     let sent = Command::new("sh").args(["-c", r#"kill -s "$1" -- "$2""#, "kill", signal, target]).status();
     assert!(sent.is_ok_and(|status| status.success()), "kill -s {signal} {target} failed");
+}
+
+/// Whether every thread of every process of a group is stopped. Where `/proc` does not tell, it is.
+fn is_frozen(group: u32) -> bool {
+    let directories = |path: &Path| {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir())
+    };
+    directories(Path::new("/proc"))
+        .filter(|process| fields(&process.join("stat")).is_some_and(|(_, of)| of == group.to_string()))
+        .flat_map(|process| directories(&process.join("task")))
+        .filter_map(|thread| fields(&thread.join("stat")))
+        .all(|(state, _)| matches!(&*state, "T" | "t" | "Z" | "X"))
+}
+
+/// The state and the process group that a `stat` of `/proc` tells.
+fn fields(stat: &Path) -> Option<(String, String)> {
+    let text = fs::read_to_string(stat).ok()?;
+    // The name before them may have spaces and parentheses.
+    let mut fields = text.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.to_owned(), fields.nth(1)?.to_owned()))
 }
 
 /// Waits for the end of the test process, then removes all that belongs to the node.

@@ -143,7 +143,7 @@ async fn a_publish_that_gets_no_answer_in_its_time_says_so() {
     let mut node = Victim::get().await;
     let vhost = node.vhost("frozen");
     let registry = Registry::new().event::<OrderPlaced>();
-    let builder = builder(vhost.url(), registry).publish_only().set("publish_timeout", "700ms");
+    let builder = builder(vhost.url(), registry).publish_only().set("publish_timeout", "3s");
     let bus = run(builder).await;
     bus.publisher().publish(&placed("o-1", 1)).await.expect("nobody takes it, which is no error here");
 
@@ -154,7 +154,7 @@ async fn a_publish_that_gets_no_answer_in_its_time_says_so() {
     block_in_place(|| node.sigcont());
 
     assert!(matches!(error, PublishError::TimedOut { .. }), "{error:?}");
-    assert!(took >= Duration::from_millis(700) && took < Duration::from_secs(2), "{took:?}");
+    assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(15), "{took:?}");
     stop(bus).await;
 }
 
