@@ -223,7 +223,7 @@ async fn a_broker_that_is_not_there_is_waited_for() {
 
     let started = tokio::spawn(bus.start());
 
-    Log::install().until(&format!("localhost:{free}/ retry_in=")).await;
+    Log::install().until(&format!("localhost:{free}/ attempt=")).await;
     assert!(!started.is_finished());
     started.abort();
 }
