@@ -139,13 +139,18 @@ impl DeliveryInfo {
     /// What a worker knows of a delivery.
     #[must_use]
     pub fn new(received: Received, queue: String, group: String, origin: Origin) -> Self {
-        let (metadata, lost) = (OnceLock::new(), CancellationToken::new());
-        Self { received, queue, group, origin, metadata, lost }
+        Self::leased(received, queue, group, origin, CancellationToken::new())
     }
 
     /// The same, with what is cancelled when the channel is gone that brought it.
-    pub(crate) fn leased(self, lost: CancellationToken) -> Self {
-        Self { lost, ..self }
+    pub(crate) fn leased(
+        received: Received,
+        queue: String,
+        group: String,
+        origin: Origin,
+        lost: CancellationToken,
+    ) -> Self {
+        Self { received, queue, group, origin, metadata: OnceLock::new(), lost }
     }
 
     /// Cancelled when the channel is gone that brought it.

@@ -81,14 +81,11 @@ impl Suspects {
     pub(super) async fn run(self) {
         let mut turn = self.turn.subscribe();
         while !self.over.is_cancelled() {
-            let rest = match self.until_none_is_left().await {
-                Ok(()) => LOOK_EVERY,
-                Err(hindrance) => {
-                    tracing::debug!(queue = %self.queue, %hindrance, "no suspect is handled");
-                    REST
-                }
-            };
-            let is_through = rest == LOOK_EVERY;
+            let ended = self.until_none_is_left().await;
+            if let Err(hindrance) = &ended {
+                tracing::debug!(queue = %self.queue, %hindrance, "no suspect is handled");
+            }
+            let (is_through, rest) = if ended.is_ok() { (true, LOOK_EVERY) } else { (false, REST) };
             tokio::select! {
                 () = self.over.cancelled() => {}
                 _ = turn.wait_for(|turn| !turn.is_over()), if is_through => {}

@@ -119,9 +119,9 @@ impl Handling {
     pub(super) fn info(&self, received: Received, lost: CancellationToken) -> Arc<DeliveryInfo> {
         let origin = wire::origin(&received, self.group.queue.as_str());
         let (queue, name) = (self.group.queue.as_str().to_owned(), self.group.name.as_str().to_owned());
-        let info = DeliveryInfo::new(received, queue, name, origin);
         // What an exclusive group takes is acknowledged at once, and comes no second time.
-        Arc::new(if self.group.is_exclusive() { info } else { info.leased(lost) })
+        let lost = if self.group.is_exclusive() { CancellationToken::new() } else { lost };
+        Arc::new(DeliveryInfo::leased(received, queue, name, origin, lost))
     }
 
     /// Handles a delivery and settles it.
