@@ -4,13 +4,14 @@
 //! [`Node::shared`] boots one node for the whole test binary; [`Node::vhost`] gives each test a
 //! virtual host of its own on it. A test that kills or freezes its broker starts its own with
 //! [`Node::start`], or a [`Cluster`]. [`Proxy::before`] stands between a client and a node. [`python`]
-//! finds a Python with eventsource-py. Nothing is skipped: without RabbitMQ or Python the tests fail,
+//! finds a Python with eventsource-py; [`note`] is what programs write that are killed. Nothing is skipped: without RabbitMQ or Python the tests fail,
 //! with the line to type.
 
 mod cluster;
 mod frames;
 mod management;
 mod node;
+mod note;
 mod proxy;
 mod python;
 
@@ -18,5 +19,6 @@ pub use cluster::Cluster;
 pub use frames::{Frame, Method};
 pub use management::{BindingInfo, ExchangeInfo, QueueInfo, Vhost, eventually};
 pub use node::Node;
+pub use note::note;
 pub use proxy::{Door, Mode, Proxy, Trap, Way};
 pub use python::{python, script};

@@ -6,8 +6,6 @@
 
 use std::{
     env,
-    fs::OpenOptions,
-    io::Write,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -94,11 +92,9 @@ fn dir() -> PathBuf {
     env::var_os("MORTAL_DIR").map_or_else(|| Path::new(".").to_owned(), PathBuf::from)
 }
 
-/// Adds a line, in one write: a kill leaves it whole or out.
+/// Adds a line.
 fn note(word: &str, id: &str) {
-    let path = dir().join("log");
-    let mut file = OpenOptions::new().append(true).create(true).open(path).expect("the file opens");
-    file.write_all(format!("{word} {id}\n").as_bytes()).expect("the file takes a line");
+    es_bus_tests::note(&dir().join("log"), &format!("{word} {id}"));
 }
 
 fn order() -> OrderPlaced {

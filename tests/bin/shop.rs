@@ -7,8 +7,6 @@
 
 use std::{
     env,
-    fs::OpenOptions,
-    io::Write,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -60,11 +58,9 @@ fn dir() -> PathBuf {
     env::var_os("SHOP_DIR").map_or_else(|| Path::new(".").to_owned(), PathBuf::from)
 }
 
-/// Adds a line to a file, in one write: a kill leaves it whole or out.
+/// Adds a line to a file.
 fn note(file: &str, line: &str) {
-    let path = dir().join(file);
-    let mut file = OpenOptions::new().append(true).create(true).open(path).expect("the file opens");
-    file.write_all(format!("{line}\n").as_bytes()).expect("the file takes a line");
+    es_bus_tests::note(&dir().join(file), line);
 }
 
 #[tokio::main(worker_threads = 2)]

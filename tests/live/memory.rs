@@ -67,48 +67,34 @@ fn assert_needs_at_most(program: Program, explained: u64, what: &str) {
     assert!(needed <= bound, "{what}: {needed} bytes over the baseline, at most {bound} are explained");
 }
 
-/// 80 MiB in the queue, and a handler that stands still.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deep_queue_costs_a_slow_handler_no_more_than_its_prefetch() {
-    const COUNT: usize = 5000;
-    const SIZE: u64 = 16 * KIB;
-    const PREFETCH: u64 = 100;
-    let vhost = Node::shared().vhost("deep");
+/// What a consumer needs whose handler stands still before a queue of so many messages.
+async fn assert_costs_its_prefetch(vhost: &str, what: &str, (count, size): (usize, u64), prefetch: u64) {
+    let vhost = Node::shared().vhost(vhost);
     let dir = Arc::new(TempDir::new());
     let look = Look::at(&vhost).await;
-    let weighing = weigher(vhost.url(), &dir, "consume", COUNT, SIZE)
+    let weighing = weigher(vhost.url(), &dir, "consume", count, size)
         .env("ES_BUS_GROUPS", "weighing")
-        .env("ES_BUS_PREFETCH", PREFETCH.to_string())
+        .env("ES_BUS_PREFETCH", prefetch.to_string())
         .start();
     look.until("events.weighing", 0, 1).await;
 
-    send(&vhost, COUNT, SIZE).await;
-    look.until("events.weighing", COUNT as u64 - PREFETCH, 1).await;
+    send(&vhost, count, size).await;
+    look.until("events.weighing", count as u64 - prefetch, 1).await;
     touch(&dir.path("gate"));
 
-    assert_needs_at_most(weighing, 2 * PREFETCH * SIZE, "a deep queue");
+    assert_needs_at_most(weighing, 2 * prefetch * size, what);
+}
+
+/// 80 MiB in the queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deep_queue_costs_a_slow_handler_no_more_than_its_prefetch() {
+    assert_costs_its_prefetch("deep", "a deep queue", (5000, 16 * KIB), 100).await;
 }
 
 /// 160 MiB in the queue, in messages of 4 MiB.
 #[tokio::test(flavor = "multi_thread")]
 async fn huge_messages_cost_no_more_than_their_size_times_the_prefetch() {
-    const COUNT: usize = 40;
-    const SIZE: u64 = 4 * MIB;
-    const PREFETCH: u64 = 5;
-    let vhost = Node::shared().vhost("huge");
-    let dir = Arc::new(TempDir::new());
-    let look = Look::at(&vhost).await;
-    let weighing = weigher(vhost.url(), &dir, "consume", COUNT, SIZE)
-        .env("ES_BUS_GROUPS", "weighing")
-        .env("ES_BUS_PREFETCH", PREFETCH.to_string())
-        .start();
-    look.until("events.weighing", 0, 1).await;
-
-    send(&vhost, COUNT, SIZE).await;
-    look.until("events.weighing", COUNT as u64 - PREFETCH, 1).await;
-    touch(&dir.path("gate"));
-
-    assert_needs_at_most(weighing, 2 * PREFETCH * SIZE, "huge messages");
+    assert_costs_its_prefetch("huge", "huge messages", (40, 4 * MIB), 5).await;
 }
 
 /// 32 MiB go to the retry queue, twice, and come back.

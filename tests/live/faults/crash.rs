@@ -48,6 +48,17 @@ impl Scene {
         Self { vhost, proxy, look, dir, group, kind, publishing }
     }
 
+    /// A service that was killed over its first event, when what is held began to be.
+    async fn killed(group: &'static str, kind: &'static str, hold: impl FnOnce(&Self) -> Trap) -> Self {
+        let scene = Self::of(group, kind).await;
+        let service = scene.start().await;
+        let held = hold(&scene);
+        scene.publish().await;
+        sprung(&held);
+        scene.kill(service);
+        scene
+    }
+
     fn launch(&self, url: &str) -> Launch {
         Launch::new(env!("CARGO_BIN_EXE_mortal"), &self.dir)
             .env("ES_BUS_URL", url)
@@ -224,21 +235,12 @@ async fn a_completion_that_was_done_is_done_twice_before_the_acknowledgement() {
 #[tokio::test(flavor = "multi_thread")]
 async fn around_its_retry_copy_an_event_is_tried_again_once_or_twice() {
     for kind in ["quorum", "classic"] {
-        let scene = Scene::of("failing", kind).await;
-        let service = scene.start().await;
-        let held = scene.hold_publishes("events.failing.retry");
-        scene.publish().await;
-        sprung(&held);
-        scene.kill(service);
+        let scene =
+            Scene::killed("failing", kind, |scene| scene.hold_publishes("events.failing.retry")).await;
         assert_words(&scene.again("end", 1).await, &[("fail", 2), ("end", 1)]);
     }
     for hold in [Scene::hold_confirms, Scene::hold_acks] {
-        let scene = Scene::of("failing", "quorum").await;
-        let service = scene.start().await;
-        let held = hold(&scene);
-        scene.publish().await;
-        sprung(&held);
-        scene.kill(service);
+        let scene = Scene::killed("failing", "quorum", hold).await;
         // The copy that the broker has, and the one of the second run.
         assert_words(&scene.again("end", 2).await, &[("fail", 2), ("end", 2)]);
     }
@@ -246,22 +248,12 @@ async fn around_its_retry_copy_an_event_is_tried_again_once_or_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn around_its_dead_letter_an_event_is_dead_lettered_once_or_twice() {
-    let scene = Scene::of("rejecting", "quorum").await;
-    let service = scene.start().await;
-    let held = scene.hold_publishes("events_dlq");
-    scene.publish().await;
-    sprung(&held);
-    scene.kill(service);
+    let scene = Scene::killed("rejecting", "quorum", |scene| scene.hold_publishes("events_dlq")).await;
     assert_words(&scene.again("reject", 2).await, &[("reject", 2)]);
     of_one_id(&scene, "events.rejecting.dlq", 1).await;
 
     for hold in [Scene::hold_confirms, Scene::hold_acks] {
-        let scene = Scene::of("rejecting", "quorum").await;
-        let service = scene.start().await;
-        let held = hold(&scene);
-        scene.publish().await;
-        sprung(&held);
-        scene.kill(service);
+        let scene = Scene::killed("rejecting", "quorum", hold).await;
         assert_words(&scene.again("reject", 2).await, &[("reject", 2)]);
         of_one_id(&scene, "events.rejecting.dlq", 2).await;
     }
@@ -269,21 +261,11 @@ async fn around_its_dead_letter_an_event_is_dead_lettered_once_or_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn around_what_it_emits_a_handler_emits_the_same_id_once_or_twice() {
-    let scene = Scene::of("invoicing", "quorum").await;
-    let service = scene.start().await;
-    let held = scene.hold_publishes("billing");
-    scene.publish().await;
-    sprung(&held);
-    scene.kill(service);
+    let scene = Scene::killed("invoicing", "quorum", |scene| scene.hold_publishes("billing")).await;
     assert_words(&scene.again("committed", 1).await, &[("run", 2), ("committing", 1), ("committed", 1)]);
     of_one_id(&scene, "events.billing", 1).await;
 
-    let scene = Scene::of("invoicing", "quorum").await;
-    let service = scene.start().await;
-    let held = scene.hold_confirms();
-    scene.publish().await;
-    sprung(&held);
-    scene.kill(service);
+    let scene = Scene::killed("invoicing", "quorum", Scene::hold_confirms).await;
     assert_words(&scene.again("committed", 1).await, &[("run", 2), ("committing", 1), ("committed", 1)]);
     of_one_id(&scene, "events.billing", 2).await;
 
