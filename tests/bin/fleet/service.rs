@@ -5,8 +5,6 @@
 
 use std::{
     env,
-    fs::OpenOptions,
-    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -38,10 +36,8 @@ pub(crate) fn run(handler: &str, order: &str, attempt: Attempt, metadata: &Metad
     let fails = down || (order.starts_with("shaky") && attempt.number == 0);
     let outcome = if fails { "failed" } else { "done" };
     let name = env::var("FLEET_NAME").unwrap_or_default();
-    let line = format!("{name} {handler} {} {order} {} {outcome}\n", attempt.number, metadata.event_id);
-    // In one write: a kill leaves it whole or out.
-    let file = OpenOptions::new().append(true).create(true).open(dir().join("handled"));
-    file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file takes a line");
+    let line = format!("{name} {handler} {} {order} {} {outcome}", attempt.number, metadata.event_id);
+    es_bus_tests::note(&dir().join("handled"), &line);
     if fails { Err("not yet".to_owned()) } else { Ok(()) }
 }
 
