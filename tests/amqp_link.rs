@@ -346,6 +346,47 @@ async fn a_broker_that_falls_silent_is_noticed() {
     until(&amqp, "up again", |link| matches!(link.state, LinkState::Up) && link.generation == 2).await;
 }
 
+/// As RabbitMQ 4.0 does about a classic queue whose node is down, for as long as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_does_not_answer_is_not_asked_again_and_again() {
+    let mut node = Node::start();
+    let amqp = connected(AmqpOptions { heartbeat: Duration::from_secs(60), ..options(&node.url()) }).await;
+    orders(&amqp).await;
+    let (orders, other) = (queue_name("orders"), queue_name("other"));
+    let ask = async |queue| timeout(Duration::from_millis(50), amqp.queue_status(queue)).await;
+
+    node.sigstop();
+    let since = Instant::now();
+    let mut asked = 0;
+    let told = loop {
+        asked += 1;
+        match ask(&orders).await {
+            Ok(told) => break told,
+            Err(_elapsed) => assert!(since.elapsed() < PATIENCE, "asked {asked} times"),
+        }
+    };
+    let unasked = ask(&other).await;
+    node.sigcont();
+    let back = async {
+        loop {
+            match amqp.queue_status(&orders).await {
+                Ok(status) => return status,
+                Err(DeclareError::Down { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let back = timeout(PATIENCE, back).await.expect("asked again once it has answered");
+
+    let Err(DeclareError::Down { what: "queue", name, reason }) = told else { panic!("{told:?}") };
+    assert_eq!(name, "orders");
+    assert!(reason.starts_with("the broker has not answered for "), "{reason}");
+    assert!(unasked.is_err(), "others are asked: {unasked:?}");
+    assert!(back.is_some(), "the queue is there");
+    assert_eq!(amqp.link().borrow().generation, 1, "the connection was kept");
+    assert_eq!(amqp.queue_status(&other).await.expect("answered"), None);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blocked_connection_is_told_and_holds_nothing_for_ever() {
     let node = Node::start();

@@ -118,8 +118,9 @@ pub enum DeclareError {
         /// What the broker said.
         reason: String,
     },
-    /// The node of a cluster that alone has it, as a classic queue has one, is down (404): it will be
-    /// there again, with what is in it.
+    /// The node of a cluster that alone has it, as a classic queue has one, is down (404), or the broker
+    /// does not answer about it, as when most nodes of a quorum queue are: it will be there again, with
+    /// what is in it.
     #[error("the node that has {what} {name:?} is down: {reason}")]
     Down {
         /// `queue` or `binding`.

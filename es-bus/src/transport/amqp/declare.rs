@@ -3,8 +3,17 @@
 //! Goes over the consuming connection, which the broker does not block. A declaration that the
 //! broker refuses costs its channel, so each call takes a channel for itself and gives it back
 //! only when all went well.
+//!
+//! Of a queue whose nodes are down the broker may say nothing for as long as they are (RabbitMQ 4.0, and
+//! 3.10 for a quorum queue), and its channel is of no use until then. So there is an end to waiting, and
+//! nobody asks again before the broker is through with the last question: a node that is down for a night
+//! would cost all channels there are.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use lapin::{
     Channel, ExchangeKind as Kind,
@@ -14,6 +23,8 @@ use lapin::{
     },
     types::{FieldTable, ShortString},
 };
+
+use tokio::time::{Instant, timeout};
 
 use super::{classify, connect::Sessions, convert};
 use crate::{
@@ -25,17 +36,28 @@ use crate::{
 
 /// How many idle channels are kept.
 const IDLE: usize = 4;
+/// How long the broker has to answer. A busy one may take seconds over a quorum queue.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How long a question that nobody waits for any more keeps others from asking: not at all at first, as
+/// most of them are answered in the next moment.
+const LEFT_IN_PEACE: Duration = Duration::from_secs(2);
 
 /// Declares on a broker.
 pub(super) struct Declarer {
     sessions: Sessions,
     /// Channels that did well, with the generation they belong to.
     idle: Mutex<Vec<(u64, Channel)>>,
+    unanswered: Unanswered,
 }
+
+/// What the broker was asked about and has not answered although nobody waits for it any more, and since
+/// when.
+#[derive(Clone, Default)]
+struct Unanswered(Arc<Mutex<HashMap<String, Instant>>>);
 
 impl Declarer {
     pub(super) fn new(sessions: Sessions) -> Self {
-        Self { sessions, idle: Mutex::default() }
+        Self { sessions, idle: Mutex::default(), unanswered: Unanswered::default() }
     }
 
     pub(super) async fn declare_exchange(&self, exchange: &Exchange) -> Result<(), DeclareError> {
@@ -200,20 +222,27 @@ impl Declarer {
         call: impl AsyncFnOnce(&Channel) -> lapin::Result<T>,
     ) -> Result<T, DeclareError> {
         let session = self.sessions.current().map_err(|reason| subject.interrupted(reason))?;
+        if let Some(since) = self.unanswered.since(subject).filter(|since| *since > LEFT_IN_PEACE) {
+            return Err(subject.down(since));
+        }
+        let asked = Instant::now();
         let result = tokio::select! {
             biased;
-            result = async {
+            result = timeout(ANSWER_WITHIN, async {
                 let channel = match self.take(session.generation) {
                     Some(channel) => channel,
                     None => session.connection.create_channel().await?,
                 };
-                let value = call(&channel).await?;
+                let mut asking = Asking { channel: Some(channel.clone()), subject, asked, of: &self.unanswered };
+                let result = call(&channel).await;
+                asking.channel = None;
+                let value = result?;
                 if let Some(channel) = self.keep(session.generation, channel) {
                     // Not left to lapin's destructor: one that fails ends the connection.
                     let _ = channel.close(200, "OK".into()).await;
                 }
                 Ok(value)
-            } => result,
+            }) => result.map_err(|_elapsed| subject.down(asked.elapsed()))?,
             () = session.lost.cancelled() => return Err(subject.interrupted(session.reason())),
         };
         result.map_err(|error| classify::declare(&error, subject.what, subject.name))
@@ -233,6 +262,48 @@ impl Declarer {
             return None;
         }
         Some(channel)
+    }
+}
+
+/// A question to the broker, until it is answered.
+struct Asking<'a> {
+    /// None once it is answered.
+    channel: Option<Channel>,
+    subject: Subject<'a>,
+    asked: Instant,
+    of: &'a Unanswered,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            self.of.leave(self.subject, self.asked, channel);
+        }
+    }
+}
+
+impl Unanswered {
+    /// How long the broker owes an answer about something.
+    fn since(&self, subject: Subject<'_>) -> Option<Duration> {
+        self.lock().get(&subject.key()).map(Instant::elapsed)
+    }
+
+    /// Leaves a channel to itself, until the broker is through with what it was asked there.
+    fn leave(&self, subject: Subject<'_>, asked: Instant, channel: Channel) {
+        let (unanswered, key) = (self.clone(), subject.key());
+        // Without a runtime the program is over.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        self.lock().entry(key.clone()).or_insert(asked);
+        runtime.spawn(async move {
+            // A channel does one thing after another: its farewell is answered last. It fails when the
+            // connection is lost.
+            let _ = channel.close(200, "OK".into()).await;
+            unanswered.lock().remove(&key);
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -268,6 +339,18 @@ impl Subject<'_> {
             what: self.what,
             name: self.name.to_owned(),
             reason: format!("{what} has {size} bytes, at most {limit} can be carried"),
+        }
+    }
+
+    fn key(self) -> String {
+        format!("{} {}", self.what, self.name)
+    }
+
+    fn down(self, since: Duration) -> DeclareError {
+        DeclareError::Down {
+            what: self.what,
+            name: self.name.to_owned(),
+            reason: format!("the broker has not answered for {} s", since.as_secs()),
         }
     }
 
