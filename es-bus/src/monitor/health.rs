@@ -96,6 +96,10 @@ pub enum Part {
     Queue,
     /// The dead-letter queue of a group.
     Dlq,
+    /// The retry queues of a group.
+    Retry,
+    /// What is published, and the broker refuses.
+    Publishing,
     /// The broker, which takes no publishes.
     Broker,
 }
@@ -192,6 +196,8 @@ pub(super) struct GroupFacts {
     pub(super) is_idle: bool,
     /// Why its queue does not deliver as it should.
     pub(super) trouble: Option<String>,
+    /// Events whose copies the broker does not take, how many and why: for a retry, for the dead letters.
+    pub(super) held: [Option<(u64, String)>; 2],
     /// What the broker said; `None` when it was not asked.
     pub(super) looked: Option<Looked>,
 }
@@ -203,13 +209,15 @@ pub(super) struct Facts {
     pub(super) is_provisioned: bool,
     /// Why the broker, asked about the queues, said nothing.
     pub(super) no_answer: Option<String>,
+    /// Why publishes are refused.
+    pub(super) refused: Option<String>,
     pub(super) groups: Vec<GroupFacts>,
     pub(super) exchange: String,
     pub(super) stats: Stats,
 }
 
 pub(super) fn assess(facts: Facts) -> Health {
-    let Facts { phase, link, is_provisioned, no_answer, groups, exchange, stats } = facts;
+    let Facts { phase, link, is_provisioned, no_answer, refused, groups, exchange, stats } = facts;
     let mut problems = Problems(Vec::new());
     match &phase {
         Phase::Running => {}
@@ -227,6 +235,10 @@ pub(super) fn assess(facts: Facts) -> Health {
         }
         if let Some(reason) = &link.blocked {
             problems.add(Part::Broker, None, format!("the broker takes no publishes: {reason}"));
+        }
+        // Otherwise it was named.
+        if let (Some(reason), true, None) = (refused, link.is_up(), &link.blocked) {
+            problems.add(Part::Publishing, None, format!("the last publish failed: {reason}"));
         }
         if let Some(reason) = &no_answer {
             problems.add(Part::Queue, None, reason.clone());
@@ -248,6 +260,16 @@ pub(super) fn assess(facts: Facts) -> Health {
         }
         if let (Phase::Running, true, Some(trouble)) = (&phase, link.is_up(), &group.trouble) {
             problems.add(Part::Delivery, Some(&group.group), trouble.clone());
+        }
+        let [retry, dead_letter] = group.held;
+        for (part, what, held) in [(Part::Retry, "retry", retry), (Part::Dlq, "dead-letter", dead_letter)] {
+            // A connection that is not there was named.
+            if let (Some((count, reason)), false, true) = (held, is_ended, link.is_up()) {
+                let events =
+                    if count == 1 { "1 event waits".to_owned() } else { format!("{count} events wait") };
+                let why = format!("{events} unacknowledged, as the {what} copy is not taken: {reason}");
+                problems.add(part, Some(&group.group), why);
+            }
         }
         let (queue, dlq) = group.looked.map_or((None, None), |looked| (Some(looked.queue), looked.dlq));
         let (queue_status, counts) = said(&unasked, queue);
@@ -287,7 +309,9 @@ pub(super) fn assess(facts: Facts) -> Health {
         status,
         healthy: status == HealthStatus::Healthy,
         live: !is_ended && !link.is_fatal,
-        ready: problems.iter().all(|problem| problem.part == Part::Dlq),
+        ready: problems
+            .iter()
+            .all(|problem| matches!(problem.part, Part::Dlq | Part::Retry | Part::Publishing)),
         error: (!problems.is_empty())
             .then(|| problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")),
         connection_status: if is_ended { ConnectionStatus::Closed } else { link.status },
@@ -340,7 +364,9 @@ impl Part {
     const fn weight(self) -> HealthStatus {
         match self {
             // Events are handled; what fails waits until the broker takes copies again.
-            Self::Dlq | Self::Broker | Self::Delivery => HealthStatus::Degraded,
+            Self::Dlq | Self::Retry | Self::Publishing | Self::Broker | Self::Delivery => {
+                HealthStatus::Degraded
+            }
             Self::Bus | Self::Connection | Self::Topology | Self::Channel | Self::Queue => {
                 HealthStatus::Unhealthy
             }

@@ -29,7 +29,7 @@ pub use self::{
 use crate::{
     clock::Clock,
     name::QueueName,
-    telemetry::{Counters, Counts, GroupWatch},
+    telemetry::{Copies, Counters, Counts, GroupWatch},
     topology::Provision,
     transport::{Link, LinkState, QueueStatus},
 };
@@ -251,6 +251,7 @@ impl Monitor {
                 is_consuming: group.is_consuming(),
                 is_idle: group.is_idle(),
                 trouble: group.trouble(),
+                held: [Copies::Retry, Copies::DeadLetter].map(|copies| group.held_by(copies)),
                 looked: answers.next(),
             })
             .collect();
@@ -259,6 +260,7 @@ impl Monitor {
             link: self.link_facts(),
             is_provisioned: shared.provision.get().is_some_and(|provision| provision.is_applied()),
             no_answer,
+            refused: shared.counters.refusals.reason(),
             groups,
             exchange: shared.exchange.clone(),
             stats: self.stats(),

@@ -402,8 +402,17 @@ impl Publisher {
     async fn confirm(&self, publication: &Publication) -> Result<(), PublishError> {
         let verdict = self.until_confirmed(publication).await;
         match &verdict {
-            Ok(()) => Counters::add(&self.shared.counters.confirmed),
-            Err(PublishError::Unroutable { .. }) => Counters::add(&self.shared.counters.returned),
+            Ok(()) => {
+                Counters::add(&self.shared.counters.confirmed);
+                self.shared.counters.refusals.confirmed();
+            }
+            Err(PublishError::Unroutable { .. }) => {
+                Counters::add(&self.shared.counters.returned);
+                self.shared.counters.refusals.confirmed();
+            }
+            Err(error) if is_the_brokers_fault(error) => {
+                self.shared.counters.refusals.refused(error.to_string());
+            }
             Err(_) => {}
         }
         verdict
@@ -470,6 +479,19 @@ impl Publisher {
             }
         }
     }
+}
+
+/// Whether another publish may fail of the same, whatever it is. Pure.
+const fn is_the_brokers_fault(error: &PublishError) -> bool {
+    matches!(
+        error,
+        PublishError::Refused { .. }
+            | PublishError::Rejected { .. }
+            | PublishError::NoExchange { .. }
+            | PublishError::TimedOut { .. }
+            | PublishError::Interrupted { .. }
+            | PublishError::Unavailable { .. }
+    )
 }
 
 /// What a publish that gets no answer waits for. Pure.

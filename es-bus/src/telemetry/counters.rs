@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use super::{
     groups::GroupWatch,
     metrics::{self, Meter, Meters},
+    refusals::Refusals,
 };
 
 /// One number, and where the program's recorder is told of it.
@@ -41,6 +42,7 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Counters {
             $(pub(crate) $name: Count,)*
+            pub(crate) refusals: Refusals,
             last_publish: Moment,
             last_consume: Moment,
             last_error: Mutex<Option<(OffsetDateTime, String)>>,

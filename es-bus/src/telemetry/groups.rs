@@ -1,7 +1,7 @@
 //! What a group does at the moment: whether it consumes, and how much it has in hand.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct GroupWatch {
     trouble: Mutex<Option<String>>,
     consumers: AtomicU64,
     in_flight: AtomicU64,
+    /// Why events wait to be copied, by what their copies are.
+    held: [Mutex<Held>; 2],
     meters: GroupMeters,
 }
 
@@ -38,6 +40,7 @@ impl GroupWatch {
             trouble: Mutex::default(),
             consumers: AtomicU64::default(),
             in_flight: AtomicU64::default(),
+            held: Default::default(),
             meters,
         }
     }
@@ -76,6 +79,23 @@ impl GroupWatch {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Says that an event waits, as the broker does not take its copy, until what is given is dropped.
+    pub(crate) fn holding(&self, copies: Copies) -> Holding<'_> {
+        self.held(copies).count += 1;
+        self.meters.held(1.0);
+        Holding { watch: self, copies }
+    }
+
+    /// How many events wait, as the broker does not take their copies, and what it said last.
+    pub(crate) fn held_by(&self, copies: Copies) -> Option<(u64, String)> {
+        let held = self.held(copies);
+        (held.count > 0).then(|| (held.count, held.reason.clone()))
+    }
+
+    fn held(&self, copies: Copies) -> MutexGuard<'_, Held> {
+        self.held[copies as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Says that it has a consumer, until what is given is dropped.
     pub(crate) fn consuming(&self) -> impl Drop + '_ {
         self.consumers.fetch_add(1, Ordering::Relaxed);
@@ -94,6 +114,42 @@ impl GroupWatch {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             self.meters.in_flight(-1.0);
         })
+    }
+}
+
+/// What a copy of an event is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// It comes back to the group.
+    Retry,
+    /// It is a dead letter.
+    DeadLetter,
+}
+
+/// Events that wait to be copied.
+#[derive(Debug, Default)]
+struct Held {
+    count: u64,
+    reason: String,
+}
+
+/// An event waits to be copied.
+pub(crate) struct Holding<'a> {
+    watch: &'a GroupWatch,
+    copies: Copies,
+}
+
+impl Holding<'_> {
+    /// Says why it waits still.
+    pub(crate) fn set_reason(&self, reason: &str) {
+        reason.clone_into(&mut self.watch.held(self.copies).reason);
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.watch.held(self.copies).count -= 1;
+        self.watch.meters.held(-1.0);
     }
 }
 

@@ -44,6 +44,7 @@ const QUEUE_SIZE: &str = "rabbitmq_queue_size";
 const DEAD_LETTERS: &str = "es_bus_dead_letters_total";
 const SLOW_HANDLERS: &str = "es_bus_slow_handlers_total";
 const IN_FLIGHT: &str = "es_bus_in_flight";
+const HELD: &str = "es_bus_held";
 const CONSUMERS: &str = "es_bus_consumers";
 const CONNECTED: &str = "es_bus_connected";
 const BLOCKED: &str = "es_bus_blocked";
@@ -137,6 +138,7 @@ pub const METRICS: &[Metric] = &[
     ),
     counter_of("es_bus_reconnects_total", &[], "Times that the connections were there again after a loss."),
     gauge_of(IN_FLIGHT, &["group"], "Deliveries that are being handled."),
+    gauge_of(HELD, &["group"], "Deliveries that wait, as the broker does not take their copies."),
     gauge_of(CONSUMERS, &["group"], "Consumers that this process has on the group's queue."),
     gauge_of(CONNECTED, &[], "1 while the connections to the broker are there, else 0."),
     gauge_of(BLOCKED, &[], "1 while the broker takes no publishes, else 0."),
@@ -216,6 +218,7 @@ impl EventMeters {
 pub(super) struct GroupMeters {
     consumers: Gauge,
     in_flight: Gauge,
+    held: Gauge,
 }
 
 impl std::fmt::Debug for GroupMeters {
@@ -229,11 +232,13 @@ impl GroupMeters {
         let meters = Self {
             consumers: gauge!(CONSUMERS, "group" => group.to_owned()),
             in_flight: gauge!(IN_FLIGHT, "group" => group.to_owned()),
+            held: gauge!(HELD, "group" => group.to_owned()),
         };
         // Seen before anything happens: what is missing cannot be told from what is nought. Not set, as
         // another bus of this process may have a group of that name.
         meters.consumers.increment(0.0);
         meters.in_flight.increment(0.0);
+        meters.held.increment(0.0);
         meters
     }
 
@@ -243,6 +248,10 @@ impl GroupMeters {
 
     pub(super) fn in_flight(&self, more: f64) {
         self.in_flight.increment(more);
+    }
+
+    pub(super) fn held(&self, more: f64) {
+        self.held.increment(more);
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod counters;
 mod groups;
+mod refusals;
 
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -16,7 +17,7 @@ mod metrics;
 pub use self::counters::{Counters, Counts};
 pub(crate) use self::{
     counters::Moments,
-    groups::GroupWatch,
+    groups::{Copies, GroupWatch, Holding},
     metrics::{queue_size, tell_link},
 };
 

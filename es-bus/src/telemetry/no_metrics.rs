@@ -37,6 +37,8 @@ impl GroupMeters {
     pub(super) fn consumers(&self, _more: f64) {}
 
     pub(super) fn in_flight(&self, _more: f64) {}
+
+    pub(super) fn held(&self, _more: f64) {}
 }
 
 pub(super) fn dead_letter(_reason: &'static str) {}

@@ -31,7 +31,7 @@ use crate::{
     otel,
     outcome::{Decision, Outcome, Wait},
     scope,
-    telemetry::{Counters, GroupWatch},
+    telemetry::{Copies, Counters, GroupWatch, Holding},
     topology::{GroupSpec, HandlerSpec, ProvisionError},
     transport::{Delivery, Publication, PublishError, Settlement},
     wire::{self, HandlerAttempt, Origin, names},
@@ -560,10 +560,16 @@ impl Handling {
     }
 
     async fn until_confirmed(&self, mut publication: Publication) -> Sent {
+        let copies = match publication.exchange == self.group.dlx {
+            true => Copies::DeadLetter,
+            false => Copies::Retry,
+        };
+        let mut holding: Option<Holding<'_>> = None;
         let mut pause = Duration::from_millis(100);
         let mut was_cut = false;
         let provision = &self.context.provision;
         loop {
+            let mut is_full = false;
             let error = match provision.ready().await {
                 Ok(_) => match self.confirm(publication.clone()).await {
                     Ok(()) => return Sent::Confirmed,
@@ -581,14 +587,8 @@ impl Handling {
                             let _ = wire::drop_foreign(&mut publication.message, limit);
                             was_cut = true;
                         }
-                        if matches!(error, PublishError::Refused { .. })
-                            && publication.exchange == self.group.dlx
-                        {
-                            self.context.full.tell(&self.group);
-                            sleep(pause).await;
-                            pause = (pause * 2).min(MAX_PAUSE);
-                            continue;
-                        }
+                        is_full =
+                            copies == Copies::DeadLetter && matches!(error, PublishError::Refused { .. });
                         error.to_string()
                     }
                 },
@@ -596,11 +596,16 @@ impl Handling {
                 Err(ProvisionError::Transport(_) | ProvisionError::Closed) => return Sent::GivenUp,
                 Err(error) => error.to_string(),
             };
-            tracing::warn!(
-                exchange = %publication.exchange,
-                error,
-                "a copy could not be published; the event stays unacknowledged, and it is tried again"
-            );
+            holding.get_or_insert_with(|| self.watch.holding(copies)).set_reason(&error);
+            if is_full {
+                self.context.full.tell(&self.group);
+            } else {
+                tracing::warn!(
+                    exchange = %publication.exchange,
+                    error,
+                    "a copy could not be published; the event stays unacknowledged, and it is tried again"
+                );
+            }
             sleep(pause).await;
             pause = (pause * 2).min(MAX_PAUSE);
         }

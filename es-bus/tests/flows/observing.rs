@@ -44,6 +44,11 @@ async fn fails(_order: OrderPlaced) -> Result<(), String> {
     Err("card 4111 1111 was refused".to_owned())
 }
 
+#[handler(group = "strict", retries = 0)]
+async fn refuses(_order: OrderPlaced) -> Result<(), String> {
+    Err("never".to_owned())
+}
+
 #[handler(group = "gated")]
 async fn gated(_order: OrderPlaced, State(gate): State<Gate>) {
     gate.pass().await;
@@ -305,6 +310,64 @@ async fn a_dead_letter_queue_that_is_gone_degrades_it_and_is_named() {
     assert_eq!((health.status, health.ready), (HealthStatus::Degraded, true));
     assert_eq!(health.dlq_status, "missing");
     assert_eq!(health.error.as_deref(), Some(r#"group "ledger": queue "events.ledger.dlq" is missing"#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_wait_for_room_in_a_full_queue_degrade_it_and_are_counted() {
+    let bus = TestBus::start(|builder| {
+        let registry = Registry::new().handler::<refuses>();
+        builder.registry(registry).set_for_group("strict", "dlq_max_length", "1")
+    });
+    let bus = bus.await.unwrap();
+    let monitor = bus.monitor();
+    let dlq = QueueName::new("events.strict.dlq").unwrap();
+
+    for order in ["o-1", "o-2", "o-3"] {
+        bus.publish(&placed(order)).await.unwrap();
+    }
+    eventually("it is told", || !monitor.glance().healthy).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let full = monitor.health().await;
+    let (code, _) = get(&monitor, "/ready").await;
+    bus.broker().purge(&dlq).await.unwrap();
+    eventually("one has found room", || {
+        let error = monitor.glance().error;
+        error.is_some_and(|error| error.contains("1 event waits"))
+    })
+    .await;
+    bus.broker().purge(&dlq).await.unwrap();
+    eventually("all have", || monitor.glance().healthy).await;
+
+    assert_eq!((full.status, full.ready, full.live, code), (HealthStatus::Degraded, true, true, 200));
+    let [problem] = full.problems.as_slice() else { panic!("{full:#?}") };
+    assert_eq!((problem.part, problem.group.as_deref()), (Part::Dlq, Some("strict")));
+    assert_eq!(
+        problem.reason,
+        "2 events wait unacknowledged, as the dead-letter copy is not taken: a queue refused \"events.strict\" on \
+         exchange \"events_dlq\": it is full, or could not store the message"
+    );
+    assert_eq!(bus.counts().dead_lettered, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn publishes_that_are_refused_degrade_it_until_others_are_confirmed() {
+    let bus = TestBus::start(|builder| builder.registry(Registry::new().handler::<enters>()).publish_only());
+    let bus = bus.await.unwrap();
+    let monitor = bus.monitor();
+
+    bus.broker().faults().refuse_publishes(1);
+    let refused = bus.publish(&placed("o-1")).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let told = monitor.health().await;
+    bus.publish(&placed("o-1")).await.unwrap();
+
+    assert!(matches!(refused, Err(PublishError::Refused { .. })), "{refused:?}");
+    assert_eq!(
+        (told.status, told.ready, told.problems[0].part),
+        (HealthStatus::Degraded, true, Part::Publishing)
+    );
+    assert!(told.error.as_ref().is_some_and(|error| error.starts_with("the last publish failed: a queue")));
+    assert_eq!(monitor.health().await.status, HealthStatus::Healthy);
 }
 
 #[tokio::test(start_paused = true)]

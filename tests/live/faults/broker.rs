@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use es_bus::{
-    Registry, handler,
+    HealthStatus, Part, Registry, handler,
     name::ExchangeName,
     transport::{Admin, Transport},
 };
@@ -217,6 +217,17 @@ async fn full_retry_and_dead_letter_queues_hold_their_group_and_lose_nothing() {
         sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(load.look.queue("events.brisk").await.0, 0, "the other group goes on");
+    for part in [Part::Retry, Part::Dlq] {
+        soon("health tells of events that wait for room", || {
+            let health = load.working.monitor().glance();
+            let is_told = health.problems.iter().any(|problem| {
+                problem.part == part
+                    && problem.group.as_deref() == Some("kept")
+                    && problem.reason.contains("it is full")
+            });
+            (health.ready && health.status == HealthStatus::Degraded && is_told).then_some(())
+        });
+    }
     block_in_place(|| node.rabbitmqctl(&["clear_policy", "-p", &vhost, "full"]));
     load.flows_within(2 * RECOVERY).await;
 

@@ -11,8 +11,8 @@ use std::{
 };
 
 use es_bus::{
-    Attempt, BusBuilder, Handle, HandlerError, Health, Metadata, PublishError, Registry, State, event, group,
-    handler,
+    Attempt, BusBuilder, Handle, HandlerError, Health, Metadata, Part, PublishError, Registry, State, event,
+    group, handler,
 };
 use es_bus_tests::{Node, Proxy, Vhost};
 use serde::{Deserialize, Serialize};
@@ -246,7 +246,10 @@ impl Load {
     }
 
     fn is_well(&self) -> bool {
-        self.working.monitor().glance().healthy && self.publishing.monitor().glance().healthy
+        let publishing = self.publishing.monitor().glance();
+        // A refusal is told for a while after others were confirmed.
+        let is_past = publishing.problems.iter().all(|problem| problem.part == Part::Publishing);
+        self.working.monitor().glance().healthy && is_past
     }
 
     fn glance(&self) -> [Health; 2] {
