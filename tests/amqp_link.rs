@@ -22,6 +22,8 @@ use es_bus_tests::{Node, eventually};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Within which connections are there again that the broker closed.
+const RECOVERY: Duration = Duration::from_secs(8);
 
 fn options(url: &str) -> AmqpOptions {
     let rest = url.rsplit_once('@').expect("a user").1;
@@ -315,12 +317,14 @@ async fn connections_that_the_broker_closes_are_made_again() {
     .await
     .expect("closed");
 
+    let since = Instant::now();
     let error = failure(&mut consumer).await;
     assert!(
         matches!(&error, ConsumeError::Interrupted { reason } if reason.contains("maintenance")),
         "{error:?}"
     );
     until(&amqp, "up again", |link| matches!(link.state, LinkState::Up) && link.generation == 2).await;
+    assert!(since.elapsed() < RECOVERY, "{:?}", since.elapsed());
     amqp.publish(publication("orders", "order.placed", "one")).await.expect("stored");
     assert_eq!(body(&delivery(&mut consume(&amqp, "orders", 10).await).await), "one");
     drop(node);

@@ -20,6 +20,9 @@ use crate::support::{
     Journal, Look, OrderPlaced, PATIENCE, Victim, builder, placed, publisher, run, soon, start, stop,
 };
 
+/// Within which events flow again once what was in the way is gone.
+const RECOVERY: Duration = Duration::from_secs(10);
+
 #[handler(group = "ledger")]
 async fn enter(_order: OrderPlaced, metadata: Metadata, State(journal): State<Journal>) {
     // Long enough that a lost connection finds some in hand.
@@ -223,7 +226,7 @@ async fn a_handler_that_outlasts_the_consumer_timeout_has_its_event_again_and_no
     patience("1800000");
     let closed = "timed out";
     soon("the broker takes it back", || node.log().contains(closed).then_some(()));
-    look.until("events.slow", 0, 1).await;
+    timeout(RECOVERY, look.until("events.slow", 0, 1)).await.expect("handed out again in time");
     gate.store(true, Ordering::Relaxed);
     journal.until("the second run", |lines| lines.len() == 4).await;
 
@@ -243,7 +246,7 @@ async fn a_queue_that_is_deleted_is_declared_and_consumed_again() {
     journal.until_len(1).await;
 
     block_in_place(|| vhost.delete_queue("events.ledger"));
-    let published = timeout(PATIENCE, async {
+    let published = timeout(RECOVERY, async {
         loop {
             match bus.publisher().publish(&placed("o-1", 2)).await {
                 Ok(id) => return id,
@@ -255,7 +258,8 @@ async fn a_queue_that_is_deleted_is_declared_and_consumed_again() {
     });
     let after = published.await.expect("the queue is there again");
 
-    assert_eq!(journal.until_len(2).await, [before, after]);
+    let handled = timeout(RECOVERY, journal.until_len(2)).await.expect("consumed again in time");
+    assert_eq!(handled, [before, after]);
     stop(bus).await;
 }
 
@@ -278,7 +282,8 @@ async fn a_retry_queue_that_is_deleted_is_declared_again_for_the_next_failure() 
     block_in_place(|| vhost.delete_queue("events.failing.retry.200ms"));
     bus.publisher().publish(&placed("o-1", 1)).await.expect("routed");
 
-    assert_eq!(journal.until_len(2).await, ["fail_once 0", "fail_once 1"]);
+    let runs = timeout(RECOVERY, journal.until_len(2)).await.expect("tried again in time");
+    assert_eq!(runs, ["fail_once 0", "fail_once 1"]);
     stop(bus).await;
 }
 

@@ -1,11 +1,20 @@
 //! How a service starts: what it says, what it waits for, and what it refuses.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use es_bus_tests::Node;
 use insta::assert_snapshot;
 
 use crate::support::{Launch, PATIENCE, TempDir, Victim, soon};
+
+/// Within which a service consumes that waited for its broker.
+const RECOVERY: Duration = Duration::from_secs(20);
+
+/// Within which a service ends that the broker refuses.
+const REFUSED: Duration = Duration::from_secs(15);
 
 /// With all that a URL gives a meaning to.
 const PASSWORD: &str = "p@ss%w/rd:?#&x";
@@ -64,7 +73,7 @@ fn a_wrong_password_ends_it_with_a_report() {
     let url = node.url().replace("guest:guest", &format!("guest:{PASSWORD_IN_URL}"));
     let dir = Arc::new(TempDir::new());
 
-    let ended = shop(&url, &dir).env("RUST_LOG", "off").run();
+    let ended = shop(&url, &dir).env("RUST_LOG", "off").start().wait(REFUSED);
     let talkative = shop(&url, &dir).env("RUST_LOG", "es_bus=trace,lapin=info").run();
 
     ended.assert_code(1);
@@ -81,7 +90,8 @@ fn a_missing_virtual_host_ends_it_with_a_report() {
     let node = Node::shared();
     let dir = Arc::new(TempDir::new());
 
-    let ended = shop(&format!("{}no-such-shop", node.url()), &dir).env("RUST_LOG", "off").run();
+    let ended =
+        shop(&format!("{}no-such-shop", node.url()), &dir).env("RUST_LOG", "off").start().wait(REFUSED);
 
     ended.assert_code(1);
     assert_eq!(ended.stdout, "");
@@ -146,7 +156,9 @@ fn waits_for_a_broker_and_is_stopped_whatever_the_broker_does() {
     let mut service = shop(&url, &dir).start();
     service.until_says("no connection");
     node.restart();
+    let since = Instant::now();
     consuming(&node, vhost.name());
+    assert!(since.elapsed() < RECOVERY, "{:?}", since.elapsed());
 
     // Gone.
     node.kill9();

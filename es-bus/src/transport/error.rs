@@ -170,9 +170,10 @@ pub enum PublishError {
         /// What the broker said.
         reason: String,
     },
-    /// A queue did not take the message (a negative confirm): it is full, or cannot store it.
+    /// A queue did not take the message (a negative confirm): it is full, or cannot store it, as a quorum
+    /// queue without a majority or between two leaders.
     #[error(
-        "a queue refused {routing_key:?} on exchange {exchange:?}: it is full, or could not store the message"
+        "a queue refused {routing_key:?} on exchange {exchange:?}: it is full, or most of its replicas are away"
     )]
     Refused {
         /// The exchange.
