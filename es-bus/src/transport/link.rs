@@ -47,3 +47,50 @@ pub enum LinkState {
     /// Closed by this program.
     Closed,
 }
+
+impl LinkState {
+    /// Whether a connection that is in this state may be in that one next: the table above.
+    pub(crate) const fn may_become(&self, next: &Self) -> bool {
+        use LinkState::{Backoff, Closed, Connecting, Fatal, Up};
+        match (self, next) {
+            (Connecting, Up | Backoff { .. } | Fatal(_))
+            | (Up, Backoff { .. })
+            | (Backoff { .. }, Connecting) => true,
+            (from, Closed) => !matches!(from, Fatal(_) | Closed),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_the_states_is_what_may_happen() {
+        let source = include_str!("link.rs");
+        let row = |line: &str| -> Option<(String, String)> {
+            let mut cells = line.strip_prefix("/// | `")?.split('|').map(|cell| cell.trim().replace('`', ""));
+            Some((cells.next()?, cells.next()?))
+        };
+        let listed: Vec<(String, String)> = source.lines().filter_map(row).collect();
+        let fatal = TransportError::Closed { address: String::new() };
+        let states = [
+            ("Connecting", LinkState::Connecting),
+            ("Up", LinkState::Up),
+            ("Backoff", LinkState::Backoff { reason: String::new(), retry_in: Duration::ZERO }),
+            ("Fatal", LinkState::Fatal(Arc::new(fatal))),
+            ("Closed", LinkState::Closed),
+        ];
+
+        assert_eq!(listed.len(), 5, "{listed:?}");
+        for (from, state) in &states {
+            for (to, next) in &states {
+                // The last row: any but `Fatal`.
+                let ends = *to == "Closed" && !["Fatal", "Closed"].contains(from);
+                let is_listed = listed.iter().any(|(a, b)| (a.as_str(), b.as_str()) == (*from, *to));
+                assert_eq!(state.may_become(next), is_listed || ends, "{from} -> {to}");
+            }
+        }
+    }
+}

@@ -402,6 +402,8 @@ impl Board {
     fn set(&self, side: Side, state: LinkState) {
         let failures = *self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sides = self.sides.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = &sides[side as usize];
+        debug_assert!(before.may_become(&state), "{side:?}: {before:?} -> {state:?}");
         sides[side as usize] = state;
         let merged = merge(&sides[0], &sides[1]).clone();
         // Under the lock, so that the last word on the link is the last one said.
@@ -505,6 +507,9 @@ mod tests {
         assert_eq!(generation(&board, Side::Consuming, LinkState::Up), (1, true));
         assert_eq!(generation(&board, Side::Consuming, lost()), (1, false));
         assert_eq!(generation(&board, Side::Publishing, lost()), (1, false));
+        for side in [Side::Publishing, Side::Consuming] {
+            assert_eq!(generation(&board, side, LinkState::Connecting), (1, false));
+        }
         assert_eq!(generation(&board, Side::Publishing, LinkState::Up), (1, false));
         assert_eq!(generation(&board, Side::Consuming, LinkState::Up), (2, true));
     }
