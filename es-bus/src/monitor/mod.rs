@@ -260,7 +260,7 @@ impl Monitor {
             link: self.link_facts(),
             is_provisioned: shared.provision.get().is_some_and(|provision| provision.is_applied()),
             no_answer,
-            refused: shared.counters.refusals.reason(),
+            refused: shared.counters.refusals.reason(shared.clock.now()),
             groups,
             exchange: shared.exchange.clone(),
             stats: self.stats(),

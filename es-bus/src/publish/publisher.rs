@@ -411,7 +411,7 @@ impl Publisher {
                 self.shared.counters.refusals.confirmed();
             }
             Err(error) if is_the_brokers_fault(error) => {
-                self.shared.counters.refusals.refused(error.to_string());
+                self.shared.counters.refusals.refused(self.shared.clock.now(), error.to_string());
             }
             Err(_) => {}
         }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use time::OffsetDateTime;
 
 /// How long a refusal is told although other publishes are confirmed: where one queue of several is full,
 /// both come by turns.
@@ -19,13 +19,13 @@ const TOLD_FOR: Duration = Duration::from_secs(10);
 pub(crate) struct Refusals {
     /// Whether nothing was confirmed since.
     is_last: AtomicBool,
-    last: Mutex<Option<(Instant, String)>>,
+    last: Mutex<Option<(OffsetDateTime, String)>>,
 }
 
 impl Refusals {
     /// A publish failed, through no fault of its own.
-    pub(crate) fn refused(&self, reason: String) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), reason));
+    pub(crate) fn refused(&self, now: OffsetDateTime, reason: String) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, reason));
         self.is_last.store(true, Ordering::Release);
     }
 
@@ -38,35 +38,38 @@ impl Refusals {
     }
 
     /// Why publishes are refused at the moment, if they are.
-    pub(crate) fn reason(&self) -> Option<String> {
+    pub(crate) fn reason(&self, now: OffsetDateTime) -> Option<String> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, reason) = last.as_ref()?;
-        (self.is_last.load(Ordering::Acquire) || at.elapsed() < TOLD_FOR).then(|| reason.clone())
+        // Whichever way a clock was set meanwhile.
+        let is_fresh = (now - *at).unsigned_abs() < TOLD_FOR;
+        (self.is_last.load(Ordering::Acquire) || is_fresh).then(|| reason.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::advance;
+    use time::macros::datetime;
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_refusal_is_told_until_a_publish_is_confirmed_and_for_a_while_beside_others() {
+    #[test]
+    fn a_refusal_is_told_until_a_publish_is_confirmed_and_for_a_while_beside_others() {
         let refusals = Refusals::default();
+        let mut now = datetime!(2026-01-02 03:04:05 UTC);
         refusals.confirmed();
-        assert_eq!(refusals.reason(), None);
+        assert_eq!(refusals.reason(now), None);
 
-        refusals.refused("full".to_owned());
-        advance(TOLD_FOR * 100).await;
-        assert_eq!(refusals.reason().as_deref(), Some("full"), "nobody published since");
+        refusals.refused(now, "full".to_owned());
+        now += TOLD_FOR * 100;
+        assert_eq!(refusals.reason(now).as_deref(), Some("full"), "nobody published since");
         refusals.confirmed();
-        assert_eq!(refusals.reason(), None);
+        assert_eq!(refusals.reason(now), None);
 
-        refusals.refused("full again".to_owned());
+        refusals.refused(now, "full again".to_owned());
         refusals.confirmed();
-        assert_eq!(refusals.reason().as_deref(), Some("full again"), "another queue took another event");
-        advance(TOLD_FOR).await;
-        assert_eq!(refusals.reason(), None);
+        assert_eq!(refusals.reason(now).as_deref(), Some("full again"), "another queue took another event");
+        assert_eq!(refusals.reason(now + TOLD_FOR), None);
+        assert_eq!(refusals.reason(now - TOLD_FOR), None, "the clock was set back");
     }
 }
