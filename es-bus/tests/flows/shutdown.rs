@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     Gate, InvoiceSent, Journal, OrderPlaced, OrderShipped, at_rest, bus_on, eventually, placed, ready_in,
-    shipped, take_all, within_a_minute,
+    shipped, take_all, within_a_minute, work_on,
 };
 
 /// Writes down when it is dropped: at the end of a run, however it ends.
@@ -32,11 +32,8 @@ async fn work(
     State(journal): State<Journal>,
     State(gate): State<Gate>,
 ) {
-    let mark = if delivered.redelivered { " again" } else { "" };
-    journal.note(format!("{}{mark} begins", order.order_id));
     let _trace = Trace(journal.clone(), order.order_id.clone());
-    gate.pass().await;
-    journal.note(format!("{} ends", order.order_id));
+    work_on(&order, &delivered, &journal, &gate).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use es_bus::{
-    BusBuilder, event,
+    BusBuilder, Delivered, event,
     message::{Headers, Message, Properties, Received},
     name::{ExchangeName, QueueName},
     testing::{Observation, TestBus},
@@ -192,6 +192,14 @@ impl Gate {
     pub(crate) fn open(&self, count: usize) {
         self.permits.add_permits(count);
     }
+}
+
+/// A handler's work on an order: waits at the gate, and notes when it begins and when it ends.
+pub(crate) async fn work_on(order: &OrderPlaced, delivered: &Delivered, journal: &Journal, gate: &Gate) {
+    let mark = if delivered.redelivered { " again" } else { "" };
+    journal.note(format!("{}{mark} begins", order.order_id));
+    gate.pass().await;
+    journal.note(format!("{} ends", order.order_id));
 }
 
 /// What was logged, as text.

@@ -11,7 +11,7 @@ use es_bus::{
 
 use crate::support::{
     Gate, Journal, Log, OrderPlaced, OrderShipped, at_rest, bus_on, eventually, placed, ready_in, shipped,
-    take_all,
+    take_all, work_on,
 };
 
 #[handler(group = "fragile")]
@@ -21,10 +21,7 @@ async fn carry(
     State(journal): State<Journal>,
     State(gate): State<Gate>,
 ) {
-    let mark = if delivered.redelivered { " again" } else { "" };
-    journal.note(format!("{}{mark} begins", order.order_id));
-    gate.pass().await;
-    journal.note(format!("{} ends", order.order_id));
+    work_on(&order, &delivered, &journal, &gate).await;
 }
 
 #[handler(group = "beside")]

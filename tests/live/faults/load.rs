@@ -11,17 +11,17 @@ use std::{
 };
 
 use es_bus::{
-    Attempt, BusBuilder, Handle, HandlerError, Health, Metadata, Part, PublishError, Registry, State, event,
-    group, handler,
+    Attempt, BusBuilder, Handle, HandlerError, Health, Metadata, Part, PublishError, Publisher, Registry,
+    State, event, group, handler,
 };
 use es_bus_tests::{Node, Proxy, Vhost};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    task::{JoinHandle, JoinSet},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
-use super::ledger::Ledger;
+use super::{ledger::Ledger, publishers::Publishers};
 use crate::support::{Look, PATIENCE, builder, run, stop, take};
 
 /// The groups of the load.
@@ -30,6 +30,8 @@ pub(super) const GROUPS: [&str; 2] = ["kept", "brisk"];
 pub(super) const PREFETCH: u16 = 10;
 /// How many publish at once, so that as many confirms are lost with a connection.
 pub(super) const PUBLISHERS: usize = 3;
+/// Between two events of a publisher: what handlers keep up with, and make up for.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// An order was taken. Nobody there to handle it would be an error.
 #[event(aggregate = "Order", aggregate_id = order_id, mandatory)]
@@ -83,15 +85,15 @@ pub(super) struct Load {
     pub(super) publishing: Handle,
     pub(super) ledger: Ledger,
     pub(super) look: Look,
-    publishers: JoinSet<()>,
+    publishers: Publishers,
     watcher: JoinHandle<()>,
     shared: Arc<Shared>,
     since: Instant,
 }
 
-#[derive(Default)]
 struct Shared {
-    stop: AtomicBool,
+    publisher: Publisher,
+    ledger: Ledger,
     /// Since the last look, the worker was not ready.
     unwell: AtomicBool,
     /// What was confirmed last.
@@ -126,38 +128,17 @@ impl Load {
         let publishing = run(set(builder(&url, registry)).publish_only()).await;
         let look = Look::at(&vhost).await;
 
-        let shared = Arc::new(Shared::default());
-        let mut publishers = JoinSet::new();
-        for task in 0..PUBLISHERS {
-            let (publisher, ledger, shared) =
-                (publishing.publisher().clone(), ledger.clone(), shared.clone());
-            publishers.spawn(async move {
-                for number in 0_u32.. {
-                    if shared.stop.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let order = OrderTaken { order_id: format!("o-{task}-{}", number % 5), total: number };
-                    match publisher.publish(&order).await {
-                        Ok(id) => {
-                            // The id that a fresh event is told by, in both groups.
-                            if number % 10 == 0 {
-                                shared.last.lock().expect("no panic").clone_from(&id);
-                            }
-                            ledger.confirmed(id);
-                        }
-                        Err(error) => {
-                            shared.errors.lock().expect("no panic").insert(error.to_string());
-                            assert!(
-                                !matches!(error, PublishError::Closed | PublishError::Encode(_)),
-                                "{error:?}"
-                            );
-                        }
-                    }
-                    // What handlers keep up with, and make up for.
-                    sleep(Duration::from_millis(25)).await;
-                }
-            });
-        }
+        let shared = Arc::new(Shared {
+            publisher: publishing.publisher().clone(),
+            ledger: ledger.clone(),
+            unwell: AtomicBool::new(false),
+            last: Mutex::default(),
+            errors: Mutex::default(),
+        });
+        let publishers = Publishers::start(PUBLISHERS, PAUSE, {
+            let shared = shared.clone();
+            move |task, number| shared.clone().publish(task, number)
+        });
         let watcher = tokio::spawn({
             let (monitor, shared) = (working.monitor(), shared.clone());
             async move {
@@ -261,10 +242,7 @@ impl Load {
     pub(super) async fn end(mut self) -> [usize; 2] {
         // Its own connection may be one of those that were lost.
         self.look = Look::at(&self.vhost).await;
-        self.shared.stop.store(true, Ordering::Relaxed);
-        while let Some(ended) = self.publishers.join_next().await {
-            ended.expect("no publisher panicked");
-        }
+        self.publishers.end().await;
         let settled = async {
             loop {
                 note_dead_letters(&self.vhost, &self.look, &self.ledger).await;
@@ -288,6 +266,25 @@ impl Load {
             self.since.elapsed(),
         );
         duplicates
+    }
+}
+
+impl Shared {
+    async fn publish(self: Arc<Self>, task: usize, number: u32) {
+        let order = OrderTaken { order_id: format!("o-{task}-{}", number % 5), total: number };
+        match self.publisher.publish(&order).await {
+            Ok(id) => {
+                // The id that a fresh event is told by, in both groups.
+                if number.is_multiple_of(10) {
+                    self.last.lock().expect("no panic").clone_from(&id);
+                }
+                self.ledger.confirmed(id);
+            }
+            Err(error) => {
+                self.errors.lock().expect("no panic").insert(error.to_string());
+                assert!(!matches!(error, PublishError::Closed | PublishError::Encode(_)), "{error:?}");
+            }
+        }
     }
 }
 

@@ -2,24 +2,18 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use es_bus::{Attempt, Handle, Metadata, PublishError, Registry, State, event, handler};
+use es_bus::{Attempt, Handle, Metadata, Publisher, Registry, State, event, handler};
 use es_bus_tests::{Cluster, Vhost};
 use serde::{Deserialize, Serialize};
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::{
-    faults::ledger::Ledger,
+    faults::{ledger::Ledger, publishers::Publishers},
     support::{builder, left_over, publisher, run, soon, stop},
 };
 
@@ -65,13 +59,13 @@ pub(super) struct Load {
     pub(super) consuming: Handle,
     pub(super) publishing: Handle,
     pub(super) ledger: Ledger,
-    publishers: JoinSet<()>,
+    publishers: Publishers,
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
-    stop: AtomicBool,
+    publisher: Publisher,
+    ledger: Ledger,
     told: Mutex<Told>,
 }
 
@@ -86,7 +80,9 @@ pub(super) struct Told {
     late: BTreeSet<String>,
 }
 
-const PUBLISHERS: u32 = 4;
+const PUBLISHERS: usize = 4;
+/// Between two events of a publisher: what the handler keeps up with.
+const PAUSE: Duration = Duration::from_millis(10);
 
 impl Load {
     /// The queues are led by the node, or live on it, that is called `home`.
@@ -99,29 +95,15 @@ impl Load {
         soon("its home is known", || (cluster.home(vhost, QUEUE) == Some(home)).then_some(()));
         let consuming = run(service(2)).await;
         let publishing = publisher(vhost.url_from(2), registry()).await;
-        let shared = Arc::new(Shared::default());
-        let mut publishers = JoinSet::new();
-        for task in 0..PUBLISHERS {
-            let (publisher, ledger, shared) =
-                (publishing.publisher().clone(), ledger.clone(), shared.clone());
-            publishers.spawn(async move {
-                for number in 0.. {
-                    if shared.stop.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let id = Uuid::new_v4().to_string();
-                    let order = OrderPaid { order_id: format!("o-{task}-{number}"), number };
-                    let started = Instant::now();
-                    let published = publisher.publish(&order).id(&id).await;
-                    shared.enter(&order, &id, started.elapsed(), published.as_ref().err());
-                    if published.is_ok() {
-                        ledger.confirmed(id);
-                    }
-                    // What the handler keeps up with.
-                    sleep(Duration::from_millis(10)).await;
-                }
-            });
-        }
+        let shared = Arc::new(Shared {
+            publisher: publishing.publisher().clone(),
+            ledger: ledger.clone(),
+            told: Mutex::default(),
+        });
+        let publishers = Publishers::start(PUBLISHERS, PAUSE, {
+            let shared = shared.clone();
+            move |task, number| shared.clone().publish(task, number)
+        });
         let load = Self { consuming, publishing, ledger, publishers, shared };
         load.flows_within(FIRST).await;
         load
@@ -159,11 +141,8 @@ impl Load {
 
     /// Stops the publishers, waits until everything confirmed is handled, stops the services, and closes the
     /// books; gives how many events were handled again.
-    pub(super) async fn end(mut self, vhost: &Vhost) -> usize {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        while let Some(ended) = self.publishers.join_next().await {
-            ended.expect("no publisher panicked");
-        }
+    pub(super) async fn end(self, vhost: &Vhost) -> usize {
+        self.publishers.end().await;
         let settled = async {
             while !self.ledger.missing(&[GROUP]).is_empty() {
                 sleep(Duration::from_millis(20)).await;
@@ -189,14 +168,23 @@ impl Told {
 }
 
 impl Shared {
-    fn enter(&self, order: &OrderPaid, id: &str, took: Duration, error: Option<&PublishError>) {
+    /// Publishes under an id of its own, and notes what it was told, and after how long.
+    async fn publish(self: Arc<Self>, task: usize, number: u32) {
+        let id = Uuid::new_v4().to_string();
+        let order = OrderPaid { order_id: format!("o-{task}-{number}"), number };
+        let started = Instant::now();
+        let published = self.publisher.publish(&order).id(&id).await;
+        let took = started.elapsed();
         let mut told = self.told.lock().expect("no panic");
         told.slowest = told.slowest.max(took);
-        if fails(order.number) {
-            told.late.insert(id.to_owned());
+        if fails(number) {
+            told.late.insert(id.clone());
         }
-        if let Some(error) = error {
-            told.errors.push(error.to_string());
+        match published {
+            Ok(_) => {
+                self.ledger.confirmed(id);
+            }
+            Err(error) => told.errors.push(error.to_string()),
         }
     }
 }
