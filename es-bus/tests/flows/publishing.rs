@@ -488,6 +488,8 @@ async fn an_interrupted_publish_is_sent_again_under_the_same_id() {
 
     let ids: Vec<_> = inbox.all().iter().map(|seen| seen.order.metadata.event_id.clone()).collect();
     assert_eq!(ids, [id.as_str(), id.as_str()]);
+    let messages: Vec<_> = inbox.all().into_iter().map(|seen| seen.raw.received.message).collect();
+    assert_eq!(messages[0], messages[1], "the property `message_id` too");
     assert_eq!((bus.counts().published, bus.counts().republished), (1, 1));
     bus.stop().await.unwrap();
 }
@@ -503,6 +505,22 @@ async fn a_publish_that_was_lost_on_the_way_arrives_once() {
     let ids: Vec<_> = inbox.all().iter().map(|seen| seen.order.metadata.event_id.clone()).collect();
     assert_eq!(ids, [id]);
     assert_eq!(bus.counts().republished, 3);
+    bus.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_is_sent_again_is_not_overtaken_in_its_aggregate() {
+    let (bus, inbox) = inbox_bus().await;
+    let (first, second) =
+        (OrderPlaced { total: 1, ..placed("o-1") }, OrderPlaced { total: 2, ..placed("o-1") });
+
+    bus.broker().faults().lose_publishes(1);
+    let (one, two) = tokio::join!(bus.publish(&first), bus.publish(&second));
+    bus.run_until_idle().await;
+
+    let ids: Vec<_> = inbox.all().iter().map(|seen| seen.order.metadata.event_id.clone()).collect();
+    assert_eq!(ids, [one.unwrap(), two.unwrap()]);
+    assert_eq!(bus.counts().republished, 1);
     bus.stop().await.unwrap();
 }
 
