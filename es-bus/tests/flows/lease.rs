@@ -1,6 +1,6 @@
 //! A delivery whose channel is gone is nobody's here any more: what its run comes to is dropped.
 
-use es_bus::{Lease, Registry, State, handler, testing::TestBus};
+use es_bus::{Lease, Registry, State, group, handler, testing::TestBus};
 
 use crate::support::{Gate, Journal, OrderPlaced, at_rest, eventually, placed, ready_in, take_all};
 
@@ -80,6 +80,33 @@ async fn a_copy_that_waits_for_the_broker_is_left_when_the_event_comes_again() {
 
     assert_eq!(bus.counts().dead_lettered, 1);
     assert_eq!(ready_in(&bus, "events.leased.dlq").await, 1, "and no second copy");
+    bus.stop().await.unwrap();
+}
+
+#[group(on_exhausted = "drop")]
+struct Forgetful;
+
+#[handler(group = Forgetful, retries = 0)]
+async fn forget(_order: OrderPlaced, State(gate): State<Gate>) -> Result<(), String> {
+    gate.pass().await;
+    Err("no".to_owned())
+}
+
+/// It is not lost: it comes again.
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_a_lost_lease_is_not_dropped_where_no_dead_letters_are_kept() {
+    let (bus, _journal, gate) = bus(Registry::new().handler::<forget>()).await;
+    bus.publish(&placed("o-1")).await.unwrap();
+    gate.entered(1).await;
+
+    bus.broker().faults().cut_link();
+    gate.open(1);
+    gate.entered(2).await;
+    assert_eq!((bus.counts().stale, bus.counts().dropped), (1, 0));
+    gate.open(1);
+    bus.run_until_idle().await;
+
+    assert_eq!((bus.counts().stale, bus.counts().dropped), (1, 1));
     bus.stop().await.unwrap();
 }
 

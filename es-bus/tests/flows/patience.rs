@@ -56,6 +56,31 @@ async fn what_waited_too_long_behind_others_goes_back_in_order_and_comes_again()
     bus.stop().await.unwrap();
 }
 
+#[handler(group = "brief", timeout = "2s")]
+async fn brief(order: OrderPlaced, State(journal): State<Journal>) {
+    journal.note(order.total.to_string());
+    sleep(Duration::from_secs(1)).await;
+}
+
+/// A process that has just started takes what comes again for the work of a crash, unless it is told.
+#[tokio::test(start_paused = true)]
+async fn what_waited_too_long_is_not_suspected() {
+    let journal = Journal::default();
+    let bus = TestBus::start(|builder| {
+        let builder = builder.registry(Registry::new().handler::<brief>()).state(journal.clone());
+        builder.set("consumer_timeout", "10s")
+    });
+    let bus = bus.await.unwrap();
+
+    publish(&bus, 0..20).await;
+    bus.run_until_idle().await;
+
+    assert!(bus.counts().overdue > 0, "{:?}", bus.counts());
+    assert_eq!(bus.counts().suspects, 0);
+    assert_eq!(numbers(&journal), (0..20).collect::<Vec<_>>());
+    bus.stop().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn in_strict_order_all_of_it_comes_again_with_the_channel() {
     let (bus, journal) = bus(&[("ordering", "strict")]).await;

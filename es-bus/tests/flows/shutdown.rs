@@ -308,6 +308,23 @@ async fn a_stop_while_the_link_is_down_ends_in_time_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_a_broker_that_has_been_gone_for_long() {
+    let broker = Memory::new();
+    let registry = Registry::new().handler::<work>();
+    let bus = bus_on(&broker, |builder| {
+        builder.registry(registry).state(Journal::default()).state(Gate::default())
+    })
+    .await;
+    bus.broker().faults().cut_link_for(Duration::from_secs(3600));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let started = Instant::now();
+
+    bus.stop().await.unwrap();
+
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_does_not_wait_for_ever_for_a_dead_letter_queue_that_is_full() {
     let broker = Memory::new();
     let journal = Journal::default();

@@ -95,6 +95,29 @@ async fn what_was_in_hand_is_handled_one_by_one_before_the_rest() {
     bus.stop().await.unwrap();
 }
 
+/// Of what is behind the suspects no more is taken than shows that they are through: if the process ended
+/// over one of them, all that it had in hand would be suspected next.
+#[tokio::test(start_paused = true)]
+async fn one_other_is_in_hand_while_the_suspects_have_their_turn() {
+    let broker = Memory::new();
+    publish(&broker, &["o-1", "o-2", "o-3", "o-4", "o-5"]).await;
+    crash_with(&broker, 5).await;
+    let (journal, gate) = (Journal::default(), Gate::default());
+    let bus = start(&broker, &journal, &gate).await;
+    gate.entered(1).await;
+
+    for order in 6..=50 {
+        bus.publish(&placed(&format!("o-{order}"))).await.unwrap();
+    }
+    at_rest().await;
+
+    assert_eq!(ready_in(&bus, "events.fragile").await, 44);
+    assert_eq!(ready_in(&bus, "events.fragile.suspects").await, 4);
+    gate.open(50);
+    eventually("all are handled", || journal.lines().len() == 100).await;
+    bus.stop().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_handler_of_another_group_runs_beside_a_suspect() {
     let broker = Memory::new();
@@ -238,6 +261,33 @@ async fn what_is_given_back_in_order_is_not_suspected() {
     let ended: BTreeSet<_> = done.lines().into_iter().filter(|line| line.ends_with(" ends")).collect();
     assert_eq!(ended.len(), orders.len());
     bus.stop().await.unwrap();
+}
+
+/// Nothing waited behind what ran: only the runs that are aborted go back.
+#[tokio::test(start_paused = true)]
+async fn what_runs_at_the_shutdown_timeout_is_not_suspected() {
+    let broker = Memory::new();
+    publish(&broker, &["o-1", "o-2", "o-3"]).await;
+    let gate = Gate::default();
+    // At once: the clock of the next bus begins at the time of day.
+    let first = bus_on(&broker, |builder| {
+        builder
+            .registry(Registry::new().handler::<carry>().handler::<watch_it>())
+            .state(Journal::default())
+            .state(gate.clone())
+            .set("shutdown_timeout", Duration::from_millis(1))
+    })
+    .await;
+    gate.entered(3).await;
+    first.stop().await.unwrap();
+
+    let (journal, open) = (Journal::default(), Gate::default());
+    open.open(3);
+    let second = start(&broker, &journal, &open).await;
+    eventually("all are handled", || journal.lines().len() == 6).await;
+
+    assert_eq!(second.counts().suspects, 0);
+    second.stop().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
