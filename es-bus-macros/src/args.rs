@@ -262,6 +262,28 @@ impl Args {
         }
     }
 
+    /// A whole number in a range, or `"none"`.
+    pub(crate) fn number_or_none(
+        &mut self,
+        key: &str,
+        low: u64,
+        high: u64,
+        errors: &mut Errors,
+    ) -> Option<String> {
+        let entry = self.entries.iter().find(|entry| entry.key == key && entry.first);
+        let text = entry.and_then(|entry| as_literal(&entry.value));
+        if let Some(Lit::Str(text)) = text {
+            let is_none = text.value() == "none";
+            let (key, value) = self.take(key)?;
+            if !is_none {
+                let takes = format!("a whole number or `\"none\"`: `{key} = {}`", low.max(1));
+                self.wrong(&key, &value, &takes, errors);
+            }
+            return is_none.then(|| "none".to_owned());
+        }
+        self.number(key, low, high, "or `\"none\"`", errors).map(|number| number.to_string())
+    }
+
     /// A fraction from 0 to 1, as it is written.
     pub(crate) fn fraction(&mut self, key: &str, errors: &mut Errors) -> Option<String> {
         let (key, value) = self.take(key)?;

@@ -119,7 +119,7 @@ pub(crate) fn take_group(args: &mut Args, settings: &mut Settings, errors: &mut 
         "unknown_retries",
         args.number("unknown_retries", 0, 100_000, "", errors).map(|number| number.to_string()),
     );
-    put("crash_limit", args.number("crash_limit", 2, 100, "", errors).map(|number| number.to_string()));
+    put("crash_limit", args.number_or_none("crash_limit", 2, 100, errors));
     put("retired", take_retired(args, errors));
     put("retry_ladder", take_ladder(args, errors));
     put("max_length", args.number("max_length", 1, LONGEST, "", errors).map(|number| number.to_string()));

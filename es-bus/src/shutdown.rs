@@ -11,9 +11,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{oneshot, watch};
+
+/// Within which another signal is the same one: `timeout` and shells signal a program and its process group, so
+/// that it comes twice.
+const ECHO: Duration = Duration::from_millis(100);
 
 /// The signals that end a program, listened for from now on, by a thread that lives as long as the
 /// process does.
@@ -68,6 +73,20 @@ impl Drop for Signals {
     }
 }
 
+/// The last signal that was no echo of one before. Pure.
+#[derive(Default)]
+struct Heard(Option<Instant>);
+
+impl Heard {
+    fn is_new(&mut self, now: Instant) -> bool {
+        let is_echo = self.0.is_some_and(|last| now.duration_since(last) < ECHO);
+        if !is_echo {
+            self.0 = Some(now);
+        }
+        !is_echo
+    }
+}
+
 /// Tells of the first signal, and ends the process at the second.
 async fn watch_signals(
     ready: oneshot::Sender<io::Result<()>>,
@@ -82,8 +101,12 @@ async fn watch_signals(
         }
     };
     let _ = ready.send(Ok(()));
+    let mut heard = Heard::default();
     loop {
         let signal = stream.next().await;
+        if !heard.is_new(Instant::now()) {
+            continue;
+        }
         if is_next_last.swap(true, Ordering::AcqRel) {
             tracing::warn!(signal, "second signal: ending now; what is in hand goes back to the queues");
             exit_now();
@@ -136,4 +159,19 @@ impl Stream {
 /// Returning from `main` would wait for handlers that block their thread.
 fn exit_now() -> ! {
     std::process::exit(130)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_comes_twice_at_once_is_one() {
+        let start = Instant::now();
+        let mut heard = Heard::default();
+
+        let new = [0, 20, 90, 110, 150, 300].map(|ms| heard.is_new(start + Duration::from_millis(ms)));
+
+        assert_eq!(new, [true, false, false, true, false, true]);
+    }
 }

@@ -60,6 +60,20 @@ async fn a_start_waits_for_a_broker_as_long_as_it_is_told_to() {
     }
 }
 
+/// The first of its hosts is down, as in a deploy on a cluster where one node restarts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_does_not_wait_tries_each_host_once() {
+    let vhost = Node::shared().vhost("hosts");
+    let nowhere = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let url = vhost.url().replace("@127.0.0.1", &format!("@{nowhere},127.0.0.1"));
+    assert_ne!(url, vhost.url());
+
+    let bus = run(builder(url, ledger()).state(Journal::default()).set("start_timeout", "0s")).await;
+
+    bus.publisher().publish(&placed("o-1", 1)).await.expect("routed");
+    stop(bus).await;
+}
+
 /// A bus of a user that is its alone.
 async fn tenant(name: &str) -> (Vhost, String, Handle) {
     let node = Node::shared();

@@ -118,8 +118,7 @@ async fn a_second_signal_ends_at_once_although_handlers_block_every_thread() {
     service.signal("TERM");
     service.until_says("a second signal ends at once");
     let told = Instant::now();
-    service.signal("TERM");
-    let ended = service.wait(PATIENCE);
+    let ended = service.signal_until_it_ends("TERM");
 
     ended.assert_code(130);
     assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
@@ -141,8 +140,7 @@ async fn a_second_signal_ends_also_after_the_shutdown_timeout() {
     look.until("events.stuck", 1, 0).await;
     service.until_says("a second signal ends at once");
     let told = Instant::now();
-    service.signal("TERM");
 
-    service.wait(PATIENCE).assert_code(130);
+    service.signal_until_it_ends("TERM").assert_code(130);
     assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
 }

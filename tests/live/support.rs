@@ -474,6 +474,16 @@ impl Program {
         self.child.wait().expect("our own child");
     }
 
+    /// Signals again and again: what follows the last signal at once is taken for an echo of it.
+    #[track_caller]
+    pub(crate) fn signal_until_it_ends(mut self, signal: &str) -> Ended {
+        let deadline = Instant::now() + PATIENCE;
+        while self.child.try_wait().expect("our own child").is_none() && Instant::now() < deadline {
+            self.signal(signal);
+        }
+        self.wait(Duration::ZERO)
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn wait(mut self, patience: Duration) -> Ended {

@@ -238,7 +238,7 @@ async fn first_ready(provision: &Provision, patience: Option<Duration>) -> Resul
         ready = provision.ready() => Ok(ready?),
         reason = unavailable(transport.link(), patience) => {
             let waited = match patience {
-                Duration::ZERO => "at the first attempt".to_owned(),
+                Duration::ZERO => "at the first attempt at each host".to_owned(),
                 patience => format!("within {}", duration::print(patience)),
             };
             Err(TransportError::NotInTime { address: transport.describe(), waited, reason }.into())
@@ -246,14 +246,16 @@ async fn first_ready(provision: &Provision, patience: Option<Duration>) -> Resul
     }
 }
 
-/// Waits until the time is up, or for the first failure where there is none; says what failed last.
+/// Waits until the time is up, or, where there is none, until each host has been tried in vain; says what
+/// failed last.
 async fn unavailable(mut link: watch::Receiver<Link>, patience: Duration) -> String {
     let mut last = "no answer yet".to_owned();
     let failures = async {
         loop {
-            if let LinkState::Backoff { reason, .. } = &link.borrow_and_update().state {
+            if let LinkState::Backoff { reason, retry_in } = &link.borrow_and_update().state {
                 last.clone_from(reason);
-                if patience.is_zero() {
+                // A pause is made once all have had their turn.
+                if patience.is_zero() && !retry_in.is_zero() {
                     return;
                 }
             }

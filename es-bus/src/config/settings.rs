@@ -171,8 +171,8 @@ settings! {
         heartbeat: Option<Duration> = "10s", within "1s"..="10m";
         /// How long one attempt to connect may take.
         connect_timeout: Duration = "10s", within "100ms"..="5m";
-        /// How long a start waits for a broker that is not there; `none` waits for ever, `0s` ends with the
-        /// first attempt that fails.
+        /// How long a start waits for a broker that is not there; `none` waits for ever, `0s` ends when
+        /// each host has been tried in vain.
         start_timeout: Option<Duration> = "none", within "0s"..="1d";
         /// The wait before the first attempt to connect again; it doubles up to `reconnect_max`.
         reconnect_min: Duration = "1s", within "1ms"..="1h";

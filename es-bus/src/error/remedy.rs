@@ -10,11 +10,22 @@ pub(super) fn of(errors: &[&DeclareError]) -> Vec<String> {
     match first {
         DeclareError::Mismatch { what: "exchange", .. } => exchange(name),
         DeclareError::Mismatch { .. } => queue(name, errors),
-        DeclareError::Forbidden { .. } => vec![format!(
-            "give the user of the URL the right to configure {what} {name:?} (`rabbitmqctl \
-                 set_permissions`), or let somebody who has it declare the topology: a user without \
-                 it can run everything once it is there"
-        )],
+        DeclareError::Forbidden { .. } => {
+            let rights = match what {
+                "binding" => {
+                    format!("the rights to write to the queue and to read from the exchange of {name:?}")
+                }
+                "queue" => format!(
+                    "the right to configure queue {name:?} (and where it dead-letters, to read it and to write to \
+                     its dead-letter exchange)"
+                ),
+                what => format!("the right to configure {what} {name:?}"),
+            };
+            vec![format!(
+                "give the user of the URL {rights}: `rabbitmqctl set_permissions -p VHOST USER CONFIGURE WRITE READ`; or \
+                 let somebody who has it declare the topology: a user without it can run everything once it is there"
+            )]
+        }
         DeclareError::Refused { what: "binding", .. } => {
             vec!["declare the exchange and the queue first, or let this program declare them".to_owned()]
         }

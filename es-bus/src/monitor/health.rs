@@ -282,7 +282,11 @@ pub(super) fn assess(facts: Facts) -> Health {
         {
             if is_bad(status) && *status != unasked {
                 let name = name.map_or("", String::as_str);
-                problems.add(part, Some(&group.group), format!("queue {name:?} is {status}"));
+                let what = match status.strip_prefix("error: ") {
+                    Some(reason) => format!("queue {name:?} cannot be looked at: {reason}"),
+                    None => format!("queue {name:?} is {status}"),
+                };
+                problems.add(part, Some(&group.group), what);
             }
         }
         let of_group = GroupHealth {

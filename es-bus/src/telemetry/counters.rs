@@ -112,7 +112,7 @@ counters! {
     succeeded,
     /// Deliveries of which a handler failed.
     unsuccessful,
-    /// Runs of handlers that succeeded.
+    /// Runs of handlers that succeeded, those among them whose outcome came too late ([`stale`](Self::stale)).
     handled => "es_bus_handler_successes_total",
     /// Runs of handlers that failed, panicked or timed out.
     failed => "es_bus_handler_errors_total",

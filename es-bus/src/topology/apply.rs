@@ -27,6 +27,12 @@ impl ApplyError {
         self.errors.iter().any(|error| matches!(error, DeclareError::Interrupted { .. }))
     }
 
+    /// Whether the user may not do something.
+    #[must_use]
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.errors.iter().any(|error| matches!(error, DeclareError::Forbidden { .. }))
+    }
+
     /// Whether all that stands in the way is a node that is down, which passes.
     #[must_use]
     pub(crate) fn is_down(&self) -> bool {

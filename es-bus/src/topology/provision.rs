@@ -224,6 +224,7 @@ impl Provision {
         if *self.applied.borrow() >= generation {
             return Ok(());
         }
+        let mut was_forbidden = false;
         loop {
             // The topology is read anew each time: a subscription may have ended meanwhile.
             match self.bring_to(&self.topology()).await {
@@ -232,6 +233,12 @@ impl Provision {
                     let errors: Vec<String> = error.errors.iter().map(ToString::to_string).collect();
                     tracing::warn!("the topology cannot be had now; trying again: {}", errors.join("; "));
                     // With the lock held: whoever else needs the topology waits as well.
+                    sleep(REFUSED_PAUSE).await;
+                }
+                // What was allowed before. Of a virtual host that is deleted the broker says this, and ends the
+                // connection in the next moment; what it says then is clearer.
+                Err(error) if self.held.load(Ordering::Relaxed) && error.is_forbidden() && !was_forbidden => {
+                    was_forbidden = true;
                     sleep(REFUSED_PAUSE).await;
                 }
                 Err(error) => return Err(error),

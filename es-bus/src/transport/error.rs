@@ -65,7 +65,7 @@ pub enum TransportError {
     NotInTime {
         /// Which broker.
         address: String,
-        /// How long it was waited for: `within 30s`, or `at the first attempt`.
+        /// How long it was waited for: `within 30s`, or `at the first attempt at each host`.
         waited: String,
         /// What failed last.
         reason: String,

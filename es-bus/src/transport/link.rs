@@ -39,7 +39,7 @@ pub enum LinkState {
     Backoff {
         /// What went wrong.
         reason: String,
-        /// When the next try is.
+        /// When the next try is: at once, while there are hosts that had no turn yet.
         retry_in: Duration,
     },
     /// Refused, for a reason that trying again cannot cure.

@@ -41,6 +41,11 @@ const PAUSE_AFTER_GIVING_BACK: Duration = Duration::from_secs(1);
 
 /// The shortest pause between two tries to consume.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// How long a group that lost the connection as it began to consume stays away from the next one, at first:
+/// of the groups that began together, only one brought it down.
+const AFTER_COST: Duration = Duration::from_secs(1);
+/// And at most.
+const LONGEST_AFTER_COST: Duration = Duration::from_secs(60);
 /// The longest one. A consumer that lasted longer starts with the shortest again, and so does one whose
 /// connection was lost: that has pauses of its own.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -165,6 +170,8 @@ impl Loop {
         // One consumer to others, also while it is started anew to take more.
         let mut consuming = None;
         let mut pause = MIN_PAUSE;
+        // How often in a row the connection was lost while a consumer was to be started.
+        let mut cost = 0;
         loop {
             let mut assignment = self.post.assignment.clone();
             if !assignment.borrow_and_update().is_active() {
@@ -183,7 +190,11 @@ impl Loop {
             let connected = tokio::select! {
                 () = stop.cancelled() => break,
                 () = until_idle(&mut assignment) => continue,
-                connected = self.connect() => connected,
+                connected = self.connect(cost) => connected,
+            };
+            cost = match &connected {
+                Ok(Err(ConsumeError::Interrupted { .. })) => cost + 1,
+                _ => 0,
             };
             let error = match connected {
                 Ok(Ok(mut consumer)) => {
@@ -308,8 +319,22 @@ impl Loop {
         }
     }
 
-    async fn connect(&mut self) -> Result<Result<Consumer, ConsumeError>, ProvisionError> {
+    /// Starts a consumer. One that has brought down `cost` connections, or was about to start when
+    /// another did, leaves the others time to start, and to do some work.
+    async fn connect(&mut self, cost: u32) -> Result<Result<Consumer, ConsumeError>, ProvisionError> {
         self.generation = self.context.provision.ready().await?;
+        if let Some(away) = away_after(cost, rand::random()) {
+            if away > MAX_PAUSE {
+                tracing::warn!(
+                    group = %self.group.name,
+                    queue = %self.group.queue,
+                    retry_in = ?away,
+                    "each time this queue is consumed the broker ends the connection; the other groups go first"
+                );
+            }
+            sleep(away).await;
+            self.generation = self.context.provision.ready().await?;
+        }
         self.applications.mark_unchanged();
         let request = ConsumeRequest {
             queue: self.group.queue.clone(),
@@ -650,6 +675,15 @@ impl Loop {
         }
         self.running.shutdown().await;
     }
+}
+
+/// How long a group stays away that lost the connection so many times in a row as it began to consume;
+/// `chance` is between 0 and 1.
+fn away_after(cost: u32, chance: f64) -> Option<Duration> {
+    let longest =
+        AFTER_COST.saturating_mul(2_u32.saturating_pow(cost.checked_sub(1)?)).min(LONGEST_AFTER_COST);
+    let away = longest.mul_f64((1.0 + chance) / 2.0);
+    Some(Duration::from_millis(u64::try_from(away.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// Waits until that moment; for ever without one.

@@ -3,10 +3,11 @@
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use time::OffsetDateTime;
+use tracing::Span;
 
 use super::dispatch::Concerned;
 use crate::{
-    outcome::{Decision, Outcome, Wait, decide},
+    outcome::{Decision, FailureKind, Outcome, Wait, decide},
     retry::{next_rung, spread},
     topology::{GroupSpec, delay_name},
     wire::{FailureInfo, HandlerAttempt, names},
@@ -44,6 +45,8 @@ pub(super) struct Failed {
     pub(super) reason: &'static str,
     pub(super) error_type: &'static str,
     pub(super) text: String,
+    /// The run that failed, and how, where there was one: it is told there once the copy is on the broker.
+    pub(super) run: Option<(FailureKind, Span)>,
 }
 
 impl Failed {
@@ -62,6 +65,8 @@ pub(super) struct Ran {
     pub(super) outcome: Outcome,
     /// What follows.
     pub(super) decision: Decision,
+    /// The run, where it failed.
+    pub(super) span: Span,
 }
 
 impl Ran {
@@ -73,7 +78,7 @@ impl Ran {
             }
             decision => decision,
         };
-        Self { handler, attempt, outcome, decision }
+        Self { handler, attempt, outcome, decision, span: Span::none() }
     }
 }
 
@@ -103,6 +108,7 @@ pub(super) fn copies(
             reason: error.kind().as_str(),
             error_type: error.type_name(),
             text: error.text(),
+            run: Some((error.kind(), run.span.clone())),
         };
         let (delay, stay, due_ms) = match run.decision {
             Decision::Done { .. } => continue,
@@ -153,6 +159,7 @@ fn not_yet(rungs: &[Duration], later: &[HandlerAttempt], now: OffsetDateTime) ->
                 reason: NOT_DUE,
                 error_type: "NowhereToWait",
                 text: "it was to be tried again later, and its group has no retry queue any more".to_owned(),
+                run: None,
             })),
         }
     }
@@ -194,6 +201,7 @@ pub(super) fn wait(group: &GroupSpec, gone: &[HandlerAttempt], waits: u32) -> Ve
                     wait.times,
                     wait.delay
                 ),
+                run: None,
             })
         })
         .collect()
@@ -207,6 +215,7 @@ pub(super) fn dead_letter_unknown(group: &GroupSpec) -> Copy {
         reason: names::REASON_UNKNOWN_EVENT,
         error_type: "UnknownEvent",
         text: format!("no handler of group {:?} takes this event", group.name.as_str()),
+        run: None,
     })
 }
 

@@ -27,7 +27,7 @@ impl FullQueues {
                 concurrency = group.settings.concurrency,
                 max_length = group.settings.dlq_max_length,
                 "the dead-letter queue is full: each event that failed for good holds one of the group's places, \
-                 unacknowledged, until there is room; replay, discard or purge dead letters, or raise dlq_max_length"
+                 unacknowledged, until there is room: replay, discard or purge dead letters"
             );
         }
     }

@@ -19,7 +19,7 @@ use tracing::Instrument;
 use super::{
     Fate, Observation, WorkerContext,
     call::{innermost, run},
-    copies::{Copy, NOT_DUE, Ran, copies, dead_letter_unknown, unix_ms, wait},
+    copies::{Copy, Failed, NOT_DUE, Ran, copies, dead_letter_unknown, unix_ms, wait},
     dispatch::{Concerned, Plan, plan},
     in_place::{Hold, within_reach},
     layered::{self, Called, GivenBack, Limits},
@@ -154,7 +154,7 @@ impl Handling {
             Ok(Sent::Confirmed) => Settlement::Ack,
             Ok(Sent::Unattempted | Sent::GivenUp) if self.hold.is_some() => return End::Held,
             Ok(Sent::Unattempted) => Settlement::Requeue,
-            Ok(Sent::Stale) => return self.stale(),
+            Ok(Sent::Stale) => return self.stale(&info),
             // Not settled: the broker hands it out again when the channel closes.
             Ok(Sent::GivenUp) => return End::Settled,
             // Unsettled it would hold its place for ever, given back it would do the same again. The
@@ -183,7 +183,7 @@ impl Handling {
             handovers.leave(provision, &self.group, clock.now()).await;
         }
         if !settle(settlement) {
-            return self.stale();
+            return self.stale(&info);
         }
         match self.stay.get() {
             _ if settlement == Settlement::Requeue => End::GivenBack,
@@ -193,9 +193,10 @@ impl Handling {
     }
 
     /// Drops an outcome that came after the channel of its delivery was gone.
-    fn stale(&self) -> End {
+    fn stale(&self, info: &DeliveryInfo) -> End {
         Counters::add(&self.context.counters.stale);
         tracing::info!(
+            event_id = info.received().message.properties.message_id.as_deref(),
             group = %self.group.name,
             queue = %self.group.queue,
             "the outcome came after the connection was lost, and is dropped; the event comes again"
@@ -375,8 +376,11 @@ impl Handling {
                     if let Some(hold) = &self.hold {
                         ran = within_reach(hold, spec, ran);
                     }
+                    if !ran.outcome.is_done() {
+                        ran.span = tracing::Span::current();
+                    }
                     processing.end(ran.decision, &ran.outcome);
-                    self.tell(info.origin(), &ran);
+                    self.tell(info, &ran);
                     Ok(ran)
                 }
                 Called::GivenBack(why) => {
@@ -434,7 +438,7 @@ impl Handling {
     }
 
     /// Counts, logs and observes a run.
-    fn tell(&self, origin: &Origin, ran: &Ran) {
+    fn tell(&self, info: &DeliveryInfo, ran: &Ran) {
         let counters = &self.context.counters;
         let spec = &self.group.handlers[ran.handler];
         let fate = match (&ran.outcome, ran.decision) {
@@ -456,16 +460,20 @@ impl Handling {
                     ),
                 );
                 match decision {
+                    Decision::Retry(_) | Decision::DeadLetter if info.lost().is_cancelled() => {
+                        tracing::warn!(
+                            error = text,
+                            kind = kind.as_str(),
+                            "failed after its connection was lost; the event comes again without that"
+                        );
+                        return;
+                    }
                     Decision::Retry(Wait::Policy(after) | Wait::AtLeast(after)) => {
                         tracing::warn!(error = text, kind = kind.as_str(), retry_in = ?after, "failed; comes again");
                         Fate::Retried { kind, error: text, after }
                     }
-                    // It is told when it is given up.
-                    Decision::DeadLetter if !self.group.keeps_dead_letters() => return,
-                    Decision::DeadLetter => {
-                        tracing::error!(error = text, kind = kind.as_str(), dlq = %self.group.dlq, "failed; dead-lettered");
-                        Fate::DeadLettered { kind: Some(kind), error: text }
-                    }
+                    // It is told when it is a dead letter, or given up.
+                    Decision::DeadLetter => return,
                     Decision::Done { .. } => {
                         Counters::add(&counters.dropped);
                         tracing::warn!(
@@ -478,7 +486,30 @@ impl Handling {
                 }
             }
         };
-        self.observe(origin, Some(&spec.name), ran.attempt, fate);
+        self.observe(info.origin(), Some(&spec.name), ran.attempt, fate);
+    }
+
+    /// Logs and observes a dead letter that is on the broker.
+    fn tell_dead_letter(&self, failed: &Failed, info: &DeliveryInfo) {
+        let origin = info.origin();
+        if let Some((kind, span)) = &failed.run {
+            let _in_its_run = span.enter();
+            tracing::error!(error = failed.text, kind = kind.as_str(), dlq = %self.group.dlq, "failed; dead-lettered");
+        } else {
+            tracing::error!(
+                event_id = info.received().message.properties.message_id.as_deref(),
+                routing_key = origin.routing_key,
+                event_type = origin.event_type,
+                dlq = %self.group.dlq,
+                "dead-lettered: {}",
+                failed.text
+            );
+        }
+        let fate = Fate::DeadLettered {
+            kind: failed.run.as_ref().map(|(kind, _)| *kind),
+            error: failed.text.clone(),
+        };
+        self.observe(origin, failed.handler.as_deref(), failed.attempt, fate);
     }
 
     pub(super) fn observe(&self, origin: &Origin, handler: Option<&str>, attempt: u32, fate: Fate) {
@@ -523,6 +554,7 @@ impl Handling {
             Copy::Wait { reason, stay, waits, .. } => {
                 Counters::add(&counters.waited);
                 tracing::info!(
+                    event_id = info.received().message.properties.message_id.as_deref(),
                     routing_key = info.origin().routing_key,
                     event_type = info.origin().event_type,
                     group = info.group(),
@@ -535,25 +567,7 @@ impl Handling {
             }
             Copy::DeadLetter(failed) => {
                 counters.dead_letter(failed.reason);
-                // Where a handler ran, it was told when it did.
-                if matches!(
-                    failed.reason,
-                    names::REASON_UNKNOWN_EVENT
-                        | names::REASON_HANDLER_GONE
-                        | names::REASON_CRASHED
-                        | NOT_DUE
-                ) {
-                    tracing::error!(
-                        event_id = info.received().message.properties.message_id.as_deref(),
-                        routing_key = info.origin().routing_key,
-                        event_type = info.origin().event_type,
-                        dlq = %self.group.dlq,
-                        "dead-lettered: {}",
-                        failed.text
-                    );
-                    let fate = Fate::DeadLettered { kind: None, error: failed.text.clone() };
-                    self.observe(info.origin(), failed.handler.as_deref(), failed.attempt, fate);
-                }
+                self.tell_dead_letter(failed, info);
             }
         }
         Sent::Confirmed
@@ -569,7 +583,7 @@ impl Handling {
         let mut was_cut = false;
         let provision = &self.context.provision;
         loop {
-            let mut is_full = false;
+            let mut is_refused = false;
             let error = match provision.ready().await {
                 Ok(_) => match self.confirm(publication.clone()).await {
                     Ok(()) => return Sent::Confirmed,
@@ -587,8 +601,7 @@ impl Handling {
                             let _ = wire::drop_foreign(&mut publication.message, limit);
                             was_cut = true;
                         }
-                        is_full =
-                            copies == Copies::DeadLetter && matches!(error, PublishError::Refused { .. });
+                        is_refused = matches!(error, PublishError::Refused { .. });
                         error.to_string()
                     }
                 },
@@ -597,7 +610,17 @@ impl Handling {
                 Err(error) => error.to_string(),
             };
             holding.get_or_insert_with(|| self.watch.holding(copies)).set_reason(&error);
-            if is_full {
+            if is_refused && self.context.stop.is_cancelled() {
+                // There may be no room for days, and nothing is lost: it comes again.
+                tracing::warn!(
+                    error,
+                    "the program stops while a queue takes no copy of an event; the event goes back"
+                );
+                let WorkerContext { handovers, clock, .. } = &*self.context;
+                handovers.leave(provision, &self.group, clock.now()).await;
+                return Sent::GivenUp;
+            }
+            if is_refused && copies == Copies::DeadLetter {
                 self.context.full.tell(&self.group);
             } else {
                 tracing::warn!(

@@ -174,6 +174,7 @@ pub(super) fn dead_letters(group: &GroupSpec, attempts: &[wire::HandlerAttempt],
                  handled alone",
                 group.name.as_str()
             ),
+            run: None,
         })
     };
     if attempts.is_empty() {

@@ -33,6 +33,7 @@ async fn a_failure_of_a_lost_lease_is_not_dead_lettered_and_comes_again() {
     gate.entered(2).await;
     assert_eq!(journal.lines(), ["fails lost"]);
     assert_eq!((bus.counts().stale, bus.counts().dead_lettered), (1, 0));
+    assert_eq!(bus.fates("leased"), [], "no dead letter is told of that there is not");
     gate.open(1);
     bus.run_until_idle().await;
 

@@ -325,7 +325,7 @@ async fn a_stop_does_not_wait_for_a_broker_that_has_been_gone_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_does_not_wait_for_ever_for_a_dead_letter_queue_that_is_full() {
+async fn a_stop_does_not_wait_for_a_dead_letter_queue_that_is_full() {
     let broker = Memory::new();
     let journal = Journal::default();
     let registry = Registry::new().handler::<fails_at_first>();
@@ -333,7 +333,7 @@ async fn a_stop_does_not_wait_for_ever_for_a_dead_letter_queue_that_is_full() {
         builder
             .registry(registry.clone())
             .state(journal.clone())
-            .set("shutdown_timeout", "5s")
+            .set("shutdown_timeout", "5m")
             .set_for_group("shaky", "retries", "0")
             .set_for_group("shaky", "dlq_max_length", "1")
     };
@@ -346,9 +346,10 @@ async fn a_stop_does_not_wait_for_ever_for_a_dead_letter_queue_that_is_full() {
 
     let started = Instant::now();
     bus.stop().await.unwrap();
-    assert_eq!(started.elapsed().as_secs(), 5);
+    assert!(started.elapsed() <= Duration::from_secs(5), "{:?}", started.elapsed());
 
     let bus = bus_on(&broker, configure).await;
+    assert_eq!(bus.counts().suspects, 0, "no process ended over it");
     assert_eq!(take_all(&bus, "events.shaky.dlq").await.len(), 1);
     within_a_minute("the second one lands", bus.run_until_idle()).await;
     assert_eq!(take_all(&bus, "events.shaky.dlq").await.len(), 1);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use es_bus::{
-    HealthStatus, Part, Registry, handler,
+    HealthStatus, Metadata, Part, Registry, State, handler,
     name::ExchangeName,
     transport::{Admin, Transport},
 };
@@ -13,9 +13,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::load::{Load, PREFETCH, PUBLISHERS};
+use super::{
+    ledger::Ledger,
+    load::{Load, PREFETCH, PUBLISHERS},
+};
 use crate::support::{
-    Launch, Look, OrderPlaced, Program, TempDir, Victim, builder, connect, placed, publisher, run, soon, stop,
+    InvoiceSent, Launch, Look, OrderPlaced, Program, TempDir, Victim, builder, connect, placed, publisher,
+    run, soon, stop,
 };
 
 /// After a fault is over, within which events flow again.
@@ -232,6 +236,57 @@ async fn full_retry_and_dead_letter_queues_hold_their_group_and_lose_nothing() {
     load.flows_within(2 * RECOVERY).await;
 
     assert_eq!(load.end().await, [0, 0], "nothing came twice");
+}
+
+#[handler(group = "broken")]
+async fn take_from_the_broken(_invoice: InvoiceSent) {}
+
+#[handler(group = "sound")]
+async fn take_from_the_sound(_order: OrderPlaced, State(ledger): State<Ledger>, metadata: Metadata) {
+    ledger.handled("sound", metadata.event_id);
+}
+
+/// A quorum queue that has crashed, and is not started again: whoever consumes it is answered with an internal
+/// error (541), which ends the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_costs_the_connection_leaves_the_other_groups_at_work() {
+    let node = Victim::get().await;
+    let vhost = node.vhost("broken");
+    let ledger = Ledger::default();
+    let registry = Registry::new().handler::<take_from_the_broken>().handler::<take_from_the_sound>();
+    let bus = builder(vhost.url(), registry.clone()).state(ledger.clone()).set("watchdog_interval", "1s");
+    let bus = run(bus).await;
+    let publishing = publisher(vhost.url(), registry).await;
+    let mut link = bus.monitor().link();
+    let queue = format!(
+        "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{}\">>, queue, <<\"events.broken\">>)), ",
+        vhost.name()
+    );
+    let eval = |what: &str| block_in_place(|| node.rabbitmqctl(&["eval", &format!("{queue}{what}")]));
+
+    eval("ra:stop_server(quorum_queues, amqqueue:get_pid(Q)).");
+    // Found by the watchdog, and consumed anew in vain.
+    let costs = link.wait_for(|link| link.generation > 3);
+    timeout(LEADER, costs).await.expect("it costs connections").expect("kept");
+    // For two seconds at least nobody consumes it.
+    let costs = link.wait_for(|link| link.generation > 4);
+    assert!(timeout(Duration::from_millis(1500), costs).await.is_err(), "it costs the next one at once");
+    let flows = async {
+        for number in 0..20 {
+            let order = placed(format!("o-{number}"), number);
+            let id = publishing.publisher().publish(&order).await.expect("the sound queue takes it");
+            while !ledger.has_handled("sound", &id) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    timeout(RECOVERY, flows).await.expect("the sound group goes on");
+    soon("it is told", || (!bus.monitor().is_ready()).then_some(()));
+
+    eval("ra:restart_server(quorum_queues, amqqueue:get_pid(Q)).");
+    soon("all is well again", || bus.monitor().is_ready().then_some(()));
+    stop(publishing).await;
+    stop(bus).await;
 }
 
 #[handler(group = "stopped")]

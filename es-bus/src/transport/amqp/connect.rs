@@ -14,7 +14,7 @@ use lapin::{
     uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism},
 };
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -196,13 +196,19 @@ impl Supervisor {
                 Err(classify::Failure::Passing(reason)) => reason,
                 Err(classify::Failure::Fatal(error)) => return error,
             };
-            course.failed(lasted, self.options.reconnect_max);
-            let retry_in = backoff(&self.options, course.failures - 1, rand::random());
+            let retry_in = match course.failed(lasted, self.options.reconnect_max, self.options.hosts.len()) {
+                Next::Host => Duration::ZERO,
+                Next::Pause(round) => backoff(&self.options, round, rand::random()),
+            };
             tracing::warn!(side = self.side.as_str(), %address, attempt, ?retry_in, "no connection: {reason}");
             self.show(Err(reason.as_str().into()));
             self.board.fails(self.side, course.failures);
             self.board.set(self.side, LinkState::Backoff { reason, retry_in });
-            sleep(retry_in).await;
+            tokio::select! {
+                () = sleep(retry_in) => {}
+                // What the other side has found is there for this one as well.
+                () = self.board.other_is_up(self.side) => course.is_found(),
+            }
             self.board.set(self.side, LinkState::Connecting);
         }
     }
@@ -360,6 +366,19 @@ struct Course {
     failures: u32,
     /// Failures since the start: each gives the turn to the next host.
     turns: usize,
+    /// Hosts that were tried since the last pause.
+    tried: usize,
+    /// Pauses since the last connection that lasted.
+    pauses: u32,
+}
+
+/// What a failure is followed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The next host, at once.
+    Host,
+    /// A pause, the so-manieth in a row.
+    Pause(u32),
 }
 
 impl Course {
@@ -368,14 +387,27 @@ impl Course {
         hosts.get(self.turns.checked_rem(hosts.len())?)
     }
 
-    /// An attempt failed, or a connection was lost that had `lasted` so long. One that is lost as soon
-    /// as it is made makes the waits ever longer, as one that is not made does.
-    fn failed(&mut self, lasted: Duration, long: Duration) {
+    /// An attempt failed, or a connection was lost that had `lasted` so long. All hosts are tried between two
+    /// pauses. A connection that is lost as soon as it is made makes the pauses ever longer, as one that is
+    /// not made does.
+    fn failed(&mut self, lasted: Duration, long: Duration, hosts: usize) -> Next {
         if lasted >= long {
-            self.failures = 0;
+            (self.failures, self.pauses) = (0, 0);
         }
         self.failures = self.failures.saturating_add(1);
         self.turns = self.turns.wrapping_add(1);
+        self.tried += 1;
+        if lasted.is_zero() && self.tried < hosts {
+            return Next::Host;
+        }
+        self.tried = 0;
+        self.pauses = self.pauses.saturating_add(1);
+        Next::Pause(self.pauses - 1)
+    }
+
+    /// A broker is there, after all.
+    fn is_found(&mut self) {
+        (self.tried, self.pauses) = (0, 0);
     }
 }
 
@@ -383,6 +415,8 @@ impl Course {
 pub(super) struct Board {
     sides: Mutex<[LinkState; 2]>,
     failures: Mutex<[u32; 2]>,
+    /// Told when a side is connected.
+    up: [Notify; 2],
     link: watch::Sender<Link>,
 }
 
@@ -391,7 +425,12 @@ impl Board {
         let (link, seen) =
             watch::channel(Link { state: LinkState::Connecting, generation: 0, failures: 0, blocked: None });
         let sides = Mutex::new([LinkState::Connecting, LinkState::Connecting]);
-        (Arc::new(Self { sides, failures: Mutex::default(), link }), seen)
+        (Arc::new(Self { sides, failures: Mutex::default(), up: Default::default(), link }), seen)
+    }
+
+    /// Waits until the other side connects, from now on.
+    async fn other_is_up(&self, side: Side) {
+        self.up[1 - side as usize].notified().await;
     }
 
     /// Notes how often a side failed; it is told with its next state.
@@ -404,16 +443,24 @@ impl Board {
         let mut sides = self.sides.lock().unwrap_or_else(PoisonError::into_inner);
         let before = &sides[side as usize];
         debug_assert!(before.may_become(&state), "{side:?}: {before:?} -> {state:?}");
+        if matches!(state, LinkState::Up) {
+            self.up[side as usize].notify_waiters();
+        }
         sides[side as usize] = state;
         let merged = merge(&sides[0], &sides[1]).clone();
+        let failures = failures.into_iter().max().unwrap_or_default();
         // Under the lock, so that the last word on the link is the last one said.
-        self.link.send_modify(|link| {
+        self.link.send_if_modified(|link| {
+            if link.failures == failures && is_same(&link.state, &merged) {
+                return false;
+            }
             let was_up = matches!(link.state, LinkState::Up);
             if matches!(merged, LinkState::Up) && !was_up {
                 link.generation += 1;
             }
-            link.failures = failures.into_iter().max().unwrap_or_default();
+            link.failures = failures;
             link.state = merged;
+            true
         });
     }
 
@@ -423,6 +470,17 @@ impl Board {
             link.blocked = blocked;
             changed
         });
+    }
+}
+
+/// Whether nobody needs to be told that one state follows another.
+fn is_same(before: &LinkState, now: &LinkState) -> bool {
+    match (before, now) {
+        (
+            LinkState::Backoff { reason, retry_in },
+            LinkState::Backoff { reason: new_reason, retry_in: new_retry_in },
+        ) => reason == new_reason && retry_in == new_retry_in,
+        _ => std::mem::discriminant(before) == std::mem::discriminant(now),
     }
 }
 
@@ -475,21 +533,31 @@ mod tests {
     }
 
     #[test]
-    fn hosts_take_turns_and_a_connection_that_lasted_starts_anew() {
+    fn all_hosts_have_a_turn_between_two_pauses_and_a_connection_that_lasted_starts_anew() {
         let long = Duration::from_secs(30);
         let hosts: Vec<Host> = (0..3).map(|n| Host { host: format!("rabbit-{n}"), port: 5672 }).collect();
         let mut course = Course::default();
 
-        for (lasted, failures, host) in [
-            (Duration::ZERO, 1, 1),
-            (Duration::ZERO, 2, 2),
-            (Duration::from_secs(29), 3, 0),
-            (Duration::from_secs(30), 1, 1),
-            (Duration::ZERO, 2, 2),
+        let s = Duration::from_secs;
+        for (lasted, failures, host, next) in [
+            (s(0), 1, 1, Next::Host),
+            (s(0), 2, 2, Next::Host),
+            (s(0), 3, 0, Next::Pause(0)),
+            (s(0), 4, 1, Next::Host),
+            // Lost, and not for the first time: all hosts have another turn after the pause.
+            (s(29), 5, 2, Next::Pause(1)),
+            (s(0), 6, 0, Next::Host),
+            (s(0), 7, 1, Next::Host),
+            (s(0), 8, 2, Next::Pause(2)),
+            (s(30), 1, 0, Next::Pause(0)),
+            (s(0), 2, 1, Next::Host),
         ] {
-            course.failed(lasted, long);
+            assert_eq!(course.failed(lasted, long, 3), next, "{lasted:?} {failures}");
             assert_eq!((course.failures, course.host(&hosts)), (failures, hosts.get(host)), "{lasted:?}");
         }
+        course.is_found();
+        assert_eq!(course.failed(s(0), long, 1), Next::Pause(0));
+        assert_eq!(course.failed(s(0), long, 1), Next::Pause(1), "with one host, a pause after each failure");
         assert_eq!(course.host(&[]), None);
         assert_eq!(course.host(&hosts[..1]), hosts.first());
     }

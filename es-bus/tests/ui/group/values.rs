@@ -34,4 +34,15 @@ struct Third;
 //~^^^^^^ error 124 «"0 B"» `max_length_bytes` cannot be nothing
 struct Fourth;
 
+#[group(crash_limit = "none")]
+struct Unprotected;
+
+#[group(crash_limit = 1)]
+//~^ error 23 «1» `crash_limit` is a number from 2 to 100 (or `"none"`)
+struct Hasty;
+
+#[group(crash_limit = "never")]
+//~^ error 23 «"never"» `crash_limit` of `#[group]` takes a whole number or `"none"`: `crash_limit = 2`
+struct Wordy;
+
 fn main() {}
