@@ -257,6 +257,22 @@ async fn an_exchange_that_was_deleted_is_there_again_for_the_next_publish() {
     bus.stop().await.unwrap();
 }
 
+/// A broker may come back without what was declared on it.
+#[tokio::test(start_paused = true)]
+async fn after_a_lost_connection_all_is_declared_before_the_next_publish() {
+    let (bus, journal, gate) = gated_bus().await;
+    gate.open(1_000);
+
+    bus.broker().faults().cut_link_for(Duration::from_secs(1));
+    let operator = bus.broker().reconnect();
+    operator.delete_exchange(&ExchangeName::new("events").unwrap()).await.unwrap();
+    bus.publish(&placed("o-1")).await.unwrap();
+    bus.run_until_idle().await;
+
+    assert_eq!(journal.lines(), ["o-1 0"]);
+    bus.stop().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn all_that_is_declared_otherwise_is_told_at_the_start() {
     let broker = Memory::new();
