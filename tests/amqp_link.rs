@@ -350,6 +350,23 @@ async fn a_broker_that_falls_silent_is_noticed() {
     until(&amqp, "up again", |link| matches!(link.state, LinkState::Up) && link.generation == 2).await;
 }
 
+/// The paused clock goes on at once when there is nothing to do but to wait.
+#[tokio::test]
+async fn what_the_broker_does_not_answer_is_given_up_after_half_a_minute() {
+    let mut node = Node::start();
+    let amqp = connected(AmqpOptions { heartbeat: Duration::from_secs(600), ..options(&node.url()) }).await;
+    orders(&amqp).await;
+
+    node.sigstop();
+    tokio::time::pause();
+    let told = timeout(2 * PATIENCE, amqp.queue_status(&queue_name("orders"))).await;
+    tokio::time::resume();
+    node.sigcont();
+
+    let Ok(Err(DeclareError::Down { reason, .. })) = told else { panic!("{told:?}") };
+    assert_eq!(reason, "the broker has not answered for 30 s");
+}
+
 /// As RabbitMQ 4.0 does about a classic queue whose node is down, for as long as it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_does_not_answer_is_not_asked_again_and_again() {
