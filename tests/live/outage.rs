@@ -102,14 +102,19 @@ async fn ended(bus: Handle) -> Error {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_is_changed_ends_a_running_bus_at_its_next_connection() {
     let (vhost, user, bus) = tenant("password").await;
+    let url = vhost.url().replace("guest:guest", &format!("{user}:before"));
+    // It has no worker that would notice.
+    let publishing = run(builder(url, ledger()).publish_only()).await;
 
     block_in_place(|| {
         Node::shared().rabbitmqctl(&["change_password", &user, "after"]);
         close_connections(&vhost);
     });
 
-    let text = ended(bus).await.to_string();
-    assert!(text.contains("ACCESS_REFUSED") && text.contains("check user and password"), "{text}");
+    for bus in [bus, publishing] {
+        let text = ended(bus).await.to_string();
+        assert!(text.contains("ACCESS_REFUSED") && text.contains("check user and password"), "{text}");
+    }
     block_in_place(|| Node::shared().rabbitmqctl(&["delete_user", &user]));
 }
 
