@@ -62,7 +62,7 @@ pub struct ConfigBuilder {
     handlers: BTreeSet<(String, String)>,
     said: Vec<Said>,
     file: FileChoice,
-    env_file: Option<PathBuf>,
+    env_file: EnvFile,
     environment: BTreeMap<OsString, OsString>,
     tls_given: bool,
     consumer_name: Option<String>,
@@ -100,6 +100,19 @@ pub(super) enum FileChoice {
     },
 }
 
+/// The file of variables.
+#[derive(Default)]
+pub(super) enum EnvFile {
+    #[default]
+    None,
+    /// Read if it is there.
+    Optional(PathBuf),
+    Text {
+        path: PathBuf,
+        text: String,
+    },
+}
+
 impl ConfigBuilder {
     /// Knows the built-in defaults only.
     #[must_use]
@@ -119,7 +132,14 @@ impl ConfigBuilder {
     /// the environment beat them. Only names that es-bus knows count.
     #[must_use]
     pub fn env_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.env_file = Some(path.into());
+        self.env_file = EnvFile::Optional(path.into());
+        self
+    }
+
+    /// Takes this text as the file of variables of that name.
+    #[must_use]
+    pub fn env_file_text(mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        self.env_file = EnvFile::Text { path: path.into(), text: text.into() };
         self
     }
 
@@ -217,7 +237,7 @@ impl ConfigBuilder {
         for said in self.said {
             loader.said(said);
         }
-        let from_file = self.env_file.map(|path| loader.env_file(&path));
+        let from_file = loader.env_file(self.env_file);
         let named_there = from_file.as_ref().and_then(|(path, variables)| {
             loader.environment(variables, |variable| Source::EnvFile { path: path.clone(), variable })
         });

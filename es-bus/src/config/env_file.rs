@@ -8,10 +8,10 @@ use super::error::Finding;
 /// to `findings`, without a word of what stands there: it may be a secret.
 pub(super) fn read(path: &str, text: &str, findings: &mut Vec<Finding>) -> Vec<(String, String)> {
     let mut variables = Vec::new();
-    let mut lines = text.lines().enumerate();
+    // Some editors begin a file with a mark of its byte order.
+    let mut lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate();
     while let Some((number, line)) = lines.next() {
-        let line = line.trim_start();
-        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+        let line = without_export(line.trim_start());
         if line.starts_with('#') {
             continue;
         }
@@ -20,19 +20,31 @@ pub(super) fn read(path: &str, text: &str, findings: &mut Vec<Finding>) -> Vec<(
             None => (line.trim_end(), ""),
         };
         if !PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-            // A quoted value of somebody else may go over several lines.
-            if let Some(quote) = open_quote(rest) {
-                let _ = lines.by_ref().find(|(_, line)| line.contains(quote));
+            // A quoted value of somebody else may go over several lines. A quote that nothing ends is
+            // an apostrophe, and must not take what is ours with it.
+            let mut ahead = lines.clone();
+            if open_quote(rest).is_some_and(|quote| ahead.any(|(_, line)| line.contains(quote))) {
+                lines = ahead;
             }
             continue;
         }
-        let value = if line.contains('=') { value(rest) } else { Err("is no NAME=value") };
+        // With another character in it, it is more than a name, and may be a secret.
+        let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let value = if line.contains('=') && is_name { value(rest) } else { Err("is no NAME=value") };
         match value {
             Ok(value) => variables.push((name.to_owned(), value)),
             Err(problem) => findings.push(Finding::new(format!("{path}:{}", number + 1), problem)),
         }
     }
     variables
+}
+
+/// What follows the word of a shell, where the line begins with it.
+fn without_export(line: &str) -> &str {
+    line.strip_prefix("export")
+        .filter(|rest| rest.starts_with(char::is_whitespace))
+        .unwrap_or(line)
+        .trim_start()
 }
 
 /// The quote that begins the value, where its line does not end it.
@@ -78,6 +90,7 @@ mod tests {
         let text = "\
 # comment
 export ES_BUS_URL=amqp://app:p#w@host/shop   # trailing
+export\tES_BUS_HEARTBEAT=5s
 RABBITMQ_PREFETCH = 10
 ES_BUS_EXCHANGE='my.events' # quoted
 ES_BUS_CONSUMER_NAME=\"a # b\"
@@ -95,12 +108,42 @@ ES_BUS_GROUPS=
         assert_eq!(findings, []);
         let expected = [
             ("ES_BUS_URL", "amqp://app:p#w@host/shop"),
+            ("ES_BUS_HEARTBEAT", "5s"),
             ("RABBITMQ_PREFETCH", "10"),
             ("ES_BUS_EXCHANGE", "my.events"),
             ("ES_BUS_CONSUMER_NAME", "a # b"),
             ("ES_BUS_GROUPS", ""),
         ];
         assert_eq!(variables, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn an_apostrophe_of_somebody_else_takes_nothing_of_ours_with_it() {
+        let mut findings = Vec::new();
+
+        let variables = read(".env", "GREETING='tis\nES_BUS_PREFETCH=1\n", &mut findings);
+
+        assert_eq!(findings, []);
+        assert_eq!(variables, [("ES_BUS_PREFETCH".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn a_mark_of_the_byte_order_is_no_part_of_a_name() {
+        let variables = read(".env", "\u{feff}ES_BUS_PREFETCH=1", &mut Vec::new());
+
+        assert_eq!(variables, [("ES_BUS_PREFETCH".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn a_line_that_is_more_than_a_name_before_its_sign_is_not_shown() {
+        let mut findings = Vec::new();
+
+        let text = "ES_BUS_URL: amqp://app:hunter2@host?heartbeat=5\nES_BUS_URL amqp://app:hunter2@host?a=5";
+        let variables = read(".env", text, &mut findings);
+
+        assert_eq!(variables, []);
+        let findings: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        assert_eq!(findings, [".env:1: is no NAME=value", ".env:2: is no NAME=value"]);
     }
 
     #[test]

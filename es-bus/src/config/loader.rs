@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Config, GroupConfig,
-    builder::{FileChoice, Said},
+    builder::{EnvFile, FileChoice, Said},
     combinations, env_file,
     environment::{FILE_VARIABLE, Known, Variable, classify, folded},
     error::{Error, Finding, did_you_mean, group_remedy},
@@ -89,19 +89,27 @@ impl Loader {
         self.set(scope, known, text, source, || place);
     }
 
-    /// The variables of a file that need not be there.
-    pub(super) fn env_file(&mut self, path: &Path) -> (PathBuf, BTreeMap<OsString, OsString>) {
+    /// The variables of a file, where there is one.
+    pub(super) fn env_file(&mut self, file: EnvFile) -> Option<(PathBuf, BTreeMap<OsString, OsString>)> {
+        let (path, text) = match file {
+            EnvFile::None => return None,
+            EnvFile::Text { path, text } => (path, Ok(text)),
+            EnvFile::Optional(path) => {
+                let text = fs::read_to_string(&path);
+                (path, text)
+            }
+        };
         let shown = path.display().to_string();
-        let variables = match fs::read_to_string(path) {
+        let variables = match text {
             Ok(text) => env_file::read(&shown, &text, &mut self.findings),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 self.findings.push(Finding::new(shown, format!("cannot be read: {error}")));
-                Vec::new()
+                return None;
             }
         };
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
-        (path.to_owned(), variables.collect())
+        Some((path, variables.collect()))
     }
 
     /// Reads all variables; gives the file that they name.
