@@ -17,6 +17,7 @@ mod handler;
 mod layer;
 mod pattern;
 mod private;
+mod rules;
 mod settings;
 mod units;
 

@@ -1,136 +1,69 @@
-//! What binding keys, routing keys and names may look like, checked where the literal stands.
-//!
-//! The rules are those of `es_bus::topic`, which checks constants and the registry again; the
-//! texts can name the character and the word, since nothing here has to be `const`.
+//! Checks binding keys, routing keys and names where the literal stands, by the `rules`.
 
-use syn::LitStr;
+use proc_macro2::Ident;
+use syn::{LitStr, ext::IdentExt as _};
 
-use crate::errors::Errors;
+use crate::{errors::Errors, rules};
 
-const MAX_BYTES: usize = 255;
-
-/// Checks a binding key: words parted by dots, `*` and `#` as whole words.
+/// Checks a binding key.
 pub(crate) fn check_binding(key: &LitStr, errors: &mut Errors) {
-    let text = key.value();
-    if let Some(fault) = shape_fault(&text) {
-        errors.at(key.span(), format!("binding {}{fault}", quoted(&text)));
-        return;
-    }
-    for word in text.split('.') {
-        if word.len() > 1
-            && let Some(wildcard) = word.chars().find(|c| matches!(c, '*' | '#'))
-        {
-            errors.at(
-                key.span(),
-                format!(
-                    "`{wildcard}` has to be a whole word: in `{word}` it would be matched literally; write \
-                     `{wildcard}` between dots, or list the words you mean"
-                ),
-            );
-            return;
-        }
-    }
+    note(key, rules::binding_fault(&key.value()), errors);
 }
 
-/// Checks a routing key: words parted by dots, no wildcards. Says whether it is legal.
-pub(crate) fn check_routing_key(key: &LitStr, errors: &mut Errors) -> bool {
+/// Checks a binding key that is one of a list for the configuration.
+pub(crate) fn check_listed_binding(key: &LitStr, errors: &mut Errors) {
     let text = key.value();
-    let fault = shape_fault(&text).or_else(|| wildcard_fault(&text));
-    if let Some(fault) = &fault {
-        errors.at(key.span(), format!("routing key {}{fault}", quoted(&text)));
-    }
-    fault.is_none()
+    note(key, rules::binding_fault(&text).or_else(|| rules::item_fault(&text)), errors);
+}
+
+/// Checks a routing key.
+pub(crate) fn check_routing_key(key: &LitStr, errors: &mut Errors) {
+    note(key, rules::routing_key_fault("routing key", &key.value()), errors);
 }
 
 /// Checks one word of a routing key.
 pub(crate) fn check_aggregate(aggregate: &LitStr, errors: &mut Errors) {
-    let text = aggregate.value();
-    if text.contains('.') {
-        errors.at(
-            aggregate.span(),
-            "`aggregate` is one word of the routing key, without dots; use `key` to set the whole routing key",
-        );
-    } else if let Some(fault) = shape_fault(&text).or_else(|| wildcard_fault(&text)) {
-        errors.at(aggregate.span(), format!("aggregate {}{fault}", quoted(&text)));
-    }
+    note(aggregate, rules::aggregate_fault(&aggregate.value()), errors);
 }
 
 /// Checks the name of an event; it is part of the routing key unless `key` says that.
 pub(crate) fn check_event_name(name: &LitStr, errors: &mut Errors) {
-    let text = name.value();
-    if let Some(fault) = shape_fault(&text).or_else(|| wildcard_fault(&text)) {
-        errors.at(name.span(), format!("event name {}{fault}", quoted(&text)));
-    }
+    note(name, rules::routing_key_fault("event name", &name.value()), errors);
 }
 
 /// Checks the name of an exchange, a group, a bus or a handler.
 pub(crate) fn check_name(what: &str, name: &LitStr, errors: &mut Errors) {
-    let text = name.value();
-    let fault = if text.is_empty() {
-        Some("is empty".to_owned())
-    } else if text.len() > MAX_BYTES {
-        Some(format!("has {} bytes; AMQP carries at most {MAX_BYTES}", text.len()))
-    } else if text.starts_with("amq.") {
-        Some("starts with `amq.`, which RabbitMQ keeps for itself".to_owned())
-    } else {
-        text.chars()
-            .find(|c| !c.is_ascii_graphic() || matches!(c, ',' | '*' | '#'))
-            .map(|c| format!("contains {c:?}; use letters, digits, `-`, `_` and dots"))
-    };
-    if let Some(fault) = fault {
-        errors.at(name.span(), format!("{what} name {}{fault}", quoted(&text)));
-    }
+    note(name, rules::name_fault(what, &name.value()), errors);
 }
 
-/// `OrderProjections` as `order-projections`: how a type marked `#[group]` is named.
-pub(crate) fn kebab(ident: &str) -> String {
-    let chars: Vec<char> = ident.trim_start_matches("r#").chars().collect();
-    let mut name = String::new();
-    for (i, c) in chars.iter().enumerate() {
-        let after_lower = i > 0 && (chars[i - 1].is_lowercase() || chars[i - 1].is_numeric());
-        let ends_acronym =
-            i > 0 && chars[i - 1].is_uppercase() && chars.get(i + 1).is_some_and(|next| next.is_lowercase());
-        if *c == '_' {
-            if !name.is_empty() && !name.ends_with('-') {
-                name.push('-');
-            }
-            continue;
-        }
-        if c.is_uppercase() && (after_lower || ends_acronym) {
-            name.push('-');
-        }
-        name.extend(c.to_lowercase());
+/// The name of a group or an exchange: what is said, or what its type is called.
+pub(crate) fn name_or_type(what: &str, name: Option<LitStr>, ident: &Ident, errors: &mut Errors) -> String {
+    if let Some(name) = name {
+        return name.value();
     }
+    let name = rules::kebab(&ident.unraw().to_string());
+    note_of_type(ident, rules::name_fault(what, &name), errors);
     name
 }
 
-fn quoted(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("`{text}` ") }
+/// Checks the name of an event that is called as its type.
+pub(crate) fn check_event_type(ident: &Ident, errors: &mut Errors) {
+    note_of_type(ident, rules::routing_key_fault("event name", &ident.unraw().to_string()), errors);
 }
 
-fn shape_fault(text: &str) -> Option<String> {
-    if text.is_empty() {
-        return Some("is empty".to_owned());
+fn note(text: &LitStr, fault: Option<String>, errors: &mut Errors) {
+    if let Some(fault) = fault {
+        errors.at(text.span(), fault);
     }
-    if text.len() > MAX_BYTES {
-        return Some(format!("has {} bytes; AMQP carries at most {MAX_BYTES}", text.len()));
-    }
-    if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic()) {
-        return Some(format!("contains {c:?}; use printable ASCII without spaces"));
-    }
-    if text.starts_with('.') {
-        return Some("has an empty word (it starts with a dot)".to_owned());
-    }
-    if text.ends_with('.') {
-        return Some("has an empty word (it ends with a dot)".to_owned());
-    }
-    text.contains("..").then(|| "has an empty word (two dots in a row)".to_owned())
 }
 
-fn wildcard_fault(text: &str) -> Option<String> {
-    text.chars()
-        .find(|c| matches!(c, '*' | '#'))
-        .map(|c| format!("contains the wildcard `{c}`; wildcards belong in `bind`"))
+fn note_of_type(ident: &Ident, fault: Option<String>, errors: &mut Errors) {
+    if let Some(fault) = fault {
+        errors.at(
+            ident.span(),
+            format!("{fault}; it is named after its type, `name = \"..\"` gives it another one"),
+        );
+    }
 }
 
 #[cfg(test)]
@@ -149,7 +82,7 @@ mod tests {
             ("order_mail", "order-mail"),
             ("V2", "v2"),
         ] {
-            assert_eq!(kebab(ident), name, "{ident}");
+            assert_eq!(rules::kebab(ident), name, "{ident}");
         }
     }
 

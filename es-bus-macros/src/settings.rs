@@ -5,7 +5,7 @@ mod queue;
 use crate::{
     args::{self, Args},
     errors::Errors,
-    pattern,
+    pattern, rules,
 };
 
 /// Names and texts, as the configuration knows them.
@@ -141,9 +141,9 @@ pub(crate) fn take_group(args: &mut Args, settings: &mut Settings, errors: &mut 
 fn take_retired(args: &mut Args, errors: &mut Errors) -> Option<String> {
     let keys = args.texts("retired", "Order.OrderPlaced", errors)?;
     for key in &keys {
-        pattern::check_binding(key, errors);
+        pattern::check_listed_binding(key, errors);
     }
-    Some(join(keys.iter().map(syn::LitStr::value)))
+    Some(rules::list(keys.iter().map(syn::LitStr::value)))
 }
 
 fn take_ladder(args: &mut Args, errors: &mut Errors) -> Option<String> {
@@ -158,11 +158,5 @@ fn take_ladder(args: &mut Args, errors: &mut Errors) -> Option<String> {
         }
         before = ms.or(before);
     }
-    Some(join(rungs.iter().map(syn::LitStr::value)))
-}
-
-/// A list as the configuration writes it; an empty one is `none`.
-fn join(texts: impl Iterator<Item = String>) -> String {
-    let text = texts.collect::<Vec<_>>().join(",");
-    if text.is_empty() { "none".to_owned() } else { text }
+    Some(rules::list(rungs.iter().map(syn::LitStr::value)))
 }

@@ -315,6 +315,8 @@ impl Said {
                 ident.span(),
                 format!("routing key `{key}` has {} bytes; AMQP carries at most 255", key.len()),
             );
+        } else if self.key.is_none() && self.name.is_none() {
+            pattern::check_event_type(ident, errors);
         }
         let aggregate_id = self.aggregate_id.and_then(|(member, span)| {
             let known: Vec<Member> = fields.members().collect();

@@ -1,7 +1,6 @@
 //! Reads `#[exchange]` and the struct under it.
 
 use proc_macro2::TokenStream;
-use syn::ext::IdentExt as _;
 
 use super::{ExchangeName, model::Model, take_exchange};
 use crate::{
@@ -35,7 +34,7 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
     let private = Private::new(args.path("crate", "my_es_bus", errors).as_ref());
     let bus = args.name("bus", "bus", "default", errors);
     let name = args.name("name", "exchange", "orders", errors);
-    let name = name.map_or_else(|| pattern::kebab(&input.ident.unraw().to_string()), |name| name.value());
+    let name = pattern::name_or_type("exchange", name, &input.ident, errors);
     let words: Vec<&str> = KINDS.iter().map(|(word, _)| *word).collect();
     let kind = args.word("kind", &words, &[], errors).map_or("topic".to_owned(), |word| word.value());
     let transient = args.flag("transient", errors);

@@ -1,7 +1,6 @@
 //! Reads `#[group]` and the struct under it.
 
 use proc_macro2::TokenStream;
-use syn::ext::IdentExt as _;
 
 use super::model::Model;
 use crate::{
@@ -78,12 +77,13 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
         errors.over(&input.generics, "a group cannot be generic: it is one queue");
         return None;
     }
+    let name = pattern::name_or_type("group", name, &input.ident, errors);
     Some(Model {
         private,
         item: item.clone(),
         cfgs: input.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect(),
         bus: bus.map_or_else(|| "default".to_owned(), |bus| bus.value()),
-        name: name.map_or_else(|| pattern::kebab(&input.ident.unraw().to_string()), |name| name.value()),
+        name,
         ident: input.ident,
         settings,
         exchange,

@@ -1,0 +1,21 @@
+// What only start-up would find otherwise, or nobody.
+#![allow(dead_code)]
+use es_bus::{exchange, group};
+
+#[group(retired = ["Order.OrderPlaced", "Order,Placed", "none"])]
+//~^ error 41 «"Order,Placed"» `Order,Placed` has a comma, which parts the texts of this list; they can have none
+//~^^ error 57 «"none"» `none` is how an empty list is written, and can be no text of one
+struct Lists;
+
+#[group(prefetch = 5)]
+struct Größe;
+//~^ error 8 «Größe» group name `größe` contains 'ö'; use letters, digits, `-`, `_` and dots; it is named after its type, `name = ".."` gives it another one
+
+#[exchange(kind = "direct")]
+struct __;
+//~^ error 8 «__» exchange name is empty; it is named after its type, `name = ".."` gives it another one
+
+#[group(name = "sizes")]
+struct Höhe;
+
+fn main() {}
