@@ -99,3 +99,13 @@ fn configuration_is_read_or_refused_and_shows_no_password() {
 fn dead_letters_are_read_whoever_wrote_them() {
     holds_for("dead_letters", targets::dead_letters);
 }
+
+#[test]
+fn attributes_let_pass_what_start_up_takes() {
+    holds_for("attributes", targets::attributes);
+}
+
+#[test]
+fn a_file_of_variables_is_read_as_it_was_meant_and_shows_no_secret() {
+    holds_for("env_file", targets::env_file);
+}

@@ -4,14 +4,16 @@
 //! `cargo fuzz run wire` feeds them what it finds; a test of the workspace (`tests/corpus.rs`) feeds
 //! them the inputs in `corpus`, and variations of those.
 
+mod attributes;
 mod configuration;
 mod dead_letters;
+mod env_file;
 mod headers;
 mod input;
 mod patterns;
 mod wire;
 
 pub use self::{
-    configuration::configuration, dead_letters::dead_letters, headers::headers, patterns::patterns,
-    wire::wire,
+    attributes::attributes, configuration::configuration, dead_letters::dead_letters, env_file::env_file,
+    headers::headers, patterns::patterns, wire::wire,
 };
