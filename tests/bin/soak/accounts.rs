@@ -38,6 +38,8 @@ pub(crate) struct Account {
     pub(crate) unconfirmed: usize,
     /// Runs that did what another had done already.
     pub(crate) duplicates: usize,
+    /// The most of these that the faults explain.
+    pub(crate) explained: u64,
     /// Dead letters by reason.
     pub(crate) reasons: BTreeMap<String, usize>,
     /// Dead letters of events whose handlers would have done them, by reason.

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use es_bus::duration;
+
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -54,6 +56,8 @@ struct State {
     mishaps: Vec<String>,
 }
 
+/// For how long a publish is waited for.
+pub(crate) const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a process may take to end when it is told to: its own `shutdown_timeout`, and what it takes
 /// to close connections on which nothing goes.
 const TERM_PATIENCE: Duration = Duration::from_secs(30);
@@ -105,7 +109,7 @@ impl Member {
             .env("ES_BUS_RECONNECT_MAX", "1s")
             .env("ES_BUS_HEARTBEAT", "2s")
             .env("ES_BUS_CONNECT_TIMEOUT", "5s")
-            .env("ES_BUS_PUBLISH_TIMEOUT", "5s")
+            .env("ES_BUS_PUBLISH_TIMEOUT", duration::print(PUBLISH_TIMEOUT))
             .env("ES_BUS_SHUTDOWN_TIMEOUT", "5s")
             // Closed when this program ends, however it does: see `end_with_parent`.
             .stdin(Stdio::piped())

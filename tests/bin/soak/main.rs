@@ -9,6 +9,7 @@ mod accounts;
 mod arguments;
 mod cast;
 mod chance;
+mod explained;
 mod fate;
 mod faults;
 mod ledger;

@@ -47,6 +47,8 @@ struct Classic;
 
 /// The prefetch of both groups, which bounds the duplicates.
 pub(crate) const PREFETCH: u64 = 50;
+/// How many events a publisher is at, at a time.
+pub(crate) const PUBLISHING: u32 = 4;
 
 #[handler(group = Quorum)]
 async fn tick_quorum(
@@ -118,15 +120,14 @@ pub(crate) async fn work() -> es_bus::Result<()> {
 
 /// Publishes, until it is told to end.
 pub(crate) async fn publish() -> es_bus::Result<()> {
-    const TASKS: u32 = 4;
     let rate: u32 = env::var("SOAK_RATE").ok().and_then(|rate| rate.parse().ok()).unwrap_or(100);
     let name = env::var("SOAK_NAME").unwrap_or_default();
     let running = Bus::builder().publish_only().build()?.start().await?;
     let mut tasks = JoinSet::new();
-    for task in 0..TASKS {
+    for task in 0..PUBLISHING {
         let (publisher, name) = (running.publisher().clone(), name.clone());
         tasks.spawn(async move {
-            let mut ticks = interval(Duration::from_secs(1) * TASKS / rate.max(1));
+            let mut ticks = interval(Duration::from_secs(1) * PUBLISHING / rate.max(1));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             for number in 0_u64.. {
                 ticks.tick().await;

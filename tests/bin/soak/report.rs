@@ -25,8 +25,6 @@ pub(crate) struct Outcome {
     pub(crate) faults: BTreeMap<String, usize>,
     /// Publishes that ended with an error, and went on under their ids.
     pub(crate) refusals: BTreeMap<String, usize>,
-    /// The most duplicates that a group may have had.
-    pub(crate) duplicates_bound: u64,
     pub(crate) accounts: BTreeMap<String, Account>,
     /// What was left in queues that should be empty.
     pub(crate) left: Vec<(String, u64)>,
@@ -53,8 +51,8 @@ impl Outcome {
         for (group, account) in &self.accounts {
             let lost = account.lost.iter().chain(&account.lost_answers);
             complaints.extend(lost.take(NAMED).map(|id| format!("LOST in {group}: {id}")));
-            if account.duplicates as u64 > self.duplicates_bound {
-                let (found, bound) = (account.duplicates, self.duplicates_bound);
+            if account.duplicates as u64 > account.explained {
+                let (found, bound) = (account.duplicates, account.explained);
                 complaints.push(format!("{found} duplicates in {group}, at most {bound} are explained"));
             }
             if account.handled == 0 {
@@ -113,10 +111,9 @@ impl Outcome {
         }
         let _ = writeln!(
             text,
-            "drained after {:.1?}; at most {} duplicates are explained; the broker's dead-lettering was \
-             brought back {} times\nmost memory: worker {}, publisher {}, at most {} are explained",
+            "drained after {:.1?}; the broker's dead-lettering was brought back {} times\nmost memory: worker {}, \
+             publisher {}, at most {} are explained",
             self.drained_after,
-            self.duplicates_bound,
             self.mends,
             mib(self.worker_peak),
             mib(self.publisher_peak),
@@ -145,7 +142,7 @@ impl Outcome {
 
 type Row = (&'static str, fn(&Account) -> String);
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     ("confirmed", |it| it.confirmed.to_string()),
     ("handled", |it| it.handled.to_string()),
     ("dead-lettered", |it| it.dead_lettered.to_string()),
@@ -153,6 +150,7 @@ const ROWS: [Row; 10] = [
     ("emitted by handlers", |it| it.owed.to_string()),
     ("LOST of these", |it| it.lost_answers.len().to_string()),
     ("duplicates", |it| it.duplicates.to_string()),
+    ("the most that faults explain", |it| it.explained.to_string()),
     ("handled, and never confirmed", |it| it.unconfirmed.to_string()),
     ("longest recovery, in ms", |it| it.slowest().map_or_else(String::new, |(_, took)| took.to_string())),
     ("longest silence, in ms", |it| it.silence.to_string()),

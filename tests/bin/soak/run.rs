@@ -17,9 +17,9 @@ use crate::{
     accounts::{Account, Dead, accounts},
     arguments::Arguments,
     cast::{Member, Role, Setting},
+    explained::explained,
     faults::{Past, conduct, hurt_broker, hurt_network, hurt_publishers, hurt_workers},
     ledger::{self, Entry},
-    program::PREFETCH,
     report::Outcome,
     schedule::{Planned, Target},
 };
@@ -72,7 +72,10 @@ pub(crate) fn run(arguments: &Arguments, planned: &[Planned]) -> Outcome {
     });
     workers.iter().for_each(|worker| worker.end(&setting));
 
-    let (entries, accounts, left, took) = drained;
+    let (entries, mut accounts, left, took) = drained;
+    for (group, account) in &mut accounts {
+        account.explained = explained(group, &arguments.kinds, arguments.cast(), &past, &entries);
+    }
     let peak = |members: &[Member]| members.iter().map(Member::peak).max().unwrap_or(0);
     let outcome = Outcome {
         seed: arguments.seed,
@@ -86,8 +89,6 @@ pub(crate) fn run(arguments: &Arguments, planned: &[Planned]) -> Outcome {
             Entry::Refused { error, .. } => Some(error.split([':', ';']).next()?.to_owned()),
             _ => None,
         })),
-        // Each fault can at most bring back what every worker had in hand.
-        duplicates_bound: (past.len() as u64 + 1) * arguments.processes as u64 * PREFETCH,
         accounts,
         left,
         drained_after: took,
