@@ -57,6 +57,9 @@ pub(crate) fn item_fault(text: &str) -> Option<String> {
     if text.contains(',') {
         return Some(format!("`{text}` has a comma, which parts the texts of this list; they can have none"));
     }
+    if text.contains("://") {
+        return Some(format!("`{text}` would be taken for a URL, which no list of the configuration holds"));
+    }
     (text == NONE).then(|| format!("`{NONE}` is how an empty list is written, and can be no text of one"))
 }
 

@@ -2,9 +2,10 @@
 #![allow(dead_code)]
 use es_bus::{exchange, group};
 
-#[group(retired = ["Order.OrderPlaced", "Order,Placed", "none"])]
+#[group(retired = ["Order.OrderPlaced", "Order,Placed", "none", "order://placed"])]
 //~^ error 41 «"Order,Placed"» `Order,Placed` has a comma, which parts the texts of this list; they can have none
 //~^^ error 57 «"none"» `none` is how an empty list is written, and can be no text of one
+//~^^^ error 65 «"order://placed"» `order://placed` would be taken for a URL, which no list of the configuration holds
 struct Lists;
 
 #[group(prefetch = 5)]
