@@ -65,23 +65,38 @@ impl Arguments {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut arguments = Self::default();
         while let Some(word) = words.next() {
+            // `--seed=9` is `--seed 9`.
+            let (word, mut rest) = match word.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (word, None),
+            };
+            let mut next = || rest.take().or_else(|| words.next());
             match word.as_str() {
                 "--json" => arguments.is_json = true,
                 "--schedule" => arguments.is_schedule_only = true,
-                "--duration" => arguments.duration = time(&word, words.next())?,
-                "--every" => arguments.every = time(&word, words.next())?,
-                "--drain" => arguments.drain = time(&word, words.next())?,
-                "--seed" => arguments.seed = number(&word, words.next())?,
-                "--rate" => arguments.rate = number(&word, words.next())?,
-                "--processes" => arguments.processes = number(&word, words.next())?,
-                "--publishers" => arguments.publishers = number(&word, words.next())?,
-                "--kinds" => arguments.kinds = kinds(&value(&word, words.next())?)?,
+                "--duration" => arguments.duration = time(&word, next())?,
+                "--every" => arguments.every = time(&word, next())?,
+                "--drain" => arguments.drain = time(&word, next())?,
+                "--seed" => arguments.seed = number(&word, next())?,
+                "--rate" => arguments.rate = number(&word, next())?,
+                "--processes" => arguments.processes = number(&word, next())?,
+                "--publishers" => arguments.publishers = number(&word, next())?,
+                "--kinds" => arguments.kinds = kinds(&value(&word, next())?)?,
                 _ => return Err(format!("{word:?} is not known\n\n{USAGE}")),
+            }
+            if let Some(value) = rest {
+                return Err(format!("{word} takes no value, so not {value:?}"));
             }
         }
         let least = [arguments.processes, arguments.publishers, arguments.rate as usize];
         if least.contains(&0) || arguments.every.is_zero() {
             return Err("--processes, --publishers, --rate and --every have to be more than 0".to_owned());
+        }
+        if arguments.duration <= arguments.every {
+            let Self { duration, every, .. } = arguments;
+            return Err(format!(
+                "no fault would come: --duration {duration:?} ends before --every {every:?} is over"
+            ));
         }
         Ok(arguments)
     }
@@ -123,7 +138,7 @@ mod tests {
 
     #[test]
     fn says_what_is_asked_for() {
-        let asked = parse("--duration 10m --seed 9 --every 1500ms --kinds classic --processes 5 --json");
+        let asked = parse("--duration 10m --seed 9 --every 1500ms --kinds=classic --processes=5 --json");
 
         let expected = Arguments {
             duration: Duration::from_secs(600),
@@ -140,7 +155,10 @@ mod tests {
 
     #[test]
     fn refuses_what_it_does_not_understand() {
-        for line in ["--fast", "--seed", "--seed x", "--kinds stream", "--duration soon", "--processes 0"] {
+        for line in ["--fast", "--seed", "--seed x", "--kinds stream", "--duration soon", "--processes 0"]
+            .into_iter()
+            .chain(["--duration 0s", "--duration 1m --every 5m", "--json=no", "--seed="])
+        {
             assert!(parse(line).is_err(), "{line}");
         }
     }
