@@ -17,11 +17,11 @@ fn shop(vhost: &Vhost, dir: &Arc<TempDir>, group: &str) -> Launch {
         .env("SHOP_DIR", dir.path(""))
 }
 
-/// Publishes so many orders, each an aggregate of its own.
-async fn publish(vhost: &Vhost, count: u32) {
+/// Publishes an event of each of these orders.
+async fn publish(vhost: &Vhost, orders: &[&str]) {
     let bus: Handle = publisher(vhost.url(), Registry::new().event::<OrderPlaced>()).await;
-    for number in 0..count {
-        bus.publisher().publish(&placed(format!("o-{number}"), 1)).await.expect("the exchange is there");
+    for order in orders {
+        bus.publisher().publish(&placed(*order, 1)).await.expect("the exchange is there");
     }
     stop(bus).await;
 }
@@ -34,7 +34,7 @@ async fn finishes_what_is_in_hand_and_gives_back_what_has_not_started() {
     let service =
         shop(&vhost, &dir, "gated").env("ES_BUS_CONCURRENCY", "1").env("ES_BUS_PREFETCH", "10").start();
     look.until("events.gated", 0, 1).await;
-    publish(&vhost, 5).await;
+    publish(&vhost, &["o-0", "o-1", "o-2", "o-1", "o-2"]).await;
     dir.until("handled", "the first event", |lines| lines == ["start o-0"]);
     look.until("events.gated", 0, 1).await;
 
@@ -53,7 +53,7 @@ async fn finishes_what_is_in_hand_and_gives_back_what_has_not_started() {
     let lines = dir.until("handled", "the rest", |lines| lines.len() == 10);
     assert_eq!(
         lines[2..],
-        ["start o-1", "end o-1", "start o-2", "end o-2", "start o-3", "end o-3", "start o-4", "end o-4"]
+        ["start o-1", "end o-1", "start o-2", "end o-2", "start o-1", "end o-1", "start o-2", "end o-2"]
     );
     service.signal("INT");
     service.wait(PATIENCE).assert_code(0);
@@ -66,7 +66,7 @@ async fn gives_back_what_takes_longer_than_the_shutdown_timeout() {
     let dir = Arc::new(TempDir::new());
     let service = shop(&vhost, &dir, "gated").env("ES_BUS_SHUTDOWN_TIMEOUT", "500ms").start();
     look.until("events.gated", 0, 1).await;
-    publish(&vhost, 1).await;
+    publish(&vhost, &["o-0"]).await;
     dir.until("handled", "the event", |lines| lines == ["start o-0"]);
 
     let told = Instant::now();
@@ -92,7 +92,7 @@ async fn a_program_that_starts_the_bus_itself_stops_in_order_as_well() {
     let dir = Arc::new(TempDir::new());
     let service = shop(&vhost, &dir, "gated").arg("start").start();
     look.until("events.gated", 0, 1).await;
-    publish(&vhost, 1).await;
+    publish(&vhost, &["o-0"]).await;
     dir.until("handled", "the event", |lines| lines == ["start o-0"]);
 
     service.signal("TERM");
@@ -112,7 +112,7 @@ async fn a_second_signal_ends_at_once_although_handlers_block_every_thread() {
     let dir = Arc::new(TempDir::new());
     let mut service = shop(&vhost, &dir, "stuck").start();
     look.until("events.stuck", 0, 1).await;
-    publish(&vhost, 2).await;
+    publish(&vhost, &["o-0", "o-1"]).await;
     dir.until("handled", "both threads to be blocked", |lines| lines.len() == 2);
 
     service.signal("TERM");
@@ -132,7 +132,7 @@ async fn a_second_signal_ends_also_after_the_shutdown_timeout() {
     let dir = Arc::new(TempDir::new());
     let mut service = shop(&vhost, &dir, "stuck").env("ES_BUS_SHUTDOWN_TIMEOUT", "0s").start();
     look.until("events.stuck", 0, 1).await;
-    publish(&vhost, 1).await;
+    publish(&vhost, &["o-0"]).await;
     dir.until("handled", "a thread to be blocked", |lines| lines.len() == 1);
 
     service.signal("TERM");
