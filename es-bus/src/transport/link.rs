@@ -48,6 +48,7 @@ pub enum LinkState {
     Closed,
 }
 
+#[cfg(any(feature = "amqp", test))]
 impl LinkState {
     /// Whether a connection that is in this state may be in that one next: the table above.
     pub(crate) const fn may_become(&self, next: &Self) -> bool {
