@@ -324,12 +324,12 @@ impl Loop {
     async fn connect(&mut self, cost: u32) -> Result<Result<Consumer, ConsumeError>, ProvisionError> {
         self.generation = self.context.provision.ready().await?;
         if let Some(away) = away_after(cost, rand::random()) {
-            if away > MAX_PAUSE {
+            if cost > 2 {
                 tracing::warn!(
                     group = %self.group.name,
                     queue = %self.group.queue,
                     retry_in = ?away,
-                    "each time this queue is consumed the broker ends the connection; the other groups go first"
+                    "whenever this queue is consumed the connection ends; the other groups go first"
                 );
             }
             sleep(away).await;

@@ -377,7 +377,7 @@ struct Course {
 enum Next {
     /// The next host, at once.
     Host,
-    /// A pause, the so-manieth in a row.
+    /// A pause, after so many others in a row.
     Pause(u32),
 }
 
