@@ -174,7 +174,8 @@ async fn a_classic_queue_whose_node_is_down_is_waited_for() {
     // One that starts now waits as well.
     let late = builder(vhost.url_from(2), registry()).set("kind", "classic").state(load.ledger.clone());
     let late = tokio::spawn(run(late));
-    assert!(!load.consuming.monitor().is_ready());
+    // The queue is asked before its consumer is told that it is gone.
+    soon("it is not ready", || (!load.consuming.monitor().is_ready()).then_some(()));
     block_in_place(|| cluster.bring_back(&[1]));
     load.flows_within(BACK).await;
     let consumers = load.consuming.counts().consumers - before;
