@@ -194,6 +194,7 @@ impl Loop {
             };
             cost = match &connected {
                 Ok(Err(ConsumeError::Interrupted { .. })) => cost + 1,
+                Ok(Err(_)) => cost,
                 _ => 0,
             };
             let error = match connected {
