@@ -377,7 +377,7 @@ impl Loop {
                 if self.is_strict() {
                     return Ended::OutOfTime;
                 }
-                self.note_handover().await;
+                self.context.note_handover(&self.group).await;
                 self.give_back_overdue();
             }
             // While the broker takes no publishes, an event that failed could neither be retried nor
@@ -637,15 +637,9 @@ impl Loop {
             tracing::debug!(group = %self.group.name, "the broker did not end the consumer in time");
         }
         if !unstarted.is_empty() {
-            self.note_handover().await;
+            self.context.note_handover(&self.group).await;
         }
         give_back(unstarted);
-    }
-
-    /// Says that what comes again from here did not end a process.
-    async fn note_handover(&self) {
-        let WorkerContext { handovers, provision, clock, .. } = &*self.context;
-        handovers.leave(provision, &self.group, clock.now()).await;
     }
 
     async fn finish_running(&mut self) {
@@ -672,7 +666,7 @@ impl Loop {
                 events = self.running.len(),
                 "handlers did not finish in time; their events go back to the queue"
             );
-            self.note_handover().await;
+            self.context.note_handover(&self.group).await;
         }
         self.running.shutdown().await;
     }

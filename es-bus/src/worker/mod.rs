@@ -45,7 +45,7 @@ use crate::{
     handler::{HandlerService, TypeMap},
     outcome::FailureKind,
     telemetry::Counters,
-    topology::{Provision, ProvisionError},
+    topology::{GroupSpec, Provision, ProvisionError},
 };
 
 /// What a worker works with.
@@ -135,6 +135,13 @@ pub enum Fate {
     /// It went back without an attempt: a layer sheds load, or was not ready while it could be
     /// waited for.
     GivenBack,
+}
+
+impl WorkerContext {
+    /// Says that what comes again of a group from here did not end a process.
+    async fn note_handover(&self, group: &GroupSpec) {
+        self.handovers.leave(&self.provision, group, self.clock.now()).await;
+    }
 }
 
 /// Consumes a group's queue until it is told to stop, or until nobody wants the group any more.

@@ -179,8 +179,7 @@ impl Handling {
             }
         };
         if settlement == Settlement::Requeue {
-            let WorkerContext { handovers, provision, clock, .. } = &*self.context;
-            handovers.leave(provision, &self.group, clock.now()).await;
+            self.context.note_handover(&self.group).await;
         }
         if !settle(settlement) {
             return self.stale(&info);
@@ -616,8 +615,7 @@ impl Handling {
                     error,
                     "the program stops while a queue takes no copy of an event; the event goes back"
                 );
-                let WorkerContext { handovers, clock, .. } = &*self.context;
-                handovers.leave(provision, &self.group, clock.now()).await;
+                self.context.note_handover(&self.group).await;
                 return Sent::GivenUp;
             }
             if is_refused && copies == Copies::DeadLetter {
