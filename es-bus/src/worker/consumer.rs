@@ -626,6 +626,11 @@ impl Loop {
 
     /// Ends the consumer, and gives back what has not started.
     async fn hand_back(&mut self, consumer: &mut Consumer) {
+        // Before the consumer ends, as the broker may then hand on what it had sent and nobody took.
+        let is_noted = self.lanes.unstarted().next().is_some();
+        if is_noted {
+            self.context.note_handover(&self.group).await;
+        }
         consumer.cancel().await;
         let mut unstarted = self.lanes.drain();
         let last = async {
@@ -636,7 +641,7 @@ impl Loop {
         if timeout(LAST_DELIVERIES, last).await.is_err() {
             tracing::debug!(group = %self.group.name, "the broker did not end the consumer in time");
         }
-        if !unstarted.is_empty() {
+        if !is_noted && !unstarted.is_empty() {
             self.context.note_handover(&self.group).await;
         }
         give_back(unstarted);

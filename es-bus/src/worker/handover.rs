@@ -24,7 +24,7 @@ const SLOT: i64 = 30;
 /// When the broker deletes a note that nobody looks at.
 const EXPIRES: Duration = Duration::from_secs(120);
 /// How long the broker may take over a note. A stop does not wait any longer for it.
-const WITHIN: Duration = Duration::from_secs(2);
+const WITHIN: Duration = Duration::from_secs(4);
 
 /// The notes that this process knows to be there: of each queue the last.
 #[derive(Clone, Default)]
