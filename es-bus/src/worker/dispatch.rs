@@ -48,7 +48,7 @@ impl Concerned {
 ///
 /// A copy that a retry made names the handlers that it is for; every other delivery goes to each
 /// handler that one of its own bindings brings it to, by the rule of the binding's exchange, and that
-/// takes its type.
+/// takes its type. What was put into the queue itself goes to each that takes its type.
 pub(super) fn plan(
     group: &GroupSpec,
     origin: &Origin,
@@ -59,7 +59,7 @@ pub(super) fn plan(
 ) -> Plan {
     // What was bound while the program runs is the group's, and goes to each of its handlers that takes
     // the type.
-    let is_late_bound = group.is_bound(&origin.routing_key, headers);
+    let is_late_bound = group.is_bound(&origin.routing_key, headers) || was_put_here(group, origin);
     if pending.is_empty() {
         let came_by_own_binding = came_by_own_binding(group, origin, headers);
         let run: Vec<_> = (0..group.handlers.len())
@@ -100,6 +100,12 @@ pub(super) fn plan(
 fn find(group: &GroupSpec, name: &str) -> Option<usize> {
     let by_name = group.handlers.iter().position(|handler| *handler.name == *name);
     by_name.or_else(|| group.handlers.iter().position(|handler| handler.formerly.contains(&name)))
+}
+
+/// Whether a message came through the default exchange: a shovel or a person put it into this queue, and its
+/// routing key is merely the name of that. No binding brought it, so none can rule it out.
+fn was_put_here(group: &GroupSpec, origin: &Origin) -> bool {
+    origin.exchange.is_empty() && origin.routing_key == group.queue.as_str()
 }
 
 /// Whether a binding of the group on the very exchange that the message was published to brought it.
@@ -189,6 +195,25 @@ mod tests {
             let plan = plan(&group, &origin(event_type, key), &Headers::new(), None, Vec::new(), 0);
             assert_eq!(runs(&plan), expected, "{event_type:?} {key}");
         }
+    }
+
+    #[test]
+    fn what_was_put_into_the_queue_itself_goes_by_its_type_alone() {
+        let group = group(vec![
+            handler("placed", &["Order.*"], Some(&[PLACED])),
+            handler("shipped", &["Order.OrderShipped"], Some(&[SHIPPED])),
+        ]);
+        let put = |event_type| Origin { exchange: String::new(), ..origin(event_type, group.queue.as_str()) };
+        let plan_for = |origin: &Origin, pending| plan(&group, origin, &Headers::new(), None, pending, 0);
+
+        assert_eq!(runs(&plan_for(&put(Some("OrderPlaced")), Vec::new())), [(0, 0)]);
+        assert_eq!(runs(&plan_for(&put(Some("OrderShipped")), Vec::new())), [(1, 0)]);
+        // Its retries have the same origin.
+        assert_eq!(runs(&plan_for(&put(Some("OrderShipped")), vec![entry("shipped", 2, None)])), [(1, 2)]);
+        assert_eq!(runs(&plan_for(&put(Some("OrderLost")), Vec::new())), []);
+        // A key of that name on an exchange says what every key says.
+        let published = origin(Some("OrderPlaced"), group.queue.as_str());
+        assert_eq!(runs(&plan_for(&published, Vec::new())), []);
     }
 
     #[test]
