@@ -243,6 +243,30 @@ async fn a_retry_over_a_headers_exchange_comes_back_with_its_headers() {
     stop(bus).await;
 }
 
+/// As a shovel between queues and the page of a queue in the management UI do: through the default exchange.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_into_a_queue_itself_is_handled_by_its_type_and_retried() {
+    let vhost = Node::shared().vhost("shovelled");
+    let journal = Journal::default();
+    let registry = Registry::new().handler::<books>().handler::<flaky>().handler::<sibling>();
+    let bus = start(&vhost, registry, &journal).await;
+    let put = async |queue: &str, aggregate_type: &str, event_type: &str| {
+        let message = bus.publisher().raw("", queue).json(&serde_json::json!({}));
+        message.header("aggregate_type", aggregate_type).header("event_type", event_type).await
+    };
+
+    put("events.books", "book", "created").await.expect("the queue is there");
+    put("events.flaky", "Report", "Exported").await.expect("the queue is there");
+
+    let dead = take(&vhost, "events.flaky.dlq", 1).await.remove(0);
+    journal.until_len(4).await;
+    let mut lines = journal.lines();
+    lines.sort_unstable();
+    assert_eq!(lines, ["books book.created", "flaky 0", "flaky 1", "sibling"]);
+    assert_eq!(dead.message.headers.get_str("x-original-routing-key"), Some("events.flaky"));
+    stop(bus).await;
+}
+
 #[handler(group = "plain")]
 async fn plain(_event: Plain, State(journal): State<Journal>) {
     journal.note("plain");
