@@ -1,4 +1,5 @@
-//! Says that a dead-letter queue is full: once, and again while it lasts, however many events wait.
+//! Says that a retry queue or a dead-letter queue is full: once, and again while it lasts, however many events
+//! wait.
 
 use std::{
     collections::HashMap,
@@ -8,19 +9,39 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{name::QueueName, topology::GroupSpec};
+use super::copies::Copy;
+use crate::topology::GroupSpec;
 
 /// How often it is said.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// When each full queue was last told of.
+/// When each full queue was last told of; the retry queues of a group count as one.
 #[derive(Clone, Default)]
-pub(crate) struct FullQueues(Arc<Mutex<HashMap<QueueName, Instant>>>);
+pub(crate) struct FullQueues(Arc<Mutex<HashMap<String, Instant>>>);
 
 impl FullQueues {
-    /// Says that a group's dead-letter queue refuses its events.
-    pub(super) fn tell(&self, group: &GroupSpec) {
-        if self.is_due(&group.dlq) {
+    /// Says that a group's queue refuses this copy, and what would do.
+    pub(super) fn tell(&self, group: &GroupSpec, copy: &Copy) {
+        let queue = match copy {
+            Copy::DeadLetter(_) => return self.tell_dead_letters(group),
+            Copy::Retry { stay, .. } | Copy::Wait { stay, .. } => format!("{}.{}", group.retry, stay.delay),
+            Copy::Suspect { .. } => format!("{}.suspects", group.queue),
+        };
+        if self.is_due(group.retry.as_str()) {
+            tracing::error!(
+                queue,
+                exchange = %group.retry,
+                group = group.name.as_str(),
+                concurrency = group.settings.concurrency,
+                "the retry queue is full, or most of its replicas are away: each event that failed holds one of the \
+                 group's places, unacknowledged, until there is room; what limits it is a policy on the broker: raise \
+                 it, or exempt the queue"
+            );
+        }
+    }
+
+    fn tell_dead_letters(&self, group: &GroupSpec) {
+        if self.is_due(group.dlq.as_str()) {
             tracing::error!(
                 dlq = %group.dlq,
                 group = group.name.as_str(),
@@ -32,13 +53,13 @@ impl FullQueues {
         }
     }
 
-    fn is_due(&self, queue: &QueueName) -> bool {
+    fn is_due(&self, queue: &str) -> bool {
         let now = Instant::now();
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if told.get(queue).is_some_and(|at| now.duration_since(*at) < EVERY) {
             return false;
         }
-        told.insert(queue.clone(), now);
+        told.insert(queue.to_owned(), now);
         true
     }
 }
@@ -50,13 +71,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_queue_is_told_of_once_in_half_a_minute_whoever_finds_it_full() {
         let full = FullQueues::default();
-        let (one, other) = (QueueName::new("one.dlq").unwrap(), QueueName::new("other.dlq").unwrap());
+        let (one, other) = ("one.dlq", "other.dlq");
 
         assert_eq!(
-            [&one, &one, &other, &one].map(|queue| full.clone().is_due(queue)),
+            [one, one, other, one].map(|queue| full.clone().is_due(queue)),
             [true, false, true, false]
         );
         tokio::time::advance(EVERY).await;
-        assert_eq!([&one, &one].map(|queue| full.is_due(queue)), [true, false]);
+        assert_eq!([one, one].map(|queue| full.is_due(queue)), [true, false]);
     }
 }

@@ -73,7 +73,7 @@ pub(crate) struct WorkerContext {
     pub(crate) kill: CancellationToken,
     /// After how long without a delivery a consumer is looked after.
     pub(crate) watchdog: Option<Duration>,
-    /// Which dead-letter queues were found full.
+    /// Which retry queues and dead-letter queues were found full.
     pub(crate) full: FullQueues,
     /// Read by each run of a handler, written by the one that is to be alone.
     pub(crate) alone: Arc<RwLock<()>>,

@@ -526,17 +526,16 @@ impl Handling {
 
     /// Publishes a copy until the broker has confirmed it, also while what is in hand goes back.
     pub(super) async fn send_although_killed(&self, copy: &Copy, info: &DeliveryInfo) -> Sent {
-        self.until_confirmed(self.publication(copy, info)).await
+        self.until_confirmed(copy, info).await
     }
 
     /// Publishes a copy until the broker has confirmed it, or there is no sense in that any more.
     pub(super) async fn publish(&self, copy: &Copy, info: &DeliveryInfo) -> Sent {
-        let publication = self.publication(copy, info);
         let sent = tokio::select! {
             () = self.context.kill.cancelled() => Sent::GivenUp,
             // A copy beside the event that comes again would double it; the broker still has the event.
             () = info.lost().cancelled() => Sent::Stale,
-            sent = self.until_confirmed(publication) => sent,
+            sent = self.until_confirmed(copy, info) => sent,
         };
         if sent != Sent::Confirmed {
             return sent;
@@ -572,10 +571,11 @@ impl Handling {
         Sent::Confirmed
     }
 
-    async fn until_confirmed(&self, mut publication: Publication) -> Sent {
-        let copies = match publication.exchange == self.group.dlx {
-            true => Copies::DeadLetter,
-            false => Copies::Retry,
+    async fn until_confirmed(&self, copy: &Copy, info: &DeliveryInfo) -> Sent {
+        let mut publication = self.publication(copy, info);
+        let copies = match copy {
+            Copy::DeadLetter(_) => Copies::DeadLetter,
+            Copy::Retry { .. } | Copy::Wait { .. } | Copy::Suspect { .. } => Copies::Retry,
         };
         let mut holding: Option<Holding<'_>> = None;
         let mut pause = Duration::from_millis(100);
@@ -618,10 +618,12 @@ impl Handling {
                 self.context.note_handover(&self.group).await;
                 return Sent::GivenUp;
             }
-            if is_refused && copies == Copies::DeadLetter {
-                self.context.full.tell(&self.group);
+            if is_refused {
+                self.context.full.tell(&self.group, copy);
             } else {
                 tracing::warn!(
+                    event_id = info.received().message.properties.message_id.as_deref(),
+                    queue = info.queue(),
                     exchange = %publication.exchange,
                     error,
                     "a copy could not be published; the event stays unacknowledged, and it is tried again"

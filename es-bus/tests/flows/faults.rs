@@ -11,7 +11,7 @@ use es_bus::{
 };
 
 use crate::support::{
-    Gate, InvoiceSent, Journal, OrderPlaced, at_rest, eventually, placed, ready_in, status, take_all,
+    Gate, InvoiceSent, Journal, Log, OrderPlaced, at_rest, eventually, placed, ready_in, status, take_all,
     within_a_minute,
 };
 
@@ -155,6 +155,35 @@ async fn the_original_stays_unacknowledged_until_its_copy_is_taken() {
 
     assert_eq!(journal.lines(), ["fails at first 0", "fails at first 1"], "it did not run meanwhile");
     assert_eq!(bus.counts().retried, 1);
+    bus.stop().await.unwrap();
+}
+
+#[handler(group = "held")]
+async fn held(_order: OrderPlaced) -> Result<(), String> {
+    Err("later".to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_retry_queue_is_told_of_once_in_half_a_minute_however_many_events_it_holds_up() {
+    let bus = TestBus::start(|builder| builder.registry(Registry::new().handler::<held>())).await.unwrap();
+    for order in 0..10 {
+        bus.publish(&placed(&format!("o-{order}"))).await.unwrap();
+    }
+    let log = Log::default();
+    let _recording = log.record();
+
+    bus.broker().faults().refuse_publishes(1_000_000);
+    tokio::time::sleep(Duration::from_secs(59)).await;
+
+    assert_eq!(bus.broker().pending().unsettled, 10);
+    let told = log.lines_with("the retry queue is full");
+    let [first, second] = told.as_slice() else { panic!("{told:#?}") };
+    for line in [first, second] {
+        assert!(line.contains(r#"queue="events.held.retry.1s""#), "{line}");
+        assert!(line.contains(r#"exchange=events.held.retry group="held""#), "{line}");
+    }
+    assert!(log.lines_with("could not be published").is_empty());
+    bus.broker().faults().refuse_publishes(0);
     bus.stop().await.unwrap();
 }
 
