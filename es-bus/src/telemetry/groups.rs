@@ -64,6 +64,13 @@ impl GroupWatch {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
+    /// Says why its queue does not deliver, until what is given is dropped; then what was said before.
+    pub(crate) fn troubled(&self, reason: String) -> impl Drop + '_ {
+        let mut before = self.trouble();
+        self.set_trouble(Some(reason));
+        Until(move || self.set_trouble(before.take()))
+    }
+
     /// Why its queue does not deliver as it should, where it was found not to.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -39,6 +39,9 @@ const LAST_SUSPECT: Duration = Duration::from_secs(4);
 /// comes again immediately, to this process when it is the only one.
 const PAUSE_AFTER_GIVING_BACK: Duration = Duration::from_secs(1);
 
+/// How long the broker may take to answer that a queue is consumed, until it is told of.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
 /// The shortest pause between two tries to consume.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 /// How long a group that lost the connection as it began to consume stays away from the next one, at first:
@@ -347,7 +350,17 @@ impl Loop {
             },
             exclusive: false,
         };
-        Ok(self.context.provision.transport().consume(request).await)
+        let mut answer = self.context.provision.transport().consume(request);
+        if let Ok(answer) = timeout(ANSWERED_WITHIN, &mut answer).await {
+            return Ok(answer);
+        }
+        // RabbitMQ asks the leader, and answers with an internal error (541) after 65 s without one (measured).
+        let reason = format!(
+            "no answer to basic.consume for {ANSWERED_WITHIN:?}: a quorum queue may be without its majority"
+        );
+        tracing::warn!(group = %self.group.name, queue = %self.group.queue, "{reason}; still waiting");
+        let _trouble = self.watch.troubled(reason);
+        Ok(answer.await)
     }
 
     /// Whether the connection is still the one that was consumed on last.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::support::{Gate, InvoiceSent, OrderPlaced, eventually, placed, publish_raw};
+use crate::support::{Gate, InvoiceSent, Log, OrderPlaced, eventually, placed, publish_raw};
 
 /// Nobody takes it.
 #[event(aggregate = "Order", aggregate_id = order_id, optional)]
@@ -549,6 +549,7 @@ struct Moody {
 const GOOD: u8 = 0;
 const REFUSES: u8 = 1;
 const PANICS: u8 = 2;
+const SILENT: u8 = 3;
 
 impl Transport for Moody {
     fn describe(&self) -> String {
@@ -574,6 +575,12 @@ impl Consume for Moody {
                 Err(ConsumeError::Refused { queue, reason: "somebody has it alone".to_owned() })
             }),
             PANICS => panic!("a mistake in es-bus"),
+            SILENT => Box::pin(async move {
+                while self.mood.load(Ordering::Relaxed) == SILENT {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                self.memory.consume(request).await
+            }),
             _ => self.memory.consume(request),
         }
     }
@@ -656,6 +663,32 @@ async fn a_group_that_cannot_consume_fails_the_readiness_until_it_can() {
     assert_eq!((health.live, health.ready, health.status), (true, false, HealthStatus::Unhealthy));
     assert_eq!(health.error.as_deref(), Some(r#"group "ledger": no consumer is there"#));
     eventually("it consumes again", || monitor.is_ready()).await;
+    handle.stop().await.unwrap();
+}
+
+/// As of a quorum queue without its majority.
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_the_broker_does_not_answer_is_told_of_once_and_waited_for() {
+    let (handle, monitor, mood, admin) = moody().await;
+    let log = Log::default();
+    let _recording = log.record();
+    let reason = "no answer to basic.consume for 10s: a quorum queue may be without its majority";
+
+    mood.store(SILENT, Ordering::Relaxed);
+    admin.delete_queue(&QueueName::new("events.ledger").unwrap()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let soon = monitor.glance();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let late = monitor.glance();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    mood.store(GOOD, Ordering::Relaxed);
+    eventually("it consumes again", || monitor.is_ready()).await;
+
+    assert_eq!(soon.error.as_deref(), Some(r#"group "ledger": no consumer is there"#));
+    let told = format!(r#"group "ledger": no consumer is there; group "ledger": {reason}"#);
+    assert_eq!(late.error, Some(told));
+    assert_eq!(log.lines_with(reason).len(), 1, "{:#?}", log.lines_with("WARN"));
+    assert_eq!(monitor.glance().status, HealthStatus::Healthy);
     handle.stop().await.unwrap();
 }
 
