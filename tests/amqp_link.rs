@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeSet,
-    io::Write as _,
+    io::{self, Write as _},
     net::TcpListener,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -54,6 +54,20 @@ async fn fatal(amqp: &Amqp) -> Arc<TransportError> {
     match until(amqp, "fatal", |link| matches!(link.state, LinkState::Fatal(_))).await.state {
         LinkState::Fatal(error) => error,
         state => panic!("{state:?}"),
+    }
+}
+
+/// What was logged.
+#[derive(Default)]
+struct Log(Mutex<Vec<u8>>);
+
+impl io::Write for &Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -408,8 +422,12 @@ async fn what_the_broker_does_not_answer_is_not_asked_again_and_again() {
     assert_eq!(amqp.queue_status(&other).await.expect("answered"), None);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// On one thread, so that all that is logged comes to one subscriber.
+#[tokio::test]
 async fn a_blocked_connection_is_told_and_holds_nothing_for_ever() {
+    let log = Arc::new(Log::default());
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::clone(&log)).finish();
+    let _recording = tracing::subscriber::set_default(subscriber);
     let node = Node::start();
     let amqp = connected(options(&node.url())).await;
     orders(&amqp).await;
@@ -435,6 +453,14 @@ async fn a_blocked_connection_is_told_and_holds_nothing_for_ever() {
         assert_eq!(body(&delivery), expected);
         assert!(delivery.settle(Settlement::Ack));
     }
+    let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+    let told: Vec<_> = log.lines().filter(|line| line.contains("blocked: ")).collect();
+    let [warning, end] = told.as_slice() else { panic!("{log}") };
+    assert!(
+        warning.contains("WARN") && warning.contains("side=\"publishing\" reason=\"low on memory\""),
+        "{log}"
+    );
+    assert!(end.contains("INFO") && end.contains("takes publishes again"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

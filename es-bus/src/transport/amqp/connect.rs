@@ -281,10 +281,10 @@ impl Supervisor {
             if !status.blocked() {
                 blocked = None;
             } else if blocked.is_none() {
-                blocked = Some("the broker takes no publishes".to_owned());
+                blocked = Some("the broker does not say why".to_owned());
             }
-            if self.side == Side::Publishing {
-                self.board.set_blocked(blocked.clone());
+            if self.side == Side::Publishing && self.board.set_blocked(blocked.clone()) {
+                tell_blocked(self.side, blocked.as_deref());
             }
         }
         // The state changes before the error is told.
@@ -301,6 +301,17 @@ impl Supervisor {
             self.board.set_blocked(None);
         }
         reason
+    }
+}
+
+/// Logs that the broker takes no publishes, and why, or that it does again.
+fn tell_blocked(side: Side, blocked: Option<&str>) {
+    let side = side.as_str();
+    match blocked {
+        Some(reason) => {
+            tracing::warn!(side, reason, "blocked: the broker takes no publishes, which wait until it does");
+        }
+        None => tracing::info!(side, "unblocked: the broker takes publishes again"),
     }
 }
 
@@ -464,12 +475,13 @@ impl Board {
         });
     }
 
-    fn set_blocked(&self, blocked: Option<String>) {
+    /// Says whether that is a change.
+    fn set_blocked(&self, blocked: Option<String>) -> bool {
         self.link.send_if_modified(|link| {
             let changed = link.blocked != blocked;
             link.blocked = blocked;
             changed
-        });
+        })
     }
 }
 
