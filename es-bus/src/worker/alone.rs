@@ -164,7 +164,7 @@ impl Suspects {
                 drop(alone);
                 let info = handling.info(delivery.received.clone(), delivery.lost());
                 tracing::warn!(
-                    event_id = info.received().message.properties.message_id.as_deref(),
+                    event_id = wire::event_id(info.received()).as_deref(),
                     event_type = info.origin().event_type,
                     routing_key = info.origin().routing_key,
                     queue = info.queue(),

@@ -11,7 +11,7 @@ use super::{
     dispatch::Concerned,
     settle::{Handling, NO_ROOM},
 };
-use crate::{handler::DeliveryInfo, outcome::Decision, telemetry::Counters};
+use crate::{handler::DeliveryInfo, outcome::Decision, telemetry::Counters, wire};
 
 impl Handling {
     /// Runs each handler until it is done with the event, or has no attempts left. The lane of the
@@ -56,7 +56,7 @@ impl Handling {
     pub(super) fn give_up(&self, failed: &Failed, info: &DeliveryInfo) {
         Counters::add(&self.context.counters.dropped);
         tracing::error!(
-            event_id = info.received().message.properties.message_id.as_deref(),
+            event_id = wire::event_id(info.received()).as_deref(),
             event_type = info.origin().event_type,
             routing_key = info.origin().routing_key,
             group = info.group(),

@@ -161,7 +161,7 @@ impl Handling {
             // broker moves a rejected event to the dead-letter queue itself, as it came.
             Ok(Sent::Impossible) => {
                 tracing::error!(
-                    event_id = info.received().message.properties.message_id.as_deref(),
+                    event_id = wire::event_id(info.received()).as_deref(),
                     kept_in = self.kept_in(),
                     "no copy of the event can be published; the broker moves it as it came"
                 );
@@ -170,7 +170,7 @@ impl Handling {
             }
             Err(_panic) => {
                 tracing::error!(
-                    event_id = info.received().message.properties.message_id.as_deref(),
+                    event_id = wire::event_id(info.received()).as_deref(),
                     kept_in = self.kept_in(),
                     "the worker itself panicked over an event; the broker moves it as it came"
                 );
@@ -195,7 +195,7 @@ impl Handling {
     fn stale(&self, info: &DeliveryInfo) -> End {
         Counters::add(&self.context.counters.stale);
         tracing::info!(
-            event_id = info.received().message.properties.message_id.as_deref(),
+            event_id = wire::event_id(info.received()).as_deref(),
             group = %self.group.name,
             queue = %self.group.queue,
             "the outcome came after the connection was lost, and is dropped; the event comes again"
@@ -317,7 +317,7 @@ impl Handling {
         let spec = &self.group.handlers[handler];
         let span = tracing::info_span!(
             "handle",
-            event_id = info.received().message.properties.message_id.as_deref(),
+            event_id = wire::event_id(info.received()).as_deref(),
             event_type = info.origin().event_type.as_deref(),
             queue = info.queue(),
             group = info.group(),
@@ -366,7 +366,7 @@ impl Handling {
                             handler = &*spec.name,
                             group = info.group(),
                             event_type = info.origin().event_type.as_deref(),
-                            event_id = info.received().message.properties.message_id.as_deref(),
+                            event_id = wire::event_id(info.received()).as_deref(),
                             duration_ms = elapsed,
                             "slow: the handler took {took:?}"
                         );
@@ -496,7 +496,7 @@ impl Handling {
             tracing::error!(error = failed.text, kind = kind.as_str(), dlq = %self.group.dlq, "failed; dead-lettered");
         } else {
             tracing::error!(
-                event_id = info.received().message.properties.message_id.as_deref(),
+                event_id = wire::event_id(info.received()).as_deref(),
                 routing_key = origin.routing_key,
                 event_type = origin.event_type,
                 dlq = %self.group.dlq,
@@ -552,7 +552,7 @@ impl Handling {
             Copy::Wait { reason, stay, waits, .. } => {
                 Counters::add(&counters.waited);
                 tracing::info!(
-                    event_id = info.received().message.properties.message_id.as_deref(),
+                    event_id = wire::event_id(info.received()).as_deref(),
                     routing_key = info.origin().routing_key,
                     event_type = info.origin().event_type,
                     group = info.group(),
@@ -622,7 +622,7 @@ impl Handling {
                 self.context.full.tell(&self.group, copy);
             } else {
                 tracing::warn!(
-                    event_id = info.received().message.properties.message_id.as_deref(),
+                    event_id = wire::event_id(info.received()).as_deref(),
                     queue = info.queue(),
                     exchange = %publication.exchange,
                     error,

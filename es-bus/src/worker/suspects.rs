@@ -199,7 +199,7 @@ impl Handling {
         turn.send_modify(Turn::told);
         Counters::add(&self.context.counters.suspects);
         tracing::warn!(
-            event_id = info.received().message.properties.message_id.as_deref(),
+            event_id = wire::event_id(info.received()).as_deref(),
             event_type = info.origin().event_type,
             routing_key = info.origin().routing_key,
             queue = info.queue(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use es_bus::{Attempt, Failure, FailureKind, HandlerError, Registry, State, handler, testing::TestBus};
 
-use crate::support::{Journal, OrderPlaced, placed, take_all};
+use crate::support::{Journal, Log, OrderPlaced, placed, take_all, within_a_minute};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -242,5 +242,25 @@ async fn tells_a_test_what_became_of_each_run() {
         &outcome.fate,
         es_bus::testing::Fate::Retried { kind: FailureKind::Error, after, .. } if *after == Duration::from_secs(1)
     ));
+    bus.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_names_an_event_by_the_id_that_its_publisher_gave() {
+    let registry = Registry::new().handler::<always_fails>();
+    let bus = TestBus::start(|builder| builder.registry(registry).state(Journal::default())).await.unwrap();
+    let log = Log::default();
+    let _recording = log.record();
+
+    bus.publisher().publish(&placed("o-1")).id("F-0").await.unwrap();
+    within_a_minute("it is dead-lettered", bus.run_to_the_end()).await;
+
+    let [id] = &take_all(&bus, "events.shaky.dlq").await[..] else { panic!("one dead letter") };
+    assert_ne!(id.message.properties.message_id.as_deref(), Some("F-0"), "on the wire it is a UUID");
+    let named = log.lines_with("event_id=");
+    assert_eq!(named.len(), 4, "{named:#?}");
+    for line in named {
+        assert!(line.contains(r#"event_id="F-0""#), "{line}");
+    }
     bus.stop().await.unwrap();
 }
