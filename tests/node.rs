@@ -46,6 +46,8 @@ pub struct Node {
     server: Option<Child>,
     boots: u32,
     vhosts: AtomicU32,
+    /// What Erlang is told when it boots.
+    erl_args: &'static str,
     /// How many failures of dead-lettering the log had when the node was last mended.
     mended: Mutex<usize>,
     mends: AtomicU32,
@@ -78,6 +80,20 @@ impl Node {
         Self::try_start(&conf, &["rabbitmq_auth_mechanism_ssl"]).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// As [`start`](Self::start), with a scheduler per core and the busy waiting of a server: for who
+    /// measures, and has one node alone.
+    #[track_caller]
+    pub fn start_at_full_speed() -> Self {
+        let start = || {
+            let mut node = Self::prepare("", &[], &new_cookie())?;
+            node.erl_args = FULL_SPEED_ERL_ARGS;
+            node.start_epmd()?;
+            node.boot()?;
+            Ok(node)
+        };
+        start().unwrap_or_else(|error: String| panic!("{error}"))
+    }
+
     /// The one node of this test binary, booted by whoever asks first.
     #[track_caller]
     pub fn shared() -> &'static Self {
@@ -92,6 +108,13 @@ impl Node {
     /// `amqp://guest:guest@127.0.0.1:{port}/`, the default virtual host.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/", self.ports.amqp())
+    }
+
+    /// The process id of its Erlang machine.
+    #[track_caller]
+    pub fn pid(&self) -> u32 {
+        let text = fs::read_to_string(self.dir.join("pid")).expect("a running node has a pid file");
+        text.trim().parse().expect("the file holds a process id")
     }
 
     /// The port without TLS, on 127.0.0.1.
@@ -183,8 +206,7 @@ impl Node {
     /// Shuts the node down in order, and waits until its ports are free.
     #[track_caller]
     pub fn stop(&mut self) {
-        let pid = fs::read_to_string(self.dir.join("pid")).expect("a running node has a pid file");
-        kill("TERM", pid.trim());
+        kill("TERM", &self.pid().to_string());
         self.reap();
     }
 
@@ -284,6 +306,7 @@ impl Node {
             server: None,
             boots: 0,
             vhosts: AtomicU32::new(0),
+            erl_args: ERL_ARGS,
             mended: Mutex::new(0),
             mends: AtomicU32::new(0),
         })
@@ -373,7 +396,7 @@ impl Node {
             .env("RABBITMQ_CONFIG_FILE", in_dir("rabbitmq.conf"))
             .env("RABBITMQ_ADVANCED_CONFIG_FILE", in_dir("advanced.config"))
             .env("RABBITMQ_PID_FILE", in_dir("pid"))
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERL_ARGS);
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", self.erl_args);
         command
     }
 
@@ -598,6 +621,9 @@ const ADVANCED_CONFIG: &str = "\
 /// One scheduler that never spins: several nodes share a small machine with their tests.
 const ERL_ARGS: &str =
     "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none";
+
+/// As many schedulers as there are cores, which is Erlang's default.
+const FULL_SPEED_ERL_ARGS: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 
 /// In the log where a worker of dead-lettering failed, and where their supervisor gave up.
 const DEAD_LETTERING_FAILED: &str = "{id,rabbit_fifo_dlx_worker},";

@@ -1,0 +1,35 @@
+//! Says what goes on, and what came out, to whoever reads it: the terminal and files.
+
+use std::{fs, path::Path};
+
+use crate::{Result, arguments::Arguments, results::Results, svg, table};
+
+/// Prints the tables and writes the files that were asked for.
+pub(crate) fn report(arguments: &Arguments, results: &Results) -> Result<()> {
+    say(&table::text(results));
+    if let Some(path) = &arguments.json {
+        write(path, &format!("{}\n", serde_json::to_string_pretty(results)?))?;
+    }
+    if let Some(path) = &arguments.markdown {
+        write(path, &table::markdown(results))?;
+    }
+    if let Some(path) = &arguments.svg {
+        write(path, &svg::draw(results))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+#[expect(clippy::print_stdout, reason = "a program says what it found")]
+pub(crate) fn say(text: &str) {
+    println!("{text}");
+}
+
+/// What goes on, beside what comes out.
+#[expect(clippy::print_stderr, reason = "a long run says where it is")]
+pub(crate) fn progress(text: &str) {
+    eprintln!("{text}");
+}

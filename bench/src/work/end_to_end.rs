@@ -1,0 +1,115 @@
+//! From the moment in which an event should be sent until it is taken, at a fixed rate, in one process.
+//!
+//! An event that is sent late, since the one before it took long, counts from when it was due.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use lapin::{
+    options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use tokio::time::{Duration, MissedTickBehavior, interval};
+
+use super::{bus, raw};
+use crate::{
+    Fault, Result,
+    parcel::{KEY, ParcelSent, registry},
+    tally::Tally,
+    task::{Measured, Task},
+};
+
+/// As the group has it by default.
+const PREFETCH: u16 = 100;
+
+/// Two connections with a channel each; every event is acknowledged by itself.
+pub(super) async fn lapin(task: &Task, rate: u64) -> Result<Measured> {
+    let (publishing, consuming) = (raw::connect(task).await?, raw::connect(task).await?);
+    let channel = consuming.create_channel().await?;
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+    let (queue, options) = (task.queue().into(), BasicConsumeOptions::default());
+    let mut consumer = channel.basic_consume(queue, "bench".into(), options, FieldTable::default()).await?;
+    let tally = Tally::of(task);
+    let counted = tally.clone();
+    let taking = tokio::spawn(async move {
+        while counted.taken() < counted.total() {
+            let delivery = consumer.next().await.ok_or("the broker ended the consumer")??;
+            let parcel: ParcelSent = serde_json::from_slice(&delivery.data)?;
+            counted.one(parcel.due_us);
+            delivery.acker.ack(BasicAckOptions::default()).await?;
+        }
+        Ok::<_, Fault>(())
+    });
+    let channel = Arc::new(raw::confirming(&publishing).await?);
+    let exchange = task.exchange();
+    at_rate(task, rate, &tally, move |parcel| {
+        let (channel, exchange) = (Arc::clone(&channel), exchange.clone());
+        async move {
+            let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+            let exchange = exchange.as_str().into();
+            let body = parcel.encode();
+            let sent = channel.basic_publish(exchange, KEY.into(), options, &body, raw::properties());
+            if sent.await?.await?.is_ack() { Ok(()) } else { Err("the broker did not take an event".into()) }
+        }
+    })
+    .await?;
+    taking.await??;
+    let measured = tally.finish().await?;
+    publishing.close(200, "done".into()).await?;
+    consuming.close(200, "done".into()).await?;
+    Ok(measured)
+}
+
+/// A bus that publishes and takes, with the defaults.
+pub(super) async fn es_bus(task: &Task, rate: u64) -> Result<Measured> {
+    let tally = Tally::of(task);
+    let running = bus(task, registry(task.handlers)).state(tally.clone()).build()?.start().await?;
+    let publisher = running.publisher().clone();
+    at_rate(task, rate, &tally, move |parcel| {
+        let publisher = publisher.clone();
+        async move { publisher.publish(&parcel).await.map(drop).map_err(Into::into) }
+    })
+    .await?;
+    let measured = tally.finish().await?;
+    running.stop().await?;
+    Ok(measured)
+}
+
+/// Sends what is due, each tick of a millisecond, and does not wait for what is on its way.
+async fn at_rate<F>(
+    task: &Task,
+    rate: u64,
+    tally: &Tally,
+    send: impl Fn(ParcelSent) -> F + Send + Sync + 'static,
+) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send,
+{
+    let (tally, template) = (tally.clone(), ParcelSent::of_size(task.size));
+    let total = tally.total();
+    tokio::spawn(async move {
+        let begun = tally.now_us();
+        let mut tick = interval(Duration::from_millis(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut in_flight = FuturesUnordered::new();
+        let mut sent = 0;
+        while sent < total || !in_flight.is_empty() {
+            tokio::select! {
+                _ = tick.tick(), if sent < total => {
+                    let now = tally.now_us();
+                    while sent < total && due(begun, sent, rate) <= now {
+                        in_flight.push(send(template.due(due(begun, sent, rate))));
+                        sent += 1;
+                    }
+                }
+                Some(done) = in_flight.next(), if !in_flight.is_empty() => done?,
+            }
+        }
+        Ok::<_, Fault>(())
+    })
+    .await?
+}
+
+fn due(begun: u64, number: u64, rate: u64) -> u64 {
+    begun + number * 1_000_000 / rate
+}

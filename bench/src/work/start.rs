@@ -1,0 +1,62 @@
+//! From nothing to so many groups that consume, on a virtual host that has nothing yet.
+//!
+//! lapin declares exactly what es-bus declares for these groups, side by side.
+
+use std::time::Duration;
+
+use es_bus::Registry;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use lapin::{
+    options::{BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use tokio::time::sleep;
+
+use super::{bus, raw};
+use crate::{
+    Fault, Result,
+    meter::Mark,
+    parcel::groups,
+    task::{Measured, Task},
+};
+
+/// How many channels declare side by side; more of them gain nothing.
+const CHANNELS: usize = 16;
+
+/// A program that knows lapin well: one connection, and a channel for each group that consumes.
+pub(super) async fn lapin(task: &Task, count: usize) -> Result<Measured> {
+    let registry: Registry = groups(count);
+    let planned = bus(task, registry.clone()).build()?;
+    let begin = Mark::now(task.broker)?;
+    let connection = raw::connect(task).await?;
+    raw::declare(&connection, planned.topology(), CHANNELS).await?;
+    let consuming: Vec<_> = stream::iter(registry.group_names())
+        .map(async |group| {
+            let channel = connection.create_channel().await?;
+            channel.basic_qos(100, BasicQosOptions::default()).await?;
+            let queue = format!("{}.{group}", task.exchange());
+            let (queue, options) = (queue.as_str().into(), BasicConsumeOptions::default());
+            let consumer = channel.basic_consume(queue, group.into(), options, FieldTable::default()).await?;
+            Ok::<_, Fault>((channel, consumer))
+        })
+        .buffer_unordered(CHANNELS)
+        .try_collect()
+        .await?;
+    let measured = begin.until(Mark::now(task.broker)?, count as u64, &mut [])?;
+    drop(consuming);
+    connection.close(200, "done".into()).await?;
+    Ok(measured)
+}
+
+/// A bus with so many groups.
+pub(super) async fn es_bus(task: &Task, count: usize) -> Result<Measured> {
+    let planned = bus(task, groups(count)).build()?;
+    let begin = Mark::now(task.broker)?;
+    let running = planned.start().await?;
+    while !running.stats().is_consuming {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let measured = begin.until(Mark::now(task.broker)?, count as u64, &mut [])?;
+    running.stop().await?;
+    Ok(measured)
+}
