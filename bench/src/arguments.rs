@@ -62,7 +62,7 @@ impl Area {
             Self::Consume => "Consume and acknowledge",
             Self::E2e => "End to end at a fixed rate",
             Self::Start => "Start of groups",
-            Self::Growth => "Consume with many handlers and bindings",
+            Self::Growth => "Many handlers, many bindings",
             Self::Memory => "In-process broker",
         }
     }
@@ -148,7 +148,7 @@ const KINDS: [Kind; 2] = [Kind::Quorum, Kind::Classic];
 /// The names and an id are in every event.
 const LEAST_SIZE: usize = 128;
 
-fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+fn number<T: Copy + FromStr + PartialOrd + std::fmt::Display>(
     name: &str,
     text: &str,
     least: T,

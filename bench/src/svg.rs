@@ -15,7 +15,7 @@ use crate::{
 pub(crate) fn draw(results: &Results) -> String {
     let mut body = String::new();
     let machine = format!(
-        "{} cores, RabbitMQ {} on loopback; the median of {} rounds, each bar beside its own panel's longest",
+        "{} cores, RabbitMQ {} on loopback; rounds: {}, of which each bar is the median",
         results.machine.cores, results.machine.rabbitmq, results.arguments.rounds
     );
     label(&mut body, MARGIN, 36, 20, INK, "es-bus beside hand-written lapin");
@@ -44,7 +44,7 @@ fn panel(body: &mut String, top: u32, area: Area, scenarios: &[&Compared]) -> u3
     let longest = medians.fold(0.0, f64::max).max(f64::MIN_POSITIVE);
     let mut y = top + 24;
     label(body, MARGIN, y, 15, INK, area.title());
-    label(body, BARS, y, 12, FAINT, unit);
+    label(body, BARS + 20, y, 12, FAINT, unit);
     y += 10;
     for scenario in scenarios {
         y += GAP;
@@ -58,7 +58,7 @@ fn panel(body: &mut String, top: u32, area: Area, scenarios: &[&Compared]) -> u3
                 colour(&entry.name)
             );
             let text = if median > 0.0 { format(median) } else { "not measured".to_owned() };
-            let text = format!("{text}  {}", entry.name);
+            let text = format!("{text} {}", entry.name);
             label(body, BARS + width as u32 + 6, y + BAR - 3, 11, FAINT, &text);
             y += BAR + 2;
         }
@@ -152,7 +152,7 @@ mod tests {
         let svg = draw(&results("quorum"));
 
         assert!(svg.contains("width=\"520.0\"") && svg.contains("width=\"260.0\""), "{svg}");
-        assert!(svg.contains("2000  lapin-tuned") && svg.contains("not measured  es-bus-list"), "{svg}");
+        assert!(svg.contains("2000 lapin-tuned") && svg.contains("not measured es-bus-list"), "{svg}");
     }
 
     #[test]

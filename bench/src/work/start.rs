@@ -43,8 +43,9 @@ pub(super) async fn lapin(task: &Task, count: usize) -> Result<Measured> {
         .try_collect()
         .await?;
     let measured = begin.until(Mark::now(task.broker)?, count as u64, &mut [])?;
-    drop(consuming);
     connection.close(200, "done".into()).await?;
+    // Dropped before, the channels would be closed at the same time as the connection.
+    drop(consuming);
     Ok(measured)
 }
 
