@@ -20,7 +20,7 @@ alternate. Prints medians of what each round says, and whether the goals are met
     --kinds     the kinds of queues
     --sizes     the bytes of an event's own JSON, 128 at least
     --json      writes all that was measured
-    --markdown  writes the tables
+    --markdown  writes the tables; in docs/performance.md, below what is said of them
     --svg       draws them
     --quick     one round, few events, and of each only what shows that it works
 

@@ -140,11 +140,10 @@ mod tests {
     use crate::{results::Rounds, task::Kind};
 
     fn rounds(name: &str, of: &[(f64, f64)]) -> Rounds {
-        let measured = |(rate, cpu): &(f64, f64)| Measured {
-            events: 1000,
-            seconds: 1000.0 / rate,
-            client_cpu_us: cpu * 1000.0,
-            ..Measured::default()
+        let measured = |(rate, cpu): &(f64, f64)| {
+            let (seconds, client_cpu_us) = (1000.0 / rate, cpu * 1000.0);
+            let measured = Measured { events: 1000, seconds, client_cpu_us, ..Measured::default() };
+            (*rate > 0.0).then_some(measured)
         };
         Rounds { name: name.to_owned(), references: &[], rounds: of.iter().map(measured).collect() }
     }
@@ -193,6 +192,18 @@ mod tests {
         );
 
         assert_eq!(judge(&[alone, never, without_goals]), []);
+    }
+
+    #[test]
+    fn a_round_that_has_one_of_a_pair_says_nothing() {
+        let entries = vec![
+            rounds("lapin-tuned", &[(0.0, 0.0), (500.0, 7.0), (1000.0, 7.0)]),
+            rounds("es-bus", &[(9.0, 8.0), (500.0, 8.0), (1000.0, 8.0)]),
+        ];
+
+        let judged = judge(&[scenario(Area::Publish, "window 100", entries)]);
+
+        assert_eq!((judged[0].goal, judged[0].measured), ("events/s, x lapin-tuned", 1.0));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::{
     arguments::{Area, Arguments},
     task::{Contender, Kind, Task, Work},
+    work::start::LEAN,
 };
 
 /// Contenders that do the same in each round.
@@ -111,14 +112,8 @@ impl Planner<'_> {
                 let tasks = contenders
                     .iter()
                     .map(|contender| task(*contender, Work::Start { groups }, kind, 200, groups as u64));
-                all.push(compare(
-                    Area::Start,
-                    kind,
-                    200,
-                    format!("{groups} groups"),
-                    &["lapin-tuned"],
-                    tasks,
-                ));
+                let way = format!("{groups} groups{}", if groups >= LEAN { " without retries" } else { "" });
+                all.push(compare(Area::Start, kind, 200, way, &["lapin-tuned"], tasks));
             }
         }
         all

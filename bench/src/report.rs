@@ -11,12 +11,21 @@ pub(crate) fn report(arguments: &Arguments, results: &Results) -> Result<()> {
         write(path, &format!("{}\n", serde_json::to_string_pretty(results)?))?;
     }
     if let Some(path) = &arguments.markdown {
-        write(path, &table::markdown(results))?;
+        let page = fs::read_to_string(path).unwrap_or_default();
+        write(path, &below_the_mark(&page, &table::markdown(results)))?;
     }
     if let Some(path) = &arguments.svg {
         write(path, &svg::draw(results))?;
     }
     Ok(())
+}
+
+/// A page whose end is written anew: what a person wrote above the mark stays.
+fn below_the_mark(page: &str, tables: &str) -> String {
+    match page.split_once(MARK) {
+        Some((above, _)) => format!("{above}{MARK}\n\n{tables}"),
+        None => tables.to_owned(),
+    }
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -32,4 +41,19 @@ pub(crate) fn say(text: &str) {
 #[expect(clippy::print_stderr, reason = "a long run says where it is")]
 pub(crate) fn progress(text: &str) {
     eprintln!("{text}");
+}
+
+const MARK: &str = "<!-- Below, `bench --markdown` writes. -->";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_replace_those_below_the_mark() {
+        let page = format!("# Performance\n\n{MARK}\n\nold");
+
+        assert_eq!(below_the_mark(&page, "new\n"), format!("# Performance\n\n{MARK}\n\nnew\n"));
+        assert_eq!(below_the_mark("something else", "new\n"), "new\n");
+    }
 }

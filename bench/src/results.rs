@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     arguments::{Area, Arguments},
     goals::Judgement,
-    statistics::{bounds, median, paired},
+    statistics::{bounds, median},
     task::{Kind, Measured},
 };
 
@@ -41,12 +41,13 @@ pub(crate) struct Compared {
     pub(crate) entries: Vec<Rounds>,
 }
 
-/// What one contender needed, round by round: rounds of the same place are of the same time.
+/// What one contender needed, round by round: rounds of the same place are of the same time, so one in which
+/// it could not be measured keeps its place.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Rounds {
     pub(crate) name: String,
     pub(crate) references: &'static [&'static str],
-    pub(crate) rounds: Vec<Measured>,
+    pub(crate) rounds: Vec<Option<Measured>>,
 }
 
 impl Compared {
@@ -54,23 +55,26 @@ impl Compared {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
-    /// The median of what each round says of two contenders; `None` where one of them is not there.
+    /// The median of what each round says of two contenders; `None` where no round has both. Values of one
+    /// round are nearest in time, so that what else the machine did then is in both.
     pub(crate) fn paired(
         &self,
         name: &str,
         reference: &str,
-        value: impl Fn(&Measured) -> f64 + Copy,
+        value: impl Fn(&Measured) -> f64,
         of: impl Fn(f64, f64) -> f64,
     ) -> Option<f64> {
         let (left, right) = (self.entry(name)?, self.entry(reference)?);
-        let found = paired(&left.values(value), &right.values(value), of);
+        let both = left.rounds.iter().zip(&right.rounds);
+        let both = both.filter_map(|(left, right)| Some((value(left.as_ref()?), value(right.as_ref()?))));
+        let found = median(both.map(|(left, right)| of(left, right)));
         found.is_finite().then_some(found)
     }
 }
 
 impl Rounds {
     pub(crate) fn values(&self, value: impl Fn(&Measured) -> f64) -> Vec<f64> {
-        self.rounds.iter().map(value).collect()
+        self.rounds.iter().flatten().map(value).collect()
     }
 
     pub(crate) fn median(&self, value: impl Fn(&Measured) -> f64) -> f64 {

@@ -1,4 +1,4 @@
-//! Medians, ratios and percentiles.
+//! Medians and percentiles.
 
 /// The middle of some values, or the mean of the two in the middle; NaN of none.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
@@ -10,12 +10,6 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
         len if len % 2 == 1 => values[middle],
         _ => f64::midpoint(values[middle - 1], values[middle]),
     }
-}
-
-/// The median of what each round says of a pair. Values of one round are nearest in time, so that
-/// what else the machine did then is in both.
-pub(crate) fn paired(left: &[f64], right: &[f64], of: impl Fn(f64, f64) -> f64) -> f64 {
-    median(left.iter().zip(right).map(|(left, right)| of(*left, *right)))
 }
 
 /// The value below which a part of the sorted values lies; 0 of none.
@@ -41,15 +35,6 @@ mod tests {
         assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median([4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median([]).is_nan());
-    }
-
-    #[test]
-    fn ratios_are_made_within_a_round() {
-        // The machine was twice as busy in the second round.
-        let (es_bus, lapin) = ([90.0, 45.0, 99.0], [100.0, 50.0, 90.0]);
-
-        assert_eq!(paired(&es_bus, &lapin, |a, b| a / b), 0.9);
-        assert_eq!(paired(&es_bus, &lapin, |a, b| a - b), -5.0);
     }
 
     #[test]

@@ -122,9 +122,9 @@ mod tests {
         let rounds = |name: &str, seconds| Rounds {
             name: name.to_owned(),
             references: &[],
-            rounds: vec![Measured { events: 1000, seconds, ..Measured::default() }],
+            rounds: vec![Some(Measured { events: 1000, seconds, ..Measured::default() })],
         };
-        let nothing = Rounds { name: "es-bus-list".to_owned(), references: &[], rounds: vec![] };
+        let nothing = Rounds { name: "es-bus-list".to_owned(), references: &[], rounds: vec![None] };
         let scenario = Compared {
             area: Area::Publish,
             kind: Kind::Quorum,

@@ -75,7 +75,7 @@ fn rows(scenario: &Compared) -> Vec<Row> {
         "peak MB".to_owned(),
     ];
     let row = |entry: &Rounds| {
-        if entry.rounds.is_empty() {
+        if entry.rounds.iter().all(Option::is_none) {
             return vec![entry.name.clone(), "not measured".to_owned()];
         }
         let value: fn(&Measured) -> f64 = if is_start { |it| it.seconds } else { Measured::rate };

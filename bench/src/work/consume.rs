@@ -9,6 +9,7 @@ use lapin::{
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
+use tokio::time::{Duration, sleep};
 
 use super::{bus, raw};
 use crate::{
@@ -48,6 +49,8 @@ pub(super) async fn lapin(task: &Task, prefetch: u16, every: u16) -> Result<Meas
     })
     .await??;
     let measured = tally.finish().await?;
+    // What the broker has not worked off when the connection ends may come again.
+    sleep(SETTLING).await;
     connection.close(200, "done".into()).await?;
     nothing_is_left(task).await?;
     Ok(measured)
@@ -71,6 +74,9 @@ pub(super) async fn es_bus(task: &Task, prefetch: u16) -> Result<Measured> {
     nothing_is_left(task).await?;
     Ok(measured)
 }
+
+/// How long the broker has for the last acknowledgements, which it does not confirm.
+const SETTLING: Duration = Duration::from_millis(200);
 
 /// Whatever was taken is acknowledged.
 async fn nothing_is_left(task: &Task) -> Result<()> {

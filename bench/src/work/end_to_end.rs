@@ -41,6 +41,8 @@ pub(super) async fn lapin(task: &Task, rate: u64) -> Result<Measured> {
         Ok::<_, Fault>(())
     });
     let channel = Arc::new(raw::confirming(&publishing).await?);
+    // Held until the connection is closed: dropped, it would be closed at the same time.
+    let _held = Arc::clone(&channel);
     let exchange = task.exchange();
     at_rate(task, rate, &tally, move |parcel| {
         let (channel, exchange) = (Arc::clone(&channel), exchange.clone());

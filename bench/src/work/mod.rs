@@ -6,7 +6,7 @@ mod memory;
 mod prepare;
 mod publish;
 mod raw;
-mod start;
+pub(crate) mod start;
 
 use es_bus::{Bus, BusBuilder, Registry};
 use futures_util::future::{Either, select};
@@ -73,4 +73,4 @@ fn bus(task: &Task, registry: Registry) -> BusBuilder {
 }
 
 /// Longer than the slowest measurement on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);

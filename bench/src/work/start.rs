@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use es_bus::Registry;
+use es_bus::{BusBuilder, Registry};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lapin::{
     options::{BasicConsumeOptions, BasicQosOptions},
@@ -23,10 +23,13 @@ use crate::{
 /// How many channels declare side by side; more of them gain nothing.
 const CHANNELS: usize = 16;
 
+/// From how many groups on there are no retries: each delay is a quorum queue, also in a classic group.
+pub(crate) const LEAN: usize = 1000;
+
 /// A program that knows lapin well: one connection, and a channel for each group that consumes.
 pub(super) async fn lapin(task: &Task, count: usize) -> Result<Measured> {
     let registry: Registry = groups(count);
-    let planned = bus(task, registry.clone()).build()?;
+    let planned = program(task, registry.clone()).build()?;
     let begin = Mark::now(task.broker)?;
     let connection = raw::connect(task).await?;
     raw::declare(&connection, planned.topology(), CHANNELS).await?;
@@ -51,7 +54,7 @@ pub(super) async fn lapin(task: &Task, count: usize) -> Result<Measured> {
 
 /// A bus with so many groups.
 pub(super) async fn es_bus(task: &Task, count: usize) -> Result<Measured> {
-    let planned = bus(task, groups(count)).build()?;
+    let planned = program(task, groups(count)).build()?;
     let begin = Mark::now(task.broker)?;
     let running = planned.start().await?;
     while !running.stats().is_consuming {
@@ -60,4 +63,16 @@ pub(super) async fn es_bus(task: &Task, count: usize) -> Result<Measured> {
     let measured = begin.until(Mark::now(task.broker)?, count as u64, &mut [])?;
     running.stop().await?;
     Ok(measured)
+}
+
+/// Groups with the defaults; so many that a node cannot have the queues of all their delays do without
+/// retries.
+fn program(task: &Task, registry: Registry) -> BusBuilder {
+    let is_lean = registry.group_names().len() >= LEAN;
+    let builder = bus(task, registry);
+    if is_lean {
+        builder.set("retries", "0").set("retry_ladder", "none").set("on_unknown", "skip")
+    } else {
+        builder
+    }
 }
