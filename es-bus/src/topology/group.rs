@@ -289,7 +289,16 @@ impl GroupSpec {
     ///
     /// [`InvalidName`] when the name is longer than AMQP carries.
     pub(crate) fn retry_queue(&self, delay: Duration) -> Result<QueueName, InvalidName> {
-        QueueName::new(format!("{}.{}", self.retry, delay_name(delay)))
+        self.retry_queue_named(&delay_name(delay))
+    }
+
+    /// The queue in which events wait for the delay of this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`retry_queue`](Self::retry_queue).
+    pub(crate) fn retry_queue_named(&self, delay: &str) -> Result<QueueName, InvalidName> {
+        QueueName::new(format!("{}.{delay}", self.retry))
     }
 
     /// The queue of the events that may have ended a process, from which they are handled alone. None

@@ -10,7 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::copies::Copy;
-use crate::topology::GroupSpec;
+use crate::{name::QueueName, topology::GroupSpec};
 
 /// How often it is said.
 const EVERY: Duration = Duration::from_secs(30);
@@ -24,12 +24,14 @@ impl FullQueues {
     pub(super) fn tell(&self, group: &GroupSpec, copy: &Copy) {
         let queue = match copy {
             Copy::DeadLetter(_) => return self.tell_dead_letters(group),
-            Copy::Retry { stay, .. } | Copy::Wait { stay, .. } => format!("{}.{}", group.retry, stay.delay),
-            Copy::Suspect { .. } => format!("{}.suspects", group.queue),
+            Copy::Retry { stay, .. } | Copy::Wait { stay, .. } => Some(group.retry_queue_named(&stay.delay)),
+            Copy::Suspect { .. } => group.suspects(),
         };
         if self.is_due(group.retry.as_str()) {
+            // A name that is too long ended the start.
+            let queue = queue.and_then(Result::ok);
             tracing::error!(
-                queue,
+                queue = queue.as_ref().map(QueueName::as_str),
                 exchange = %group.retry,
                 group = group.name.as_str(),
                 concurrency = group.settings.concurrency,
