@@ -4,7 +4,10 @@ use std::{
     collections::BTreeSet,
     io::{self, Write as _},
     net::TcpListener,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -95,12 +98,15 @@ fn work_queue(name: &str) -> Queue {
     queue
 }
 
+/// A message with an id of its own.
 fn publication(exchange: &str, key: &str, body: &str) -> Publication {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let message_id = Some(COUNT.fetch_add(1, Ordering::Relaxed).to_string().into());
     Publication {
         exchange: exchange_name(exchange),
         routing_key: key.to_owned().into(),
         message: Message {
-            properties: Properties { persistent: true, ..Properties::default() },
+            properties: Properties { persistent: true, message_id, ..Properties::default() },
             headers: Headers::new(),
             body: body.to_owned().into(),
         },
@@ -150,7 +156,7 @@ async fn a_wrong_password_is_fatal_and_never_shown() {
     assert!(shown.contains("ACCESS_REFUSED"), "{shown}");
     assert!(!shown.contains("s3cr"), "{shown}");
     assert!(matches!(
-        amqp.publish(publication("orders", "order.placed", "")).await,
+        amqp.publish(&publication("orders", "order.placed", "")).await,
         Err(PublishError::Interrupted { .. })
     ));
 }
@@ -247,7 +253,7 @@ async fn a_closed_transport_says_so() {
     timeout(PATIENCE, amqp.close()).await.expect("an end");
 
     assert!(matches!(amqp.link().borrow().state, LinkState::Closed));
-    let published = amqp.publish(publication("orders", "order.placed", "")).await;
+    let published = amqp.publish(&publication("orders", "order.placed", "")).await;
     assert!(matches!(published, Err(PublishError::Closed)), "{published:?}");
     assert!(next(&mut consumer).await.is_none());
     timeout(PATIENCE, amqp.close()).await.expect("idempotent");
@@ -269,7 +275,7 @@ async fn waits_for_a_broker_and_resumes_after_it_was_killed() {
     let node = restarted(node).await;
     until(&amqp, "up", |link| matches!(link.state, LinkState::Up)).await;
     let mut consumer = consume_once_led(&amqp, "orders").await;
-    amqp.publish(publication("orders", "order.placed", "one")).await.expect("stored");
+    amqp.publish(&publication("orders", "order.placed", "one")).await.expect("stored");
     let held = delivery(&mut consumer).await;
     let first = amqp.link().borrow().generation;
 
@@ -280,7 +286,7 @@ async fn waits_for_a_broker_and_resumes_after_it_was_killed() {
     assert!(next(&mut consumer).await.is_none());
     assert!(!held.settle(Settlement::Ack));
     assert!(matches!(
-        amqp.publish(publication("orders", "order.placed", "two")).await,
+        amqp.publish(&publication("orders", "order.placed", "two")).await,
         Err(PublishError::Interrupted { .. })
     ));
     consumer.close().await;
@@ -292,7 +298,7 @@ async fn waits_for_a_broker_and_resumes_after_it_was_killed() {
     let redelivered = delivery(&mut consumer).await;
     assert_eq!(body(&redelivered), "one");
     assert!(redelivered.settle(Settlement::Ack));
-    amqp.publish(publication("orders", "order.placed", "three")).await.expect("stored");
+    amqp.publish(&publication("orders", "order.placed", "three")).await.expect("stored");
     assert_eq!(body(&delivery(&mut consumer).await), "three");
 }
 
@@ -339,7 +345,7 @@ async fn connections_that_the_broker_closes_are_made_again() {
     );
     until(&amqp, "up again", |link| matches!(link.state, LinkState::Up) && link.generation == 2).await;
     assert!(since.elapsed() < RECOVERY, "{:?}", since.elapsed());
-    amqp.publish(publication("orders", "order.placed", "one")).await.expect("stored");
+    amqp.publish(&publication("orders", "order.placed", "one")).await.expect("stored");
     assert_eq!(body(&delivery(&mut consume(&amqp, "orders", 10).await).await), "one");
     drop(node);
 }
@@ -353,7 +359,7 @@ async fn a_broker_that_falls_silent_is_noticed() {
 
     node.sigstop();
     let since = Instant::now();
-    let published = amqp.publish(publication("orders", "order.placed", "one")).await;
+    let published = amqp.publish(&publication("orders", "order.placed", "one")).await;
     let error = failure(&mut consumer).await;
 
     assert!(matches!(published, Err(PublishError::Interrupted { .. })), "{published:?}");
@@ -432,23 +438,29 @@ async fn a_blocked_connection_is_told_and_holds_nothing_for_ever() {
     let amqp = connected(options(&node.url())).await;
     orders(&amqp).await;
     let mut consumer = consume(&amqp, "orders", 10).await;
-    let publish = |body: &'static str| {
-        amqp.publish(Publication { lane: Some(7), ..publication("orders", "order.placed", body) })
-    };
+    let order = |body: &str| Publication { lane: Some(7), ..publication("orders", "order.placed", body) };
+    let [first, second, third] = ["first", "second", "third"].map(order);
+    // All is well there, so that more than one may be on its way.
+    for _ in 0..2 {
+        amqp.publish(&order("before")).await.expect("stored");
+    }
 
     node.rabbitmqctl(&["set_vm_memory_high_watermark", "0.00001"]);
     // The broker blocks a connection when it publishes.
-    assert!(timeout(Duration::from_secs(3), publish("first")).await.is_err());
+    assert!(timeout(Duration::from_secs(3), amqp.publish(&first)).await.is_err());
     let blocked = until(&amqp, "blocked", |link| link.blocked.is_some()).await.blocked;
     assert!(blocked.is_some_and(|reason| reason.contains("memory")));
-    assert!(timeout(Duration::from_millis(200), publish("second")).await.is_err());
+    for publication in [&second, &first, &second] {
+        assert!(timeout(Duration::from_millis(200), amqp.publish(publication)).await.is_err());
+    }
     assert!(timeout(Duration::from_millis(200), amqp.queue_status(&queue_name("orders"))).await.is_ok());
     node.rabbitmqctl(&["set_vm_memory_high_watermark", "0.4"]);
     until(&amqp, "unblocked", |link| link.blocked.is_none()).await;
-    publish("third").await.expect("stored");
+    amqp.publish(&third).await.expect("stored");
+    amqp.publish(&first).await.expect("stored, again or not");
 
-    // The first was on its way; the second was dropped while it waited for its turn.
-    for expected in ["first", "third"] {
+    // What was dropped was on its way, and was not sent again while it was. Nothing passed it.
+    for expected in ["before", "before", "first", "second", "third"] {
         let delivery = delivery(&mut consumer).await;
         assert_eq!(body(&delivery), expected);
         assert!(delivery.settle(Settlement::Ack));
@@ -499,7 +511,7 @@ async fn a_queue_that_somebody_has_alone_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_exchange_hurts_nobody_else() {
     let vhost = Node::shared().vhost("missing");
-    let amqp = connected(AmqpOptions { channels: 4, ..options(&vhost.url()) }).await;
+    let amqp = connected(AmqpOptions { window: 64, ..options(&vhost.url()) }).await;
     orders(&amqp).await;
 
     let mut tasks = tokio::task::JoinSet::new();
@@ -511,7 +523,7 @@ async fn a_missing_exchange_hurts_nobody_else() {
                 lane: (number % 3 == 0).then_some(number),
                 ..publication(exchange, "order.placed", "")
             };
-            (number, amqp.publish(publication).await)
+            (number, amqp.publish(&publication).await)
         });
     }
 
@@ -541,7 +553,7 @@ async fn no_verdict_is_given_to_the_wrong_publish() {
             tasks.spawn(async move {
                 let key = if number % 2 == 0 { "order.placed" } else { "nobody.listens" };
                 let lane = (number % 5 == 0).then_some(number % 50);
-                (number, amqp.publish(Publication { lane, ..publication("orders", key, "") }).await)
+                (number, amqp.publish(&Publication { lane, ..publication("orders", key, "") }).await)
             });
         }
         while let Some(done) = tasks.join_next().await {
@@ -566,12 +578,13 @@ async fn a_lane_keeps_its_order() {
     let amqp = connected(options(&vhost.url())).await;
     orders(&amqp).await;
 
-    let publishes = (0..600_u64).map(|number| {
+    let publications = (0..600_u64).map(|number| {
         let lane = Some(number % 3);
-        amqp.publish(Publication { lane, ..publication("orders", "order.placed", &number.to_string()) })
+        Publication { lane, ..publication("orders", "order.placed", &number.to_string()) }
     });
-    let tasks: Vec<_> = publishes.collect();
-    for verdict in all(tasks).await {
+    let publications: Vec<_> = publications.collect();
+    let publishes = publications.iter().map(|publication| amqp.publish(publication));
+    for verdict in all(publishes.collect()).await {
         verdict.expect("stored");
     }
 
@@ -614,7 +627,7 @@ async fn a_slow_delivery_does_not_hold_the_prefetch() {
     let amqp = connected(options(&vhost.url())).await;
     orders(&amqp).await;
     for number in 0..50 {
-        amqp.publish(publication("orders", "order.placed", &number.to_string())).await.expect("stored");
+        amqp.publish(&publication("orders", "order.placed", &number.to_string())).await.expect("stored");
     }
     let mut consumer = consume(&amqp, "orders", 4).await;
 
@@ -641,7 +654,7 @@ async fn a_cancelled_consumer_still_gets_what_is_on_its_way() {
     let amqp = connected(options(&vhost.url())).await;
     orders(&amqp).await;
     for number in 0..10 {
-        amqp.publish(publication("orders", "order.placed", &number.to_string())).await.expect("stored");
+        amqp.publish(&publication("orders", "order.placed", &number.to_string())).await.expect("stored");
     }
     let mut consumer = consume(&amqp, "orders", 5).await;
     let first = delivery(&mut consumer).await;
@@ -778,7 +791,7 @@ async fn every_header_type_survives_the_broker() {
     .into_iter()
     .collect();
 
-    amqp.publish(sent.clone()).await.expect("stored");
+    amqp.publish(&sent).await.expect("stored");
     let mut found = delivery(&mut consume(&amqp, "orders", 1).await).await.received;
 
     // A quorum queue counts deliveries there.
@@ -794,14 +807,15 @@ async fn the_largest_headers_that_are_published_arrive() {
     orders(&amqp).await;
     let large = |bytes: usize| {
         let mut publication = publication("orders", "order.placed", "{}");
+        publication.message.properties.message_id = None;
         publication.message.headers.insert("x-large", "h".repeat(bytes));
         publication
     };
     // Frame, properties and header are counted to the last byte, and 4 KiB left to the broker.
     let fits = 128 * 1024 - 4096 - 22 - 1 - 4 - (1 + 7) - (1 + 4);
 
-    amqp.publish(large(fits)).await.expect("stored");
-    let error = amqp.publish(large(fits + 1)).await.expect_err("does not fit");
+    amqp.publish(&large(fits)).await.expect("stored");
+    let error = amqp.publish(&large(fits + 1)).await.expect_err("does not fit");
     assert!(
         matches!(&error, PublishError::TooLarge { what, .. } if what == "the frame of properties and headers"),
         "{error:?}"
@@ -827,7 +841,7 @@ async fn a_full_queue_refuses_and_a_foreign_user_is_rejected() {
 
     let since = Instant::now();
     let refused = loop {
-        if let Err(error) = amqp.publish(publication("orders", "small", "")).await {
+        if let Err(error) = amqp.publish(&publication("orders", "small", "")).await {
             break error;
         }
         assert!(since.elapsed() < PATIENCE);
@@ -835,23 +849,85 @@ async fn a_full_queue_refuses_and_a_foreign_user_is_rejected() {
     assert!(matches!(refused, PublishError::Refused { .. }), "{refused:?}");
     let mut foreign = publication("orders", "order.placed", "");
     foreign.message.properties.user_id = Some("somebody".into());
-    let rejected = amqp.publish(foreign).await;
+    let rejected = amqp.publish(&foreign).await;
     assert!(matches!(rejected, Err(PublishError::Rejected { .. })), "{rejected:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_publish_leaves_its_channel_sound() {
     let vhost = Node::shared().vhost("dropped");
-    let amqp = connected(AmqpOptions { channels: 2, ..options(&vhost.url()) }).await;
+    let amqp = connected(AmqpOptions { window: 2, ..options(&vhost.url()) }).await;
     orders(&amqp).await;
 
     for number in 0..300_u64 {
         let key = if number % 2 == 0 { "nobody.listens" } else { "order.placed" };
-        let left = amqp.publish(Publication { lane: Some(number), ..publication("orders", key, "left") });
-        let _ = timeout(Duration::from_micros(number * 7), left).await;
+        let left = Publication { lane: Some(number), ..publication("orders", key, "left") };
+        let _ = timeout(Duration::from_micros(number * 7), amqp.publish(&left)).await;
         let kept = Publication { lane: Some(number), ..publication("orders", "order.placed", "kept") };
-        amqp.publish(kept).await.expect("stored, whatever became of the one before");
+        amqp.publish(&kept).await.expect("stored, whatever became of the one before");
     }
+}
+
+/// Without an answer from one queue, what goes to others is confirmed, also when there is more of it than a
+/// window has room for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_never_answers_delays_no_others() {
+    const STUCK: u64 = 600;
+    let node = Node::shared();
+    let vhost = node.vhost("unanswered");
+    let amqp = connected(options(&vhost.url())).await;
+    orders(&amqp).await;
+    amqp.declare_queue(&work_queue("stuck")).await.expect("new");
+    amqp.bind(&Binding::by_key(exchange_name("orders"), queue_name("stuck"), "stuck")).await.expect("bound");
+    let queue = format!(
+        "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{}\">>, queue, <<\"stuck\">>)), ",
+        vhost.name()
+    );
+    node.rabbitmqctl(&["eval", &format!("{queue}sys:suspend(amqqueue:get_pid(Q)).")]);
+
+    let publications: Vec<_> = (0..STUCK)
+        .map(|number| Publication {
+            lane: Some(number % 10),
+            ..publication("orders", "stuck", &number.to_string())
+        })
+        .collect();
+    let mut stuck = tokio::task::JoinSet::new();
+    for publication in publications {
+        let amqp = amqp.clone();
+        stuck.spawn(async move {
+            // The first call is dropped.
+            let _ = timeout(Duration::from_millis(500), amqp.publish(&publication)).await;
+            amqp.publish(&publication).await
+        });
+    }
+    let others = async {
+        for number in 0..100_u64 {
+            let publication = Publication {
+                lane: (number % 2 == 0).then_some(100 + number),
+                ..publication("orders", "order.placed", "")
+            };
+            amqp.publish(&publication).await.expect("stored");
+            // Spread over the time in which the windows fill.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, others).await.expect("the others are confirmed");
+    let claimed = stuck.try_join_next();
+    assert!(claimed.is_none(), "{claimed:?}");
+
+    node.rabbitmqctl(&["eval", &format!("{queue}sys:resume(amqqueue:get_pid(Q)).")]);
+    while let Some(verdict) = timeout(PATIENCE, stuck.join_next()).await.expect("they are confirmed at last")
+    {
+        verdict.expect("no panic").expect("stored");
+    }
+    let mut consumer = consume(&amqp, "stuck", 100).await;
+    let mut seen = BTreeSet::new();
+    while (seen.len() as u64) < STUCK {
+        let delivery = delivery(&mut consumer).await;
+        seen.insert(body(&delivery));
+        assert!(delivery.settle(Settlement::Ack));
+    }
+    assert_eq!(amqp.link().borrow().generation, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -875,7 +951,7 @@ async fn a_delivery_held_too_long_costs_the_channel_and_nothing_else() {
     let node = Node::start_with("consumer_timeout = 1000\n");
     let amqp = connected(options(&node.url())).await;
     orders(&amqp).await;
-    amqp.publish(publication("orders", "order.placed", "slow")).await.expect("stored");
+    amqp.publish(&publication("orders", "order.placed", "slow")).await.expect("stored");
     let mut consumer = consume(&amqp, "orders", 10).await;
     let held = delivery(&mut consumer).await;
 
@@ -897,8 +973,9 @@ async fn settles_thousands_in_any_order() {
     let vhost = Node::shared().vhost("thousands");
     let amqp = connected(options(&vhost.url())).await;
     orders(&amqp).await;
-    let publishes =
-        (0..5000).map(|number| amqp.publish(publication("orders", "order.placed", &number.to_string())));
+    let publications: Vec<_> =
+        (0..5000).map(|number| publication("orders", "order.placed", &number.to_string())).collect();
+    let publishes = publications.iter().map(|publication| amqp.publish(publication));
     for verdict in all(publishes.collect()).await {
         verdict.expect("stored");
     }

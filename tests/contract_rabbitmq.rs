@@ -20,7 +20,6 @@ async fn setup(kind: QueueKind) -> Fixture {
     let amqp = Amqp::connect(AmqpOptions {
         hosts: vec![Host { host: "127.0.0.1".to_owned(), port: port.expect("a port") }],
         vhost: vhost.name().to_owned(),
-        channels: 8,
         ..AmqpOptions::default()
     });
     let mut link = amqp.link();

@@ -24,11 +24,14 @@ use crate::{
     message::Received,
     metadata::Metadata,
     outcome::{BoxError, HandlerError, Outcome},
+    scope::Scope,
     wire,
 };
 
+mod pace;
 mod service;
 
+pub(crate) use self::pace::Pace;
 pub use self::service::HandlerService;
 pub(crate) use self::service::{LayerFn, Level, Route};
 pub(crate) use crate::wire::Origin;
@@ -93,17 +96,27 @@ struct Inner {
     completions: Mutex<Vec<Completion>>,
     route: Option<Route>,
     waiting: AtomicBool,
+    said: OnceLock<Arc<Scope>>,
 }
 
 /// What is known of a delivery, by every handler that it goes to.
 pub struct DeliveryInfo {
     received: Received,
-    queue: String,
-    group: String,
+    queue: Arc<str>,
+    group: Arc<str>,
     origin: Origin,
-    metadata: OnceLock<Metadata>,
+    envelope: Mutex<Envelope>,
     /// Cancelled when the channel that brought it is gone.
-    lost: CancellationToken,
+    lost: Arc<CancellationToken>,
+}
+
+/// What is known of the envelope: it is read beside the event, and most handlers never ask for it.
+#[derive(Default)]
+enum Envelope {
+    #[default]
+    Unread,
+    Read(wire::Envelope),
+    Asked(Metadata),
 }
 
 impl fmt::Debug for DeliveryInfo {
@@ -139,18 +152,18 @@ impl DeliveryInfo {
     /// What a worker knows of a delivery.
     #[must_use]
     pub fn new(received: Received, queue: String, group: String, origin: Origin) -> Self {
-        Self::leased(received, queue, group, origin, CancellationToken::new())
+        Self::leased(received, queue.into(), group.into(), origin, Arc::default())
     }
 
     /// The same, with what is cancelled when the channel is gone that brought it.
     pub(crate) fn leased(
         received: Received,
-        queue: String,
-        group: String,
+        queue: Arc<str>,
+        group: Arc<str>,
         origin: Origin,
-        lost: CancellationToken,
+        lost: Arc<CancellationToken>,
     ) -> Self {
-        Self { received, queue, group, origin, metadata: OnceLock::new(), lost }
+        Self { received, queue, group, origin, envelope: Mutex::default(), lost }
     }
 
     /// Cancelled when the channel is gone that brought it.
@@ -213,6 +226,7 @@ impl Invocation {
                 completions: Mutex::default(),
                 route,
                 waiting: AtomicBool::new(false),
+                said: OnceLock::new(),
             }),
         }
     }
@@ -228,6 +242,11 @@ impl Invocation {
 
     pub(crate) fn set_waiting(&self, waiting: bool) {
         self.inner.waiting.store(waiting, Ordering::Relaxed);
+    }
+
+    /// What is said of everything published within, once it was asked for.
+    pub(crate) fn said(&self) -> &OnceLock<Arc<Scope>> {
+        &self.inner.said
     }
 
     /// The delivery, without the right to settle it.
@@ -338,10 +357,13 @@ impl Invocation {
             let claimed = origin.event_type.as_deref().unwrap_or(&origin.routing_key);
             HandlerError::undecodable(format!("{claimed:?} is not an event of this handler"))
         })?;
-        let (metadata, event) =
-            wire::decode::<E>(&delivery.received, kind).map_err(HandlerError::undecodable)?;
+        let (envelope, event) =
+            wire::decode_event::<E>(&delivery.received, kind).map_err(HandlerError::undecodable)?;
         // Several handlers may decode one delivery; what each reads is the same.
-        let _ = delivery.metadata.set(metadata);
+        let mut known = delivery.envelope.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*known, Envelope::Unread) {
+            *known = Envelope::Read(envelope);
+        }
         Ok(event)
     }
 
@@ -351,12 +373,15 @@ impl Invocation {
     ///
     /// [`HandlerError::undecodable`] when the body does not hold one.
     pub fn metadata(&self) -> Result<Metadata, HandlerError> {
-        let delivery = self.delivery();
-        if let Some(metadata) = delivery.metadata.get() {
-            return Ok(metadata.clone());
-        }
-        let metadata = wire::decode_metadata(&delivery.received).map_err(HandlerError::undecodable)?;
-        Ok(delivery.metadata.get_or_init(|| metadata).clone())
+        let DeliveryInfo { received, envelope, .. } = self.delivery();
+        let mut known = envelope.lock().unwrap_or_else(PoisonError::into_inner);
+        let metadata = match std::mem::take(&mut *known) {
+            Envelope::Unread => wire::decode_metadata(received).map_err(HandlerError::undecodable)?,
+            Envelope::Read(envelope) => envelope.metadata(received),
+            Envelope::Asked(metadata) => metadata,
+        };
+        *known = Envelope::Asked(metadata.clone());
+        Ok(metadata)
     }
 }
 

@@ -5,10 +5,7 @@
 //! worker sets it to the handled event, a web server to what it knows of the request; the publisher
 //! reads it.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -194,7 +191,7 @@ pub(crate) fn handling<F: Future>(
     invocation: Invocation,
     future: F,
 ) -> impl Future<Output = F::Output> + use<F> {
-    CURRENT.scope(Current::Handles(Arc::new(Handled { invocation, said: OnceLock::new() })), future)
+    CURRENT.scope(Current::Handles(invocation), future)
 }
 
 /// The function, within the scope of whoever calls this, on whichever thread it is run.
@@ -211,10 +208,12 @@ pub(crate) fn current() -> Option<Arc<Scope>> {
     CURRENT
         .try_with(|current| match current {
             Current::Said(said) => Arc::clone(said),
-            Current::Handles(handled) => Arc::clone(handled.said.get_or_init(|| {
-                // A raw event of a foreign format has no envelope to carry on.
-                Arc::new(handled.invocation.metadata().map_or_else(|_| Scope::new(), Scope::from))
-            })),
+            // A raw event of a foreign format has no envelope to carry on.
+            Current::Handles(invocation) => {
+                Arc::clone(invocation.said().get_or_init(|| {
+                    Arc::new(invocation.metadata().map_or_else(|_| Scope::new(), Scope::from))
+                }))
+            }
         })
         .ok()
 }
@@ -224,12 +223,7 @@ enum Current {
     /// What somebody said.
     Said(Arc<Scope>),
     /// What the event says that is handled: read when it is asked for, which most handlers never do.
-    Handles(Arc<Handled>),
-}
-
-struct Handled {
-    invocation: Invocation,
-    said: OnceLock<Arc<Scope>>,
+    Handles(Invocation),
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ impl Transport for Stubborn {
 }
 
 impl Publish for Stubborn {
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
+    fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), PublishError>> {
         self.published.lock().unwrap().push(publication.exchange.as_str().to_owned());
         if self.copies_too_large && publication.exchange.as_str() != "events" {
             let error = PublishError::TooLarge { what: "the body".to_owned(), size: 2, limit: 1 };

@@ -255,7 +255,7 @@ impl Fixture {
 
     /// Publishes.
     pub(crate) async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        timeout(PATIENCE, self.transport.publish(publication)).await.expect("the broker answers")
+        timeout(PATIENCE, self.transport.publish(&publication)).await.expect("the broker answers")
     }
 
     /// Publishes a text, mandatory.

@@ -71,7 +71,7 @@ pub(crate) async fn publishes_of_many_tasks_arrive_once_each(fixture: &Fixture) 
         let transport = Arc::clone(&fixture.transport);
         let message = text(&format!("{number:03}"));
         let publication = publication(&ExchangeName::default_exchange(), queue.as_str(), message);
-        tasks.spawn(async move { transport.publish(publication).await });
+        tasks.spawn(async move { transport.publish(&publication).await });
     }
     while let Some(done) = tasks.join_next().await {
         done.expect("no panic").expect("the queue takes it");
@@ -115,8 +115,11 @@ pub(crate) async fn no_verdict_is_wrong_among_a_thousand_at_once(fixture: &Fixtu
             let transport = Arc::clone(&fixture.transport);
             let is_known = number % 2 == 0;
             let key = if is_known { "known" } else { "unknown" };
-            let publication = publication(&events, key, text("order"));
-            tasks.spawn(async move { (is_known, transport.publish(publication).await) });
+            let mut message = text("order");
+            // One of ten has no id by which it could be told from the others.
+            message.properties.message_id = (number % 10 > 1).then(|| format!("{round}-{number}").into());
+            let publication = publication(&events, key, message);
+            tasks.spawn(async move { (is_known, transport.publish(&publication).await) });
         }
         let mut wrong = Vec::new();
         while let Some(done) = tasks.join_next().await {

@@ -69,7 +69,7 @@ async fn with_dead_letters(vhost: &Vhost, kind: QueueKind, count: usize) {
             mandatory: true,
             lane: None,
         };
-        amqp.publish(publication).await.expect("confirmed");
+        amqp.publish(&publication).await.expect("confirmed");
     }
     amqp.close().await;
 }

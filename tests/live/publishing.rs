@@ -207,13 +207,13 @@ async fn a_service_that_is_killed_after_it_emitted_emits_the_same_ids_again() {
     stop(bus).await;
 }
 
-/// Publishes wait in line for the channels of the one connection, whoever makes them.
+/// Publishes wait in line for room on the one connection, whoever makes them.
 #[tokio::test(flavor = "multi_thread")]
-async fn callers_share_the_channels_and_keep_their_order() {
-    let vhost = Node::shared().vhost("shared-channels");
+async fn callers_share_the_connection_and_keep_their_order() {
+    let vhost = Node::shared().vhost("shared-connection");
     with_queue(&vhost).await;
     let registry = Registry::new().handler::<collect>();
-    let bus = run(builder(vhost.url(), registry).publish_only().set("publish_channels", 2_u32)).await;
+    let bus = run(builder(vhost.url(), registry).publish_only().set("publish_window", 2_u32)).await;
 
     let mut callers = Vec::new();
     for caller in 0..4_u32 {

@@ -92,3 +92,37 @@ async fn what_a_run_comes_to_after_its_connection_is_lost_settles_nothing() {
     look.until("events.leased", 2, 0).await;
     assert_eq!(look.queue("events.leased.retry.1s").await, (0, 0));
 }
+
+#[handler(group = "beside")]
+async fn beside(order: OrderPlaced, State(journal): State<Journal>, State(gate): State<Arc<Semaphore>>) {
+    if order.total == 0 {
+        journal.note("held");
+        let _ = gate.acquire().await;
+    }
+}
+
+/// The broker has no more than ten deliveries unacknowledged here: held back behind the first, the
+/// acknowledgements of the others would let nine of them through, and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_slow_event_does_not_hold_the_prefetch() {
+    const OTHERS: u32 = 2000;
+    let node = Victim::get().await;
+    let vhost = node.vhost("one-slow-event");
+    let (journal, gate) = (Journal::default(), Arc::new(Semaphore::new(0)));
+    let builder = builder(vhost.url(), Registry::new().handler::<beside>());
+    let builder =
+        builder.set_for_group("beside", "prefetch", "10").set_for_group("beside", "concurrency", "10");
+    let bus = run(builder.state(journal.clone()).state(gate.clone())).await;
+    bus.publisher().publish(&placed("o-0", 0)).await.expect("routed");
+    journal.until_len(1).await;
+
+    let others: Vec<_> = (1..=OTHERS).map(|total| placed(format!("o-{}", total % 50 + 1), total)).collect();
+    let report = bus.publisher().publish_all(&others).await;
+    assert!(report.is_complete(), "{report}");
+
+    soon("all others are handled", || (bus.counts().handled == u64::from(OTHERS)).then_some(()));
+    gate.close();
+    stop(bus).await;
+    let look = Look::at(&vhost).await;
+    assert_eq!(look.left_over(&vhost).await, [], "all was acknowledged");
+}

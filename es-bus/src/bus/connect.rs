@@ -95,7 +95,7 @@ fn amqp(
         reconnect_min: bus.reconnect_min.value,
         reconnect_max: bus.reconnect_max.value,
         frame_max: u32::try_from(bus.frame_max.value.bytes()).unwrap_or(u32::MAX),
-        channels: usize::from(bus.publish_channels.value),
+        window: usize::from(bus.publish_window.value),
     })))
 }
 

@@ -25,7 +25,7 @@ use crate::{
     name::GroupName,
     registry::Registry,
     topology::{Asked, Bound, Exchanges, GroupSpec, HandlerSpec, LateBound, bound, build},
-    worker::{Assignment, Post, WorkerContext},
+    worker::{Assignment, Dispatching, Post, WorkerContext},
 };
 
 /// How many keys that were unbound are remembered per group, for what they had brought before.
@@ -260,6 +260,10 @@ impl Groups {
         bounds.map_err(|error| Error::Conflict(vec![error.into()]))
     }
 
+    pub(super) fn dispatching(&self, group: &str) -> Option<Dispatching> {
+        Some(Dispatching::new(self.spec(group)?, Arc::clone(&self.context.state)))
+    }
+
     /// A group that is there now, declared or subscribed.
     pub(super) fn spec(&self, name: &str) -> Option<Arc<GroupSpec>> {
         self.running().groups.get(name).map(Group::spec)
@@ -330,6 +334,7 @@ impl Groups {
             timeout: wanted.timeout.unwrap_or(config.policy.timeout.value),
             slow: config.policy.slow_handler.value,
             service: None,
+            pace: Arc::default(),
         })
     }
 

@@ -13,6 +13,7 @@ use crate::{
     publish::Publisher,
     shutdown::Signals,
     telemetry::Counts,
+    worker::Dispatching,
 };
 
 /// A running bus: publish through it, stop it, wait for it.
@@ -55,6 +56,13 @@ impl Handle {
     #[must_use]
     pub fn publisher(&self) -> &Publisher {
         &self.publisher
+    }
+
+    /// Runs the handlers of a group that is consumed here. For those who measure it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn dispatching(&self, group: &str) -> Option<Dispatching> {
+        self.groups.dispatching(group)
     }
 
     /// Subscribes, binds and pauses while the bus runs; clone it to keep it.

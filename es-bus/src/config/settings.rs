@@ -185,8 +185,8 @@ settings! {
         /// before it starts.
         consumer_timeout: Option<Duration> = "30m", within "1s"..="30d",
             because "`none` for a broker that waits for ever";
-        /// The channels that publish side by side.
-        publish_channels: u16 = "16", within "1"..="1024";
+        /// How many publishes may be unconfirmed at once on the connection.
+        publish_window: u16 = "256", within "1"..="8192";
         /// How many events of one batch are in flight at once.
         publish_batch: u32 = "100", within "1"..="100000";
         /// How many events may be on their way in the background; the next one waits for room.

@@ -16,6 +16,7 @@ mod options;
 mod publisher;
 mod raw;
 mod report;
+mod turns;
 
 pub use self::{
     any::AnyEvent,

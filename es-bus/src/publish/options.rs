@@ -1,6 +1,11 @@
 //! One publish with what is said about it.
 
-use std::{fmt, future::IntoFuture, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    future::{IntoFuture, ready},
+    time::Duration,
+};
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -195,11 +200,7 @@ impl Publish<'_> {
 
     /// The lane of the event's aggregate.
     pub(super) fn lane(&self) -> Lane {
-        let aggregate = self.event.any_kind().aggregate;
-        match &self.options.aggregate_id {
-            Some(id) => Some(lane(aggregate, id)),
-            None => self.event.any_aggregate_id().map(|id| lane(aggregate, &id)),
-        }
+        lane_of(self.event, self.options.aggregate_id.as_deref())
     }
 
     /// The event as it goes out; nothing of the event itself is held any more.
@@ -216,12 +217,22 @@ impl<'a> IntoFuture for Publish<'a> {
     fn into_future(self) -> Self::IntoFuture {
         // Encoded here, so that the future holds the message and not the event.
         let publisher = self.publisher;
-        let prepared = self.prepare();
-        Box::pin(async move {
-            let mut prepared = prepared?;
-            publisher.send(&mut prepared, Patience::Once).await?;
-            Ok(prepared.event_id)
-        })
+        match self.prepare() {
+            Ok(mut prepared) => Box::pin(async move {
+                publisher.send(&mut prepared, Patience::Once).await?;
+                Ok(prepared.event_id)
+            }),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+}
+
+/// The lane of the aggregate that is given, or else of the one that the event names.
+pub(super) fn lane_of(event: &dyn AnyEvent, aggregate_id: Option<&str>) -> Lane {
+    let aggregate = event.any_kind().aggregate;
+    match aggregate_id {
+        Some(id) => Some(lane(aggregate, id)),
+        None => event.any_aggregate_id().map(|id| lane(aggregate, &id)),
     }
 }
 
@@ -249,13 +260,14 @@ pub(super) fn encode(
     if let Some(invalid) = options.invalid.or_else(|| around?.invalid.clone()) {
         return Err(PublishError::Encode(invalid.into()));
     }
-    let kind = event.any_kind();
     let id = options.id.unwrap_or_else(new_id);
-    let mut metadata = Metadata::new(id, kind.name.to_owned(), options.occurred_at.unwrap_or(now));
-    kind.aggregate.clone_into(&mut metadata.aggregate_type);
-    metadata.event_version = kind.version;
-    metadata.aggregate_id =
-        options.aggregate_id.or_else(|| event.any_aggregate_id().map(std::borrow::Cow::into_owned));
+    // Its type, aggregate and version the event says itself, whatever stands here.
+    let mut metadata = Metadata::new(id, String::new(), options.occurred_at.unwrap_or(now));
+    metadata.aggregate_id = match (options.aggregate_id, event.any_aggregate_id()) {
+        (Some(id), _) | (None, Some(Cow::Owned(id))) => Some(id),
+        // The event says it again where it is written, for nothing.
+        (None, Some(Cow::Borrowed(_)) | None) => None,
+    };
     metadata.aggregate_version = options.aggregate_version.unwrap_or(1);
     metadata.correlation_id = options
         .correlation_id

@@ -8,16 +8,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::Mutex as Turns,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     AnyEvent, Background, BatchItem, Publish, PublishAll, PublishError, PublishHandle, RawPublish,
     background::{Entrance, background},
     lanes::Lane,
-    options::{Options, encode},
+    options::{Options, encode, lane_of},
+    turns::Turns,
 };
 use crate::{
     clock::Clock,
@@ -32,10 +30,8 @@ use crate::{
     telemetry::Counters,
     topology::{Provision, ProvisionError},
     transport::{Link, LinkState, Publication},
+    wire,
 };
-
-/// How many lanes can be under way at once, where no two share a place.
-const PLACES: usize = 1024;
 
 /// How a publisher behaves.
 #[derive(Clone, Debug)]
@@ -91,9 +87,7 @@ struct Shared {
     counters: Arc<Counters>,
     closed: AtomicBool,
     background: Entrance,
-    /// Whose turn it is, by lane: a publish that is sent again is not overtaken meanwhile. Lanes that
-    /// share a place wait for each other, so there are far more places than publishes under way.
-    turns: Vec<Turns<()>>,
+    turns: Turns,
     /// Routing keys for which it was told that nobody takes them.
     warned: Mutex<HashSet<String>>,
 }
@@ -135,7 +129,7 @@ impl Publisher {
             counters,
             closed: AtomicBool::new(false),
             background: entrance,
-            turns: std::iter::repeat_with(Turns::default).take(PLACES).collect(),
+            turns: Turns::default(),
             warned: Mutex::default(),
         };
         (Self { shared: Arc::new(shared), cause: None }, background)
@@ -204,7 +198,7 @@ impl Publisher {
     /// event that no queue takes counts as published where [`publish`](Self::publish) gives `Ok`.
     ///
     /// `publish_batch` events of the list are encoded and on their way at once. All callers together
-    /// have `publish_channels` unconfirmed publishes on the connection; what is beyond waits in line.
+    /// have `publish_window` unconfirmed publishes on the connection; what is beyond waits in line.
     ///
     /// # Examples
     ///
@@ -307,9 +301,7 @@ impl Publisher {
         let key = options.key.take();
         let routing_key = key.map_or_else(|| event.any_routing_key(), Into::into);
         let (metadata, message) =
-            encode(event, options, self.cause.as_deref(), self.shared.clock.now(), || {
-                uuid::Uuid::now_v7().to_string()
-            })?;
+            encode(event, options, self.cause.as_deref(), self.shared.clock.now(), wire::new_id)?;
         let (size, limit) = (message.body.len(), self.shared.settings.max_body);
         if size > limit {
             return Err(PublishError::TooLarge { what: "the body".to_owned(), size, limit });
@@ -318,7 +310,7 @@ impl Publisher {
             None => self.shared.settings.exchange.clone(),
             Some(name) => ExchangeName::new(name).map_err(|error| PublishError::Encode(error.into()))?,
         };
-        let lane = metadata.aggregate_id.as_deref().map(|id| lane(kind.aggregate, id));
+        let lane = lane_of(event, metadata.aggregate_id.as_deref());
         Ok(Prepared {
             publication: Publication { exchange, routing_key, message, mandatory: true, lane },
             event_id: metadata.event_id,
@@ -428,12 +420,8 @@ impl Publisher {
         };
         let _turn = match publication.lane {
             Some(lane) => {
-                let place = usize::try_from(lane % PLACES as u64).unwrap_or(0);
-                Some(
-                    timeout_at(deadline, shared.turns[place].lock())
-                        .await
-                        .map_err(|_elapsed| timed_out(None))?,
-                )
+                let turn = timeout_at(deadline, shared.turns.take(lane)).await;
+                Some(turn.map_err(|_elapsed| timed_out(None))?)
             }
             None => None,
         };
@@ -448,7 +436,7 @@ impl Publisher {
                     ProvisionError::Closed => PublishError::Closed,
                     other => PublishError::Unavailable { reason: other.to_string() },
                 })?;
-                shared.provision.transport().publish(publication.clone()).await
+                shared.provision.transport().publish(publication).await
             };
             match timeout_at(deadline, attempt).await {
                 Err(_elapsed) => return Err(timed_out(last)),

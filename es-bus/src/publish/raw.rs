@@ -11,6 +11,7 @@ use crate::{
     message::{Headers, Message, Properties, Value},
     name::ExchangeName,
     transport::Publication,
+    wire,
 };
 
 /// A message on its way to any exchange: `.await` it to publish.
@@ -146,11 +147,7 @@ impl<'a> IntoFuture for RawPublish<'a> {
                 "" => ExchangeName::default_exchange(),
                 name => ExchangeName::new(name).map_err(|error| PublishError::Encode(error.into()))?,
             };
-            let id = message
-                .properties
-                .message_id
-                .get_or_insert_with(|| uuid::Uuid::now_v7().to_string().into())
-                .to_string();
+            let id = message.properties.message_id.get_or_insert_with(|| wire::new_id().into()).to_string();
             let publication =
                 Publication { exchange, routing_key: routing_key.into(), message, mandatory, lane: None };
             publisher.send_raw(publication).await?;

@@ -1,11 +1,13 @@
 //! Brings a broker to a topology: declares what is missing, tells what differs.
 
+use std::collections::{HashMap, HashSet};
+
 use futures_util::{StreamExt, stream};
 
 use super::differences;
 use crate::{
     handler::BoxFuture,
-    model::{Exchange, Queue, Topology},
+    model::{Binding, Exchange, Queue, Topology},
     transport::{Admin, DeclareError},
 };
 
@@ -53,8 +55,8 @@ impl ApplyError {
     }
 }
 
-/// Declares every exchange, then every queue, then every binding; then takes back those that must not
-/// be there.
+/// Declares every exchange, then every queue, then every binding, those first over which nothing comes
+/// in; then takes back those that must not be there.
 ///
 /// Idempotent. Nothing is bound while an exchange or a queue is refused, so that no event flows
 /// into half a topology; all refusals are reported together.
@@ -74,17 +76,10 @@ pub(crate) async fn apply(admin: &dyn Admin, topology: &Topology) -> Result<(), 
     if !errors.is_empty() {
         return Err(ApplyError { errors });
     }
-    // One after another: the order of bindings is part of what the topology says.
-    for binding in topology.bindings() {
-        if let Err(error) = admin.bind(binding).await {
-            errors.push(error);
-        }
+    for bindings in in_stages(topology) {
+        errors.extend(refusals(bindings.into_iter().map(|binding| bind(admin, binding)).collect()).await);
     }
-    for binding in topology.unbound() {
-        if let Err(error) = admin.unbind(binding).await {
-            errors.push(error);
-        }
-    }
+    errors.extend(refusals(topology.unbound().map(|binding| unbind(admin, binding)).collect()).await);
     if errors.is_empty() { Ok(()) } else { Err(ApplyError { errors }) }
 }
 
@@ -138,6 +133,42 @@ fn look_for_queue<'a>(admin: &'a dyn Admin, queue: &'a Queue) -> BoxFuture<'a, V
     })
 }
 
+/// The bindings, in stages: dead letters and retries lead somewhere before the first event can come.
+///
+/// First those of queues at which a message ends; then those of queues from which one comes back to where
+/// it failed, and those by which it comes back; then all others. Pure.
+fn in_stages(topology: &Topology) -> [Vec<&Binding>; 3] {
+    let dead_letters_to: HashMap<&str, &str> = topology
+        .queues()
+        .filter_map(|queue| Some((queue.name.as_str(), queue.dead_letter.as_ref()?.exchange.as_str())))
+        .collect();
+    let ends = |queue: &str| !dead_letters_to.contains_key(queue);
+    let targets: HashSet<&str> = dead_letters_to.values().copied().collect();
+    // Exchanges by which messages come back to a queue in which they may fail again.
+    let returns: HashSet<&str> = topology
+        .bindings()
+        .filter(|binding| targets.contains(binding.source.as_str()) && !ends(binding.queue.as_str()))
+        .map(|binding| binding.source.as_str())
+        .collect();
+    // Exchanges by which they go to where they wait.
+    let waits: HashSet<&str> = topology
+        .bindings()
+        .filter(|binding| dead_letters_to.get(binding.queue.as_str()).is_some_and(|to| returns.contains(to)))
+        .map(|binding| binding.source.as_str())
+        .collect();
+    let mut stages = [Vec::new(), Vec::new(), Vec::new()];
+    for binding in topology.bindings() {
+        let source = binding.source.as_str();
+        let stage = match () {
+            () if ends(binding.queue.as_str()) => 0,
+            () if returns.contains(source) || waits.contains(source) => 1,
+            () => 2,
+        };
+        stages[stage].push(binding);
+    }
+    stages
+}
+
 fn missing(what: &'static str, name: &str) -> DeclareError {
     DeclareError::Missing { what, name: name.to_owned() }
 }
@@ -164,6 +195,14 @@ fn declare_queue<'a>(admin: &'a dyn Admin, queue: &'a Queue) -> BoxFuture<'a, Ve
     })
 }
 
+fn bind<'a>(admin: &'a dyn Admin, binding: &'a Binding) -> BoxFuture<'a, Vec<DeclareError>> {
+    Box::pin(async move { admin.bind(binding).await.err().into_iter().collect() })
+}
+
+fn unbind<'a>(admin: &'a dyn Admin, binding: &'a Binding) -> BoxFuture<'a, Vec<DeclareError>> {
+    Box::pin(async move { admin.unbind(binding).await.err().into_iter().collect() })
+}
+
 /// Runs declarations side by side, and gives what was refused in their order.
 async fn refusals(declarations: Vec<BoxFuture<'_, Vec<DeclareError>>>) -> Vec<DeclareError> {
     stream::iter(declarations).buffered(PARALLEL).concat().await
@@ -179,9 +218,10 @@ mod tests {
         name::{ExchangeName, QueueName},
         topology::{
             build,
-            fixtures::{PLACED, exchanges, group, handler},
+            fixtures::{PLACED, exchanges, group, handler, named_with},
         },
         transport::memory::Memory,
+        wire::names,
     };
 
     fn wanted() -> Topology {
@@ -213,6 +253,29 @@ mod tests {
         broker.delete_queue(&queue.name).await.unwrap();
         apply(&broker, &wanted()).await.unwrap();
         look(&broker, &wanted()).await.unwrap();
+    }
+
+    #[test]
+    fn what_leads_away_from_a_queue_is_bound_before_what_leads_into_it() {
+        let named = |name| named_with(name, vec![handler("h", &["Order.*"], Some(&[PLACED]))], |_| ());
+        let groups = [named("bills"), named("projections")];
+        let topology = build(&groups, &[], &exchanges()).unwrap();
+
+        let text = |binding: &&Binding| {
+            let delay = binding.arguments.get_str(names::ES_DELAY).unwrap_or_default();
+            let mark = if delay.is_empty() { "" } else { "retries" };
+            format!("{}{mark} -> {}", binding.source.as_str(), binding.queue.as_str())
+        };
+        let stages = in_stages(&topology).map(|stage| stage.iter().map(text).collect::<Vec<_>>());
+
+        assert_eq!(stages[0], ["events_dlq -> events.bills.dlq", "events_dlq -> events.projections.dlq"]);
+        assert!(stages[1].contains(&"events.bills.in -> events.bills".to_owned()), "{stages:?}");
+        assert!(
+            stages[1].iter().all(|text| text.contains(".in -> ") || text.contains(".retryretries -> ")),
+            "{stages:?}"
+        );
+        assert_eq!(stages[2], ["events -> events.bills", "events -> events.projections"]);
+        assert_eq!(stages.iter().map(Vec::len).sum::<usize>(), topology.bindings().count());
     }
 
     fn fields(error: &ApplyError) -> Vec<(String, String)> {

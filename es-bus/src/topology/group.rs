@@ -5,11 +5,13 @@
 
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{Asked, Bound, Exchanges, Patience, bound};
+use super::{
+    Asked, Bound, Exchanges, Patience, bound,
+    takers::{Found, Takers},
+};
 use crate::{
     event::EventKind,
-    handler::{Call, HandlerService},
-    message::Headers,
+    handler::{Call, HandlerService, Pace},
     model::{
         Arguments, Filling, Overflow, QueueKind, Template,
         policy::{Compat, DlxKind, OnExhausted, OnUnknown, Ordering},
@@ -18,7 +20,6 @@ use crate::{
     registry::HandlerDef,
     retry::RetryPolicy,
     telemetry::GroupWatch,
-    topic,
 };
 
 /// The effective settings of a group.
@@ -126,6 +127,8 @@ pub(crate) struct HandlerSpec {
     pub(crate) slow: Option<Duration>,
     /// The handler with the layers around it; `None` without any.
     pub(crate) service: Option<HandlerService>,
+    /// How long its runs take.
+    pub(crate) pace: Arc<Pace>,
 }
 
 impl HandlerSpec {
@@ -154,6 +157,7 @@ impl HandlerSpec {
             timeout,
             slow: None,
             service: None,
+            pace: Arc::default(),
         })
     }
 }
@@ -195,6 +199,7 @@ pub(crate) struct GroupSpec {
     pub(crate) retry: ExchangeName,
     /// `{queue}.in`, a fanout exchange that leads back to the queue.
     pub(crate) entry: ExchangeName,
+    takers: Found,
 }
 
 impl GroupSpec {
@@ -246,6 +251,7 @@ impl GroupSpec {
             handlers,
             bound: Vec::new(),
             service: None,
+            takers: Found::default(),
         })
     }
 
@@ -362,22 +368,16 @@ impl GroupSpec {
         })
     }
 
-    /// Whether an event came by what was bound while the program runs.
+    /// Who takes what. The group must not be changed after that, only a clone of it.
     #[must_use]
-    pub(crate) fn is_bound(&self, routing_key: &str, headers: &Headers) -> bool {
-        self.bound.iter().any(|late| late.bound.delivers(routing_key, headers))
+    pub(crate) fn takers(&self) -> &Takers {
+        self.takers.of(self)
     }
 
     /// Whether nothing is left to consume or to keep bound.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.handlers.is_empty() && self.bound.iter().all(|late| !late.holds)
-    }
-
-    /// Whether the group gave an event up (`retired = ["Order.OrderPlaced"]`).
-    #[must_use]
-    pub(crate) fn is_retired(&self, routing_key: &str) -> bool {
-        self.settings.retired.iter().any(|retired| topic::matches(retired, routing_key))
     }
 
     /// The events of this program that the group's bindings bring and no handler takes.

@@ -13,6 +13,7 @@ mod group;
 mod patience;
 mod provision;
 mod strict;
+mod takers;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -26,4 +27,5 @@ pub(crate) use self::{
     group::{GroupSettings, GroupSpec, HandlerSpec, LateBound, UnknownWait, delay_name},
     patience::Patience,
     provision::{Provision, ProvisionError},
+    takers::Claims,
 };

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     model::{Topology, policy::Declare},
-    transport::{LinkState, Transport, TransportError},
+    transport::{Link, LinkState, Transport, TransportError},
 };
 
 /// Why a broker could not be brought to its topology.
@@ -41,6 +41,8 @@ pub(crate) enum ProvisionError {
 /// A broker and the topology that it is kept at.
 pub(crate) struct Provision {
     transport: Arc<dyn Transport>,
+    /// Kept, so that a publish need not ask for one of its own.
+    link: watch::Receiver<Link>,
     /// Grows and shrinks with what is subscribed while the program runs.
     topology: RwLock<Arc<Topology>>,
     declare: Declare,
@@ -73,6 +75,7 @@ impl Provision {
     #[must_use]
     pub(crate) fn new(transport: Arc<dyn Transport>, topology: Topology, declare: Declare) -> Self {
         Self {
+            link: transport.link(),
             transport,
             topology: RwLock::new(Arc::new(topology)),
             declare,
@@ -157,6 +160,9 @@ impl Provision {
     ///
     /// A dropped call leaves at worst a part of the topology declared.
     pub(crate) async fn ready(&self) -> Result<u64, ProvisionError> {
+        if let Some(generation) = self.applied_to() {
+            return Ok(generation);
+        }
         let mut link = self.transport.link();
         loop {
             let (state, generation) = {
@@ -165,7 +171,8 @@ impl Provision {
             };
             match state {
                 LinkState::Up if *self.applied.borrow() == generation => return Ok(generation),
-                LinkState::Up => match self.apply_for(generation).await {
+                // Boxed: every publish in flight holds this future.
+                LinkState::Up => match Box::pin(self.apply_for(generation)).await {
                     Ok(()) => {}
                     Err(error) if error.is_interrupted() => {
                         tracing::debug!(%error, "the connection was lost while the topology was applied");
@@ -185,6 +192,15 @@ impl Provision {
                 }
             }
         }
+    }
+
+    /// The generation of the connection that is there and at its topology.
+    fn applied_to(&self) -> Option<u64> {
+        let generation = {
+            let now = self.link.borrow();
+            matches!(now.state, LinkState::Up).then_some(now.generation)
+        };
+        generation.filter(|generation| *self.applied.borrow() == *generation)
     }
 
     /// Whether the broker is there and at its topology, as far as this program knows.

@@ -29,7 +29,7 @@ pub trait Settle: Send + Sync + 'static {
 
     /// Cancelled once the channel is gone: what it brought and is not settled comes again, and nothing
     /// settles it here any more. Within a second of the moment when the channel is known to be gone.
-    fn lost(&self) -> CancellationToken;
+    fn lost(&self) -> &Arc<CancellationToken>;
 
     /// Asks the broker for no more deliveries; those on their way still come, then the stream ends.
     fn cancel(&self) -> BoxFuture<'_, ()>;
@@ -125,7 +125,7 @@ impl Delivery {
 
     /// Cancelled once the channel that brought it is gone.
     #[must_use]
-    pub fn lost(&self) -> CancellationToken {
+    pub fn lost(&self) -> &Arc<CancellationToken> {
         self.settle.lost()
     }
 

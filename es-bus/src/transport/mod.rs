@@ -91,7 +91,7 @@ pub trait Publish: Send + Sync + 'static {
     ///
     /// A dropped call may or may not have published: an event that is sent again under the same
     /// message id is at worst a duplicate.
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>>;
+    fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), PublishError>>;
 }
 
 /// Consumes.

@@ -1,16 +1,17 @@
 //! An event as a message.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::Cell};
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Serializer, ser::SerializeMap};
+use uuid::{Uuid, fmt::Hyphenated};
 
 use super::{
     error::EncodeError,
     flat::{Fault, Flat},
     ids::{missing_aggregate_id, wire_id},
     names,
-    time::rfc3339,
+    time::write_rfc3339,
 };
 use crate::{
     event::{Event, EventKind, PayloadStyle},
@@ -23,8 +24,8 @@ use crate::{
 /// Name, aggregate type and version are the event's own ([`EventKind`]), whatever the metadata says
 /// of them. The aggregate id is the metadata's, else the one that the event names. Versions below 1
 /// are written as 1. Times are written in microseconds, what is finer is cut off; a float that is
-/// infinite or no number is written as null, as serde_json has it. Whatever may differ from one publish to the next (key, exchange, headers and priority of its own) is the
-/// caller's to put on the message.
+/// infinite or no number is written as null, as serde_json has it. Whatever may differ from one publish
+/// to the next (key, exchange, headers and priority of its own) is the caller's to put on the message.
 ///
 /// # Errors
 ///
@@ -34,7 +35,8 @@ use crate::{
 pub fn encode<E: Event>(event: &E, metadata: &Metadata) -> Result<Message, EncodeError> {
     let kind = event.kind();
     let ids = Ids::new(event, metadata)?;
-    let body = body(event, kind, metadata, &ids)?;
+    let body = Body::of(event, kind, metadata, &ids)?;
+    let headers = headers(kind, metadata, &ids, &body);
     Ok(Message {
         properties: Properties {
             content_type: Some(Text::Borrowed("application/json")),
@@ -42,99 +44,181 @@ pub fn encode<E: Event>(event: &E, metadata: &Metadata) -> Result<Message, Encod
             persistent: kind.persistent,
             priority: Some(kind.priority.unwrap_or(0)),
             expiration: kind.ttl_ms.map(|ttl| Text::Owned(ttl.min(u64::from(u32::MAX)).to_string())),
-            message_id: Some(Text::Owned(ids.event.wire.clone())),
+            message_id: Some(Text::Owned(ids.event.text().to_owned())),
             timestamp: u64::try_from(metadata.occurred_at.unix_timestamp()).ok(),
             ..Properties::default()
         },
-        headers: headers(kind, metadata, ids),
-        body: Bytes::from(body),
+        headers,
+        body: body.bytes,
     })
 }
 
-fn body<E: Event>(
-    event: &E,
-    kind: &EventKind,
-    metadata: &Metadata,
-    ids: &Ids<'_>,
-) -> Result<Vec<u8>, EncodeError> {
-    let occurred_at = rfc3339(metadata.occurred_at).ok_or(EncodeError::OccurredAt { event: kind.name })?;
+/// A body, and where in it ids stand that are headers too: those are parts of it, and no copies.
+struct Body {
+    bytes: Bytes,
+    aggregate_id: usize,
+    tenant_id: Option<usize>,
+    correlation_id: Option<usize>,
+    causation_id: Option<usize>,
+}
 
-    let mut body = Vec::with_capacity(512);
+impl Body {
+    /// Writes the envelope, then the event straight behind it.
+    fn of<E: Event>(
+        event: &E,
+        kind: &EventKind,
+        metadata: &Metadata,
+        ids: &Ids<'_>,
+    ) -> Result<Self, EncodeError> {
+        let mut json = Vec::with_capacity(LAST_LEN.get());
+        let failed = |source| EncodeError::Json { event: kind.name, source };
+
+        json.extend_from_slice(br#"{"event_id":""#);
+        write_id(&mut json, &ids.event);
+        json.extend_from_slice(br#"","event_type":"#);
+        serde_json::to_writer(&mut json, kind.name).map_err(failed)?;
+        json.extend_from_slice(br#","event_version":"#);
+        serde_json::to_writer(&mut json, &kind.version.max(1)).map_err(failed)?;
+        json.extend_from_slice(br#","occurred_at":""#);
+        write_rfc3339(&mut json, metadata.occurred_at).ok_or(EncodeError::OccurredAt { event: kind.name })?;
+        json.extend_from_slice(br#"","aggregate_id":""#);
+        let aggregate_id = write_id(&mut json, &ids.aggregate);
+        json.extend_from_slice(br#"","aggregate_type":"#);
+        serde_json::to_writer(&mut json, kind.aggregate).map_err(failed)?;
+        json.extend_from_slice(br#","aggregate_version":"#);
+        serde_json::to_writer(&mut json, &metadata.aggregate_version.max(1)).map_err(failed)?;
+        json.extend_from_slice(br#","tenant_id":"#);
+        let tenant_id = write_optional_id(&mut json, ids.tenant.as_ref());
+        json.extend_from_slice(br#","actor_id":"#);
+        serde_json::to_writer(&mut json, &metadata.actor_id).map_err(failed)?;
+        let correlation_id = ids.correlation.as_ref().and_then(|correlation| {
+            // Python loses a message in which this is null.
+            json.extend_from_slice(br#","correlation_id":"#);
+            write_optional_id(&mut json, Some(correlation))
+        });
+        json.extend_from_slice(br#","causation_id":"#);
+        let causation_id = write_optional_id(&mut json, ids.causation.as_ref());
+        json.extend_from_slice(br#","metadata":"#);
+        serde_json::to_writer(&mut json, &metadata.metadata).map_err(failed)?;
+        match kind.payload {
+            PayloadStyle::Flat => write_flat(&mut json, event, kind)?,
+            PayloadStyle::Nested => {
+                json.extend_from_slice(br#","payload":"#);
+                event.serialize_payload(&mut serde_json::Serializer::new(&mut json)).map_err(failed)?;
+                json.push(b'}');
+            }
+        }
+
+        LAST_LEN.set(json.len().clamp(MIN_LEN, MAX_LEN));
+        Ok(Self { bytes: Bytes::from(json), aggregate_id, tenant_id, correlation_id, causation_id })
+    }
+
+    fn id(&self, at: usize) -> Value {
+        Value::Str(self.bytes.slice(at..at + ID_LEN))
+    }
+}
+
+/// What a body is given room for: what the last one of this thread took, within reason.
+const MIN_LEN: usize = 512;
+const MAX_LEN: usize = 16 * 1024;
+
+thread_local! {
+    static LAST_LEN: Cell<usize> = const { Cell::new(2 * MIN_LEN) };
+}
+
+/// Writes the event's own fields behind those of the envelope, and closes the object that these opened.
+fn write_flat<E: Event>(json: &mut Vec<u8>, event: &E, kind: &EventKind) -> Result<(), EncodeError> {
+    let at = json.len();
     let mut fault = None;
-    write_body(&mut body, event, kind, metadata, ids, &occurred_at, &mut fault).map_err(
-        |source| match fault {
-            Some(Fault::Reserved(field)) => EncodeError::ReservedField { event: kind.name, field },
-            Some(Fault::NotAnObject(found)) => EncodeError::NotAnObject { event: kind.name, found },
-            None => EncodeError::Json { event: kind.name, source },
-        },
-    )?;
-    Ok(body)
+    let mut serializer = serde_json::Serializer::new(&mut *json);
+    let written = serializer.serialize_map(None).and_then(|mut map| {
+        event.serialize_payload(Flat::new(&mut map, &mut fault))?;
+        map.end()
+    });
+    written.map_err(|source| match fault {
+        Some(Fault::Reserved(field)) => EncodeError::ReservedField { event: kind.name, field },
+        Some(Fault::NotAnObject(found)) => EncodeError::NotAnObject { event: kind.name, found },
+        None => EncodeError::Json { event: kind.name, source },
+    })?;
+    // serde_json has begun an object of its own: it goes on with the one that is open.
+    if json[at..] == *b"{}" {
+        json.remove(at);
+    } else {
+        json[at] = b',';
+    }
+    Ok(())
 }
 
-fn write_body<E: Event>(
-    body: &mut Vec<u8>,
-    event: &E,
-    kind: &EventKind,
-    metadata: &Metadata,
-    ids: &Ids<'_>,
-    occurred_at: &str,
-    fault: &mut Option<Fault>,
-) -> Result<(), serde_json::Error> {
-    let mut serializer = serde_json::Serializer::new(body);
-    let mut map = serializer.serialize_map(None)?;
-    map.serialize_entry("event_id", &ids.event.wire)?;
-    map.serialize_entry("event_type", kind.name)?;
-    map.serialize_entry("event_version", &kind.version.max(1))?;
-    map.serialize_entry("occurred_at", occurred_at)?;
-    map.serialize_entry("aggregate_id", &ids.aggregate.wire)?;
-    map.serialize_entry("aggregate_type", kind.aggregate)?;
-    map.serialize_entry("aggregate_version", &metadata.aggregate_version.max(1))?;
-    map.serialize_entry("tenant_id", &ids.tenant.as_ref().map(|id| &id.wire))?;
-    map.serialize_entry("actor_id", &metadata.actor_id)?;
-    if let Some(correlation) = &ids.correlation {
-        // Python loses a message in which this is null.
-        map.serialize_entry("correlation_id", &correlation.wire)?;
-    }
-    map.serialize_entry("causation_id", &ids.causation.as_ref().map(|id| &id.wire))?;
-    map.serialize_entry("metadata", &metadata.metadata)?;
-    match kind.payload {
-        PayloadStyle::Flat => event.serialize_payload(Flat::new(&mut map, fault))?,
-        PayloadStyle::Nested => map.serialize_entry("payload", &Payload(event))?,
-    }
-    map.end()
+/// Bytes of an id as text.
+const ID_LEN: usize = Hyphenated::LENGTH;
+
+/// Writes an id, and gives back where it stands.
+fn write_id(json: &mut Vec<u8>, id: &Id<'_>) -> usize {
+    let at = json.len();
+    json.extend_from_slice(&id.text);
+    at
 }
 
-fn headers(kind: &EventKind, metadata: &Metadata, ids: Ids<'_>) -> Headers {
-    let mut headers: Headers = kind.headers.iter().copied().collect();
-    headers.insert(names::EVENT_TYPE, kind.name);
-    headers.insert(names::AGGREGATE_TYPE, kind.aggregate);
+/// Writes an id in quotes, or null.
+fn write_optional_id(json: &mut Vec<u8>, id: Option<&Id<'_>>) -> Option<usize> {
+    let Some(id) = id else {
+        json.extend_from_slice(b"null");
+        return None;
+    };
+    json.push(b'"');
+    let at = write_id(json, id);
+    json.push(b'"');
+    Some(at)
+}
+
+/// The headers, written in alphabetical order; those that the event brings itself come last, as they may
+/// have none of our names.
+fn headers(kind: &EventKind, metadata: &Metadata, ids: &Ids<'_>, body: &Body) -> Headers {
+    let known = |text: &'static str| Value::Str(Bytes::from_static(text.as_bytes()));
+    // Most events have six, and a trace adds two.
+    let mut headers = Headers::with_capacity(8 + kind.headers.len());
+    headers.insert(names::AGGREGATE_ID, body.id(body.aggregate_id));
+    headers.insert(names::AGGREGATE_TYPE, known(kind.aggregate));
     let version = i64::try_from(metadata.aggregate_version.max(1)).unwrap_or(i64::MAX);
     headers.insert(names::AGGREGATE_VERSION, version);
-    headers.insert(names::RETRY_COUNT, 0_i64);
+    if let Some(at) = body.causation_id {
+        headers.insert(names::CAUSATION_ID, body.id(at));
+    }
+    if let Some(at) = body.correlation_id {
+        headers.insert(names::CORRELATION_ID, body.id(at));
+    }
+    headers.insert(names::EVENT_TYPE, known(kind.name));
+    if let Some(at) = body.tenant_id {
+        headers.insert(names::TENANT_ID, body.id(at));
+    }
+    for (name, id) in [
+        (names::ES_AGGREGATE_ID, Some(&ids.aggregate)),
+        (names::ES_CAUSATION_ID, ids.causation.as_ref()),
+        (names::ES_CORRELATION_ID, ids.correlation.as_ref()),
+        (names::ES_EVENT_ID, Some(&ids.event)),
+        (names::ES_TENANT_ID, ids.tenant.as_ref()),
+    ] {
+        if let Some(original) = id.and_then(|id| id.original.as_deref()) {
+            headers.insert(name, original);
+        }
+    }
     if ids.aggregate_is_missing {
         headers.insert(names::ES_NO_AGGREGATE_ID, true);
     }
-    for (name, original_name, id) in [
-        (None, names::ES_EVENT_ID, Some(ids.event)),
-        (Some(names::AGGREGATE_ID), names::ES_AGGREGATE_ID, Some(ids.aggregate)),
-        (Some(names::TENANT_ID), names::ES_TENANT_ID, ids.tenant),
-        (Some(names::CORRELATION_ID), names::ES_CORRELATION_ID, ids.correlation),
-        (Some(names::CAUSATION_ID), names::ES_CAUSATION_ID, ids.causation),
-    ] {
-        let Some(id) = id else { continue };
-        if let Some(original) = id.original {
-            headers.insert(original_name, &*original);
-        }
-        if let Some(name) = name {
-            headers.insert(name, Value::from(id.wire));
+    headers.insert(names::RETRY_COUNT, 0_i64);
+    for &(name, value) in kind.headers {
+        if headers.get(name).is_none() {
+            headers.insert(name, value);
         }
     }
     headers
 }
 
 /// An id as it is written.
+#[derive(Clone)]
 struct Id<'a> {
-    wire: String,
+    wire: Uuid,
+    text: [u8; ID_LEN],
     /// What the publisher said, when it is not what is written.
     original: Option<Cow<'a, str>>,
 }
@@ -142,9 +226,21 @@ struct Id<'a> {
 impl<'a> Id<'a> {
     fn new(id: impl Into<Cow<'a, str>>) -> Self {
         let id = id.into();
-        let wire = wire_id(&id).to_string();
-        let original = (wire != id).then_some(id);
-        Self { wire, original }
+        let written = Self::from(wire_id(&id));
+        let original = (written.text[..] != *id.as_bytes()).then_some(id);
+        Self { original, ..written }
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.text).expect("a UUID is written in ASCII")
+    }
+}
+
+impl From<Uuid> for Id<'_> {
+    fn from(wire: Uuid) -> Self {
+        let mut text = [0; ID_LEN];
+        wire.hyphenated().encode_lower(&mut text);
+        Self { wire, text, original: None }
     }
 }
 
@@ -164,26 +260,19 @@ impl<'a> Ids<'a> {
         }
         let event_id = Id::new(metadata.event_id.as_str());
         let aggregate = metadata.aggregate_id.as_deref().map(Cow::Borrowed).or_else(|| event.aggregate_id());
-        let aggregate_is_missing = aggregate.is_none();
         Ok(Self {
+            aggregate_is_missing: aggregate.is_none(),
             aggregate: match aggregate {
                 Some(id) => Id::new(id),
-                None => Id { wire: missing_aggregate_id(&event_id.wire).to_string(), original: None },
+                None => missing_aggregate_id(event_id.wire).into(),
             },
-            aggregate_is_missing,
-            event: event_id,
             tenant: metadata.tenant_id.as_deref().map(Id::new),
-            correlation: metadata.correlation_id.as_deref().map(Id::new),
+            correlation: metadata.correlation_id.as_deref().map(|id| {
+                // An event that begins a process gives it its own id.
+                if *id == metadata.event_id { event_id.clone() } else { Id::new(id) }
+            }),
             causation: metadata.causation_id.as_deref().map(Id::new),
+            event: event_id,
         })
-    }
-}
-
-/// An event, for a place where a value has to be `Serialize`.
-struct Payload<'a, E>(&'a E);
-
-impl<E: Event> Serialize for Payload<'_, E> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize_payload(serializer)
     }
 }

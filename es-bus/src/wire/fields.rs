@@ -1,6 +1,6 @@
 //! The fields of the envelope in a body, and what was read of them.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, ops::Range};
 
 use serde::{
     Deserializer,
@@ -34,49 +34,90 @@ pub(super) fn envelope_field(name: &str) -> Option<&'static str> {
 }
 
 /// What a body says in the fields of the envelope; `None` is a field that is absent or null.
+///
+/// It is read because it has to be right, and mostly not asked for: so texts are not copied out of the
+/// body, and what holds this does not borrow from it either.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
-    pub(super) event_id: Option<String>,
-    pub(super) event_type: Option<String>,
+    pub(super) event_id: Option<Part>,
+    pub(super) event_type: Option<Part>,
     pub(super) event_version: Option<u64>,
     pub(super) occurred_at: Option<OffsetDateTime>,
-    pub(super) aggregate_id: Option<String>,
-    pub(super) aggregate_type: Option<String>,
+    pub(super) aggregate_id: Option<Part>,
+    pub(super) aggregate_type: Option<Part>,
     pub(super) aggregate_version: Option<u64>,
-    pub(super) tenant_id: Option<String>,
-    pub(super) actor_id: Option<String>,
-    pub(super) correlation_id: Option<String>,
-    pub(super) causation_id: Option<String>,
+    pub(super) tenant_id: Option<Part>,
+    pub(super) actor_id: Option<Part>,
+    pub(super) correlation_id: Option<Part>,
+    pub(super) causation_id: Option<Part>,
     pub(super) metadata: Map<String, Json>,
 }
 
-impl Fields {
-    /// Reads the value under `name`, which is one of [`ENVELOPE_FIELDS`]; of two the last counts.
-    pub(super) fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "event_id" => self.event_id = text(map)?,
-            "event_type" => self.event_type = text(map)?,
-            "event_version" => self.event_version = version(map, u64::from(u32::MAX))?,
-            "occurred_at" => self.occurred_at = time(map)?,
-            "aggregate_id" => self.aggregate_id = text(map)?,
-            "aggregate_type" => self.aggregate_type = text(map)?,
-            "aggregate_version" => self.aggregate_version = version(map, u64::MAX)?,
-            "tenant_id" => self.tenant_id = text(map)?,
-            "actor_id" => self.actor_id = text(map)?,
-            "correlation_id" => self.correlation_id = text(map)?,
-            "causation_id" => self.causation_id = text(map)?,
-            _ => self.metadata = map.next_value::<Option<Map<String, Json>>>()?.unwrap_or_default(),
+/// A text of a body.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// Where it stands, as it is.
+    There(Range<usize>),
+    /// Itself, when the body has it with escapes, or has a number.
+    Own(String),
+}
+
+impl Part {
+    fn of(text: Cow<'_, str>, body: &[u8]) -> Self {
+        match text {
+            Cow::Borrowed(text) => {
+                let at = text.as_ptr().addr() - body.as_ptr().addr();
+                Self::There(at..at + text.len())
+            }
+            Cow::Owned(text) => Self::Own(text),
         }
-        Ok(())
+    }
+
+    /// The text, out of the body that it was read from.
+    pub(super) fn text(self, body: &[u8]) -> String {
+        match self {
+            Self::There(range) => String::from_utf8_lossy(&body[range]).into_owned(),
+            Self::Own(text) => text,
+        }
     }
 }
 
-fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<String>, A::Error> {
+impl Fields {
+    /// Reads the value under `name`, out of `body`, if it is one of [`ENVELOPE_FIELDS`], and says whether
+    /// it is; of two the last counts.
+    pub(super) fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        map: &mut A,
+        body: &'de [u8],
+    ) -> Result<bool, A::Error> {
+        match name {
+            "event_id" => self.event_id = text(map, body)?,
+            "event_type" => self.event_type = text(map, body)?,
+            "event_version" => self.event_version = version(map, u64::from(u32::MAX))?,
+            "occurred_at" => self.occurred_at = time(map)?,
+            "aggregate_id" => self.aggregate_id = text(map, body)?,
+            "aggregate_type" => self.aggregate_type = text(map, body)?,
+            "aggregate_version" => self.aggregate_version = version(map, u64::MAX)?,
+            "tenant_id" => self.tenant_id = text(map, body)?,
+            "actor_id" => self.actor_id = text(map, body)?,
+            "correlation_id" => self.correlation_id = text(map, body)?,
+            "causation_id" => self.causation_id = text(map, body)?,
+            "metadata" => {
+                self.metadata = map.next_value::<Option<Map<String, Json>>>()?.unwrap_or_default();
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+fn text<'de, A: MapAccess<'de>>(map: &mut A, body: &'de [u8]) -> Result<Option<Part>, A::Error> {
     Ok(match map.next_value_seed(ScalarSeed("a string"))? {
         Scalar::Null => None,
-        Scalar::Text(text) => Some(text),
-        Scalar::Integer(number) => Some(number.to_string()),
-        Scalar::Float(number) => Some(number.to_string()),
+        Scalar::Text(text) => Some(Part::of(text, body)),
+        Scalar::Integer(number) => Some(Part::Own(number.to_string())),
+        Scalar::Float(number) => Some(Part::Own(number.to_string())),
     })
 }
 
@@ -116,14 +157,14 @@ fn time<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<OffsetDateTime>, A
 }
 
 /// A JSON value that is neither array nor object.
-enum Scalar {
+enum Scalar<'de> {
     Null,
-    Text(String),
+    Text(Cow<'de, str>),
     Integer(i128),
     Float(f64),
 }
 
-impl fmt::Display for Scalar {
+impl fmt::Display for Scalar<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("null"),
@@ -138,47 +179,51 @@ impl fmt::Display for Scalar {
 struct ScalarSeed(&'static str);
 
 impl<'de> DeserializeSeed<'de> for ScalarSeed {
-    type Value = Scalar;
+    type Value = Scalar<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Scalar, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Scalar<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for ScalarSeed {
-    type Value = Scalar;
+    type Value = Scalar<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Scalar, E> {
+    fn visit_unit<E: Error>(self) -> Result<Scalar<'de>, E> {
         Ok(Scalar::Null)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Text(text.to_owned()))
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Text(Cow::Borrowed(text)))
     }
 
-    fn visit_string<E: Error>(self, text: String) -> Result<Scalar, E> {
-        Ok(Scalar::Text(text))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Scalar, E> {
+    fn visit_string<E: Error>(self, text: String) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Text(Cow::Owned(text)))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Scalar<'de>, E> {
         Ok(Scalar::Integer(number.into()))
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar, E> {
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar<'de>, E> {
         Ok(Scalar::Integer(number.into()))
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Scalar, E> {
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Scalar<'de>, E> {
         Ok(Scalar::Float(number))
     }
 
     /// A number, when some crate of the program switched on serde_json's `arbitrary_precision`:
     /// every number is then a map of one entry.
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar<'de>, A::Error> {
         match map.next_key::<String>()? {
             Some(key) if key == "$serde_json::private::Number" => {
                 let text: String = map.next_value()?;

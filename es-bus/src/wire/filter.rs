@@ -13,35 +13,44 @@ use serde::{
 };
 
 use super::{
-    fields::{Fields, envelope_field},
+    fields::Fields,
     keys::{Key, KeySeed},
 };
 
 /// The entries of a map that are not the envelope's.
 pub(super) struct Filter<'a, 'de, A> {
     map: A,
+    body: &'de [u8],
     fields: &'a mut Fields,
     key: Option<Cow<'de, str>>,
     failed: &'a mut Option<String>,
 }
 
 impl<'a, 'de, A: MapAccess<'de>> Filter<'a, 'de, A> {
-    /// Reads `map`; what belongs to the envelope goes to `fields`, and the name of a field whose
+    /// Reads `map`, which stands in `body`; what belongs to the envelope goes to `fields`, and the name of a field whose
     /// value could not be read to `failed`.
-    pub(super) fn new(map: A, fields: &'a mut Fields, failed: &'a mut Option<String>) -> Self {
-        Self { map, fields, key: None, failed }
+    pub(super) fn new(
+        map: A,
+        body: &'de [u8],
+        fields: &'a mut Fields,
+        failed: &'a mut Option<String>,
+    ) -> Self {
+        Self { map, body, fields, key: None, failed }
     }
 
     /// The next key that is not the envelope's.
     pub(super) fn next_own(&mut self) -> Result<Option<Cow<'de, str>>, A::Error> {
         while let Some(key) = self.map.next_key_seed(KeySeed)? {
-            let Some(field) = envelope_field(&key) else {
-                self.key = Some(key.clone());
-                return Ok(Some(key));
-            };
-            if let Err(error) = self.fields.read(field, &mut self.map) {
-                *self.failed = Some(field.to_owned());
-                return Err(error);
+            match self.fields.read(&key, &mut self.map, self.body) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.key = Some(key.clone());
+                    return Ok(Some(key));
+                }
+                Err(error) => {
+                    *self.failed = Some(key.into_owned());
+                    return Err(error);
+                }
             }
         }
         Ok(None)

@@ -125,7 +125,10 @@ pub fn check_sizes(
     check("the exchange's name", exchange.len(), SHORT_STRING)?;
     check("the routing key", routing_key.len(), SHORT_STRING)?;
     for (what, text) in texts(message) {
-        check(format!("the property {what}"), text.as_ref().map_or(0, |text| text.len()), SHORT_STRING)?;
+        let size = text.as_ref().map_or(0, |text| text.len());
+        if size > SHORT_STRING {
+            return check(format!("the property {what}"), size, SHORT_STRING);
+        }
     }
     check_names(&message.headers)?;
     check_frame(message, frame_max)?;

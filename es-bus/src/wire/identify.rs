@@ -7,7 +7,11 @@ use serde::{
     de::{Error, IgnoredAny, MapAccess, Visitor},
 };
 
-use super::{ids::missing_aggregate_id, keys::KeySeed, names};
+use super::{
+    ids::{missing_aggregate_id, wire_id},
+    keys::KeySeed,
+    names,
+};
 use crate::{
     message::{Headers, Received, Value},
     topic::MAX_KEY_LEN,
@@ -61,7 +65,7 @@ pub fn lane(received: &Received) -> Option<Cow<'_, str>> {
     let id = header_text(headers.get(names::AGGREGATE_ID)?)?;
     if headers.get(names::ES_NO_AGGREGATE_ID).is_some() {
         let event_id = received.message.properties.message_id.as_deref().unwrap_or_default();
-        if *id == missing_aggregate_id(event_id).to_string() {
+        if *id == missing_aggregate_id(wire_id(event_id)).to_string() {
             return None;
         }
     }

@@ -16,6 +16,12 @@ use crate::message::Headers;
 /// It is itself the version 5 UUID of `es-bus` in the DNS namespace.
 pub const NAMESPACE: Uuid = uuid!("6aa87c4a-100a-5ad0-b526-2f8fd7ea0fb4");
 
+/// A fresh id, in order of time: from a generator of the thread, which asks the system but seldom.
+#[must_use]
+pub fn new_id() -> String {
+    Uuid::now_v7().hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
+}
+
 /// The UUID that an id travels as: its own when it is one, in any of the usual notations, else the
 /// one that is derived from its text.
 ///
@@ -28,8 +34,8 @@ pub fn wire_id(id: &str) -> Uuid {
 
 /// The aggregate id of an event that has none: made of the event's own, so that it is the same
 /// whenever the event is sent again.
-pub(super) fn missing_aggregate_id(event_id: &str) -> Uuid {
-    Uuid::new_v5(&wire_id(event_id), b"no aggregate")
+pub(super) fn missing_aggregate_id(event_id: Uuid) -> Uuid {
+    Uuid::new_v5(&event_id, b"no aggregate")
 }
 
 /// What a reader sees of the id `wire`: the original that `header` holds, when it belongs to it.

@@ -41,7 +41,6 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::error::cut;
 pub use self::{
     attempts::{HandlerAttempt, attempts, crashes, retry_count, waits},
     copies::{FailureInfo, Source},
@@ -51,9 +50,13 @@ pub use self::{
     fields::ENVELOPE_FIELDS,
     fit::{check_sizes, drop_foreign, fit, header_frame_len, header_limit},
     identify::{Origin, lane, origin},
-    ids::{NAMESPACE, wire_id},
+    ids::{NAMESPACE, new_id, wire_id},
     letter::{
         DeadLetterAuthor, Provenance, aggregate_id, dead_letter_id, death_count, event_id, latest_death,
         provenance,
     },
+};
+pub(crate) use self::{
+    decode::{Envelope, decode_event},
+    error::cut,
 };

@@ -162,7 +162,7 @@ impl Suspects {
             Verdict::Try => self.handle_alone(handling.alone(alone), delivery, crashes).await,
             Verdict::Count(crashes) => {
                 drop(alone);
-                let info = handling.info(delivery.received.clone(), delivery.lost());
+                let info = handling.info(delivery.received.clone(), Arc::clone(delivery.lost()));
                 tracing::warn!(
                     event_id = wire::event_id(info.received()).as_deref(),
                     event_type = info.origin().event_type,
@@ -176,7 +176,7 @@ impl Suspects {
             }
             Verdict::Condemned(crashes) => {
                 drop(alone);
-                let info = handling.info(delivery.received.clone(), delivery.lost());
+                let info = handling.info(delivery.received.clone(), Arc::clone(delivery.lost()));
                 let attempts = wire::attempts(info.received(), info.queue());
                 let letters = dead_letters(&group, &attempts, crashes);
                 self.settle(delivery, handling.send(&letters, &info)).await;
@@ -194,7 +194,7 @@ impl Suspects {
     /// Handles a suspect. When it is not settled then, because the program stops or a layer has no room, it
     /// goes back as it was, by a copy: given back it would look as if a process had ended over it.
     async fn handle_alone(&self, handling: Handling, delivery: Delivery, crashes: u32) {
-        let lost = delivery.lost();
+        let lost = Arc::clone(delivery.lost());
         let (mut received, settle) = delivery.split();
         // It was in somebody's hand before.
         received.redelivered = true;

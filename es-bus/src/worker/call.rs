@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, poll};
 use tokio::time::{Instant, timeout};
 use tower::Service;
 
@@ -96,8 +96,13 @@ pub(super) async fn complete(invocation: &Invocation, mut outcome: Outcome, limi
 /// Waits for a future of the program's own, for so long, whatever it does: also when it is dropped.
 async fn guarded<T>(future: impl Future<Output = T>, limit: Duration) -> Result<T, HandlerError> {
     let mut slot = pin!(Some(AssertUnwindSafe(future).catch_unwind()));
-    let future = slot.as_mut().as_pin_mut().expect("it was put in a line above");
-    let done = timeout(limit, future).await;
+    let mut future = slot.as_mut().as_pin_mut().expect("it was put in a line above");
+    let began = Instant::now();
+    // What ends as it begins needs no timer.
+    let done = match poll!(&mut future) {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => timeout(limit.saturating_sub(began.elapsed()), future).await,
+    };
     contain(|| slot.set(None));
     match done {
         Ok(Ok(value)) => Ok(value),

@@ -1,7 +1,8 @@
 //! The delivery loop: holds the consumer, fills the lanes, keeps the concurrency.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, task::Poll, time::Duration};
 
+use futures_util::{FutureExt, poll};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Assignment, Post, WorkerContext,
     alone::Suspects,
+    call::contain,
     in_place::Hold,
     lanes::Lanes,
     overtaken::Away,
@@ -53,6 +55,9 @@ const LONGEST_AFTER_COST: Duration = Duration::from_secs(60);
 /// connection was lost: that has pauses of its own.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
+/// How many deliveries that are there already are taken, at most, until everything else is looked at again.
+const AT_A_TIME: usize = 32;
+
 /// How long the first delivery that nobody had in hand before waits for the suspects.
 const SUSPECTS_FIRST: Duration = Duration::from_secs(10);
 
@@ -76,7 +81,7 @@ pub(super) struct Loop {
     context: Arc<WorkerContext>,
     lanes: Lanes<InHand>,
     away: Away,
-    running: JoinSet<Option<(Option<u64>, End)>>,
+    running: JoinSet<Finished>,
     /// When to look whether something has waited too long; set while something waits.
     look_at: Option<Instant>,
     /// In strict order: ends the pauses between attempts, when the consumer is about to end.
@@ -97,6 +102,9 @@ pub(super) struct Loop {
     /// Whether there are suspects, as far as this process knows.
     turn: Arc<watch::Sender<Turn>>,
 }
+
+/// The lane of a delivery and how it ended; nothing of a pause, and of what ended in a panic of our own.
+type Finished = Option<(Option<u64>, End)>;
 
 /// Why a consumer takes no more deliveries.
 enum Ended {
@@ -318,7 +326,9 @@ impl Loop {
             }
             tokio::select! {
                 changed = assignment.changed() => if changed.is_err() { return true },
-                Some(finished) = self.running.join_next(), if !self.running.is_empty() => self.finished(&finished),
+                Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
+                    self.finished(&finished);
+                }
             }
         }
     }
@@ -395,8 +405,9 @@ impl Loop {
             }
             // While the broker takes no publishes, an event that failed could neither be retried nor
             // dead-lettered. What runs goes on, and is acknowledged.
-            if link.borrow_and_update().blocked.is_none() && self.suspects_first.is_none() {
-                self.start_ready();
+            let is_open = link.borrow_and_update().blocked.is_none();
+            if is_open && self.suspects_first.is_none() && self.start_ready().await {
+                return Ended::OutOfTime;
             }
             tokio::select! {
                 // What ended before what came: an event that was given back comes again at once, and
@@ -423,39 +434,68 @@ impl Loop {
                     }
                 }
                 Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
-                    if matches!(finished, Ok(Some((_, End::Held)))) {
+                    if self.finished(&finished) {
                         return Ended::OutOfTime;
                     }
-                    self.finished(&finished);
                 }
-                delivery = consumer.next() => match delivery {
-                    Some(Ok(delivery)) => {
-                        looking = None;
-                        if self.is_troubled {
-                            self.is_troubled = false;
-                            self.watch.set_trouble(None);
-                        }
-                        look_at = watchdog.map(|every| Instant::now() + every);
-                        let (lane, since) = (self.lane_of(&delivery), Instant::now());
-                        let step =
-                            if self.caution.is_some() { self.step(&delivery).await } else { Step::Handle };
-                        match step {
-                            Step::Handle | Step::SetAside => {}
-                            Step::Narrow => return Ended::Narrowed,
-                            Step::Widen => self.suspects_first = Some(since + SUSPECTS_FIRST),
-                        }
-                        let is_suspect = step == Step::SetAside;
-                        self.lanes.push(lane, InHand { delivery, since, is_suspect });
-                        self.look_at = self.look_at.or_else(|| since.checked_add(self.may_wait()));
+                delivery = consumer.next() => {
+                    looking = None;
+                    let now = Instant::now();
+                    look_at = watchdog.map(|every| now + every);
+                    if let Err(ended) = self.take(delivery, now).await {
+                        return ended;
                     }
-                    Some(Err(error)) => return Ended::Failed(error),
-                    None => {
-                        let queue = self.group.queue.as_str().to_owned();
-                        return Ended::Failed(ConsumeError::Cancelled { queue });
+                    if let Err(ended) = self.take_more(consumer, is_open).await {
+                        return ended;
                     }
-                },
+                }
             }
         }
+    }
+
+    /// Takes what is there already, and starts it. To look at everything else after each delivery costs more
+    /// than most handlers.
+    async fn take_more(&mut self, consumer: &mut Consumer, is_open: bool) -> Result<(), Ended> {
+        for _ in 1..AT_A_TIME {
+            while let Some(finished) = self.running.try_join_next() {
+                if self.finished(&finished) {
+                    return Err(Ended::OutOfTime);
+                }
+            }
+            if is_open && self.suspects_first.is_none() && self.start_ready().await {
+                return Err(Ended::OutOfTime);
+            }
+            let Poll::Ready(delivery) = poll!(pin!(consumer.next())) else { break };
+            self.take(delivery, Instant::now()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a delivery in hand.
+    async fn take(
+        &mut self,
+        delivery: Option<Result<Delivery, ConsumeError>>,
+        since: Instant,
+    ) -> Result<(), Ended> {
+        let queue = || self.group.queue.as_str().to_owned();
+        let ended = || Ended::Failed(ConsumeError::Cancelled { queue: queue() });
+        let delivery = delivery.ok_or_else(ended)?.map_err(Ended::Failed)?;
+        if self.is_troubled {
+            self.is_troubled = false;
+            self.watch.set_trouble(None);
+        }
+        let step = if self.caution.is_some() { self.step(&delivery).await } else { Step::Handle };
+        match step {
+            Step::Handle | Step::SetAside => {}
+            Step::Narrow => return Err(Ended::Narrowed),
+            Step::Widen => self.suspects_first = Some(since + SUSPECTS_FIRST),
+        }
+        let (lane, is_suspect) = (self.lane_of(&delivery), step == Step::SetAside);
+        self.lanes.push(lane, InHand { delivery, since, is_suspect });
+        if self.look_at.is_none() {
+            self.look_at = since.checked_add(self.may_wait());
+        }
+        Ok(())
     }
 
     /// What is to be done about a delivery, as far as a process may have ended over it.
@@ -539,15 +579,15 @@ impl Loop {
         give_back(unstarted);
     }
 
-    /// Starts what may start, with the handlers that the group has at this moment.
-    fn start_ready(&mut self) {
+    /// Starts what may start, with the handlers that the group has at this moment; says whether one is held.
+    async fn start_ready(&mut self) -> bool {
         if self.lanes.is_idle() || self.running.len() >= self.group.settings.concurrency {
-            return;
+            return false;
         }
         let group = {
             let now = self.post.assignment.borrow();
             if !now.is_active() {
-                return;
+                return false;
             }
             Arc::clone(&now.group)
         };
@@ -572,15 +612,29 @@ impl Loop {
                 self.running.spawn(async move { Some((lane, handling.set_aside(delivery, &turn).await)) });
                 continue;
             }
-            self.running.spawn(async move { Some((lane, handling.handle(delivery).await)) });
+            // Most handlers end as they begin, and a task for each would cost more than they do.
+            let handled = async move { Some((lane, handling.at_once().handle(delivery).await)) };
+            let mut handled = Box::pin(AssertUnwindSafe(handled).catch_unwind());
+            let Poll::Ready(finished) = poll!(&mut handled) else {
+                self.running.spawn(handled.map(Result::unwrap_or_default));
+                continue;
+            };
+            contain(|| drop(handled));
+            if self.finished(&Ok(finished.unwrap_or_default())) {
+                return true;
+            }
         }
+        false
     }
 
-    /// Goes on with a lane. What was given back takes what is behind it along, so that the lane comes
-    /// again in its order, and pauses the place that it had.
-    fn finished(&mut self, run: &Result<Option<(Option<u64>, End)>, JoinError>) {
+    /// Goes on with a lane; says whether the delivery is held instead. What was given back takes what is behind
+    /// it along, so that the lane comes again in its order, and pauses the place that it had.
+    fn finished(&mut self, run: &Result<Finished, JoinError>) -> bool {
         // A task that was aborted gives no lane either, and then the loop ends.
-        let &Ok(Some((lane, end))) = run else { return };
+        let &Ok(Some((lane, end))) = run else { return false };
+        if end == End::Held {
+            return true;
+        }
         if let End::Away(stay) = end {
             self.away.leaves(lane, stay);
         }
@@ -593,6 +647,7 @@ impl Loop {
             });
         }
         self.lanes.done(lane);
+        false
     }
 
     fn is_strict(&self) -> bool {

@@ -82,6 +82,12 @@ impl Ran {
     }
 }
 
+/// Whether nothing has to be published: nearly every event ends so.
+pub(super) fn is_through(ran: &[Ran], concerned: &Concerned) -> bool {
+    let is_done = |run: &Ran| matches!(run.decision, Decision::Done { .. });
+    ran.iter().all(is_done) && concerned.later.is_empty() && concerned.gone.is_empty()
+}
+
 /// One copy per distinct delay, one dead letter per handler that is through with its retries.
 pub(super) fn copies(
     group: &GroupSpec,
@@ -91,11 +97,6 @@ pub(super) fn copies(
     now: OffsetDateTime,
     chance: f64,
 ) -> Vec<Copy> {
-    let is_done = |run: &Ran| matches!(run.decision, Decision::Done { .. });
-    if ran.iter().all(is_done) && concerned.later.is_empty() && concerned.gone.is_empty() {
-        // Nearly every event ends here.
-        return Vec::new();
-    }
     let rungs = group.delays();
     let mut copies = Vec::new();
     let mut retries: BTreeMap<Duration, (Vec<HandlerAttempt>, Duration, Failed)> = BTreeMap::new();

@@ -4,7 +4,7 @@ use crate::{
     exchange::ExchangeKind,
     message::Headers,
     model::policy::OnUnknown,
-    topology::{GroupSpec, HandlerSpec},
+    topology::{Claims, GroupSpec, HandlerSpec},
     wire::{HandlerAttempt, Origin},
 };
 
@@ -57,35 +57,31 @@ pub(super) fn plan(
     pending: Vec<HandlerAttempt>,
     now_ms: u64,
 ) -> Plan {
-    // What was bound while the program runs is the group's, and goes to each of its handlers that takes
-    // the type.
-    let is_late_bound = group.is_bound(&origin.routing_key, headers) || was_put_here(group, origin);
+    let takers = group.takers();
+    let is_for_all = takers.is_late_bound(&origin.routing_key, headers) || was_put_here(group, origin);
     if pending.is_empty() {
-        let came_by_own_binding = came_by_own_binding(group, origin, headers);
-        let run: Vec<_> = (0..group.handlers.len())
-            .filter(|&index| {
-                let handler = &group.handlers[index];
-                (is_late_bound || is_brought(handler, origin, headers, came_by_own_binding))
-                    && takes(handler, origin, aggregate_type)
-            })
-            .map(|index| (index, 0))
-            .collect();
-        return if !run.is_empty() {
-            Plan::Handlers(Concerned { run, ..Concerned::default() })
-        } else if group.is_retired(&origin.routing_key) {
-            Plan::Skip
-        } else {
-            match group.on_unknown() {
-                OnUnknown::Skip => Plan::Skip,
-                other => Plan::Unknown(other),
-            }
+        let claims = Claims {
+            exchange: &origin.exchange,
+            routing_key: &origin.routing_key,
+            event_type: origin.event_type.as_deref(),
+            aggregate_type,
+            headers,
+        };
+        let run: Vec<_> =
+            takers.find(group, claims, is_for_all).into_iter().map(|index| (index, 0)).collect();
+        if !run.is_empty() {
+            return Plan::Handlers(Concerned { run, ..Concerned::default() });
+        }
+        return match takers.on_unknown(&origin.routing_key) {
+            OnUnknown::Skip => Plan::Skip,
+            other => Plan::Unknown(other),
         };
     }
     let mut concerned = Concerned::default();
     for entry in pending {
-        let handler = find(group, &entry.handler).filter(|&index| {
+        let handler = takers.named(&entry.handler).filter(|&index| {
             let handler = &group.handlers[index];
-            (is_late_bound || is_still_asked_for(handler, origin)) && takes(handler, origin, aggregate_type)
+            (is_for_all || is_still_asked_for(handler, origin)) && takes(handler, origin, aggregate_type)
         });
         match handler {
             None => concerned.gone.push(entry),
@@ -96,36 +92,10 @@ pub(super) fn plan(
     Plan::Handlers(concerned)
 }
 
-/// The handler of a name, or the one that had it before.
-fn find(group: &GroupSpec, name: &str) -> Option<usize> {
-    let by_name = group.handlers.iter().position(|handler| *handler.name == *name);
-    by_name.or_else(|| group.handlers.iter().position(|handler| handler.formerly.contains(&name)))
-}
-
 /// Whether a message came through the default exchange: a shovel or a person put it into this queue, and its
 /// routing key is merely the name of that. No binding brought it, so none can rule it out.
 fn was_put_here(group: &GroupSpec, origin: &Origin) -> bool {
     origin.exchange.is_empty() && origin.routing_key == group.queue.as_str()
-}
-
-/// Whether a binding of the group on the very exchange that the message was published to brought it.
-/// Else it came another way, by an alternate exchange, say.
-fn came_by_own_binding(group: &GroupSpec, origin: &Origin, headers: &Headers) -> bool {
-    group.handlers.iter().flat_map(|handler| &handler.bound).any(|bound| {
-        bound.exchange.as_str() == origin.exchange && bound.delivers(&origin.routing_key, headers)
-    })
-}
-
-/// Whether a handler's own bindings bring it a delivery.
-///
-/// A handler of raw events gets what its exchange brings. One of typed events is told by the type, so
-/// an event that moved to another exchange is still taken from where it was before.
-fn is_brought(handler: &HandlerSpec, origin: &Origin, headers: &Headers, came_by_own_binding: bool) -> bool {
-    handler.bound.iter().any(|bound| {
-        let from_here = bound.exchange.as_str() == origin.exchange;
-        (from_here || handler.kinds.is_some() || !came_by_own_binding)
-            && bound.delivers(&origin.routing_key, headers)
-    })
 }
 
 /// Whether a handler would still be brought an event that it failed before. The headers of a copy are
@@ -284,3 +254,7 @@ mod tests {
         assert_eq!(concerned.gone, [entry("three", 1, None)]);
     }
 }
+
+#[cfg(test)]
+#[path = "dispatch_scan_tests.rs"]
+mod scan_tests;

@@ -119,6 +119,49 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_that_has_much_to_do_takes_turns_with_the_others() {
+        let mut lanes = Lanes::new();
+        for number in 0..100 {
+            lanes.push(Some(0), (0, number));
+        }
+        for lane in 1..=10 {
+            lanes.push(Some(lane), (lane, 0));
+            lanes.push(Some(lane), (lane, 1));
+        }
+
+        // One at a time.
+        let mut started = Vec::new();
+        while let Some((lane, it)) = lanes.next() {
+            started.push(it);
+            lanes.done(lane);
+        }
+
+        let turns: Vec<u64> = started.iter().map(|(lane, _)| *lane).collect();
+        assert_eq!(turns[..11], turns[11..22], "each lane once, then each once more");
+        assert_eq!(turns[22..], [0; 98]);
+        let of_busy = started.iter().filter(|(lane, _)| *lane == 0).map(|(_, number)| *number);
+        assert!(of_busy.eq(0..100), "in their order");
+    }
+
+    #[test]
+    fn takes_as_much_room_as_was_ever_in_hand_at_once() {
+        const IN_HAND: u64 = 100;
+        let mut lanes = Lanes::new();
+        for lane in 0..100_000_u64 {
+            // A few share a lane.
+            lanes.push(Some(lane / 4), lane);
+            if lane >= IN_HAND {
+                let (lane, _) = lanes.next().expect("one may start");
+                lanes.done(lane);
+            }
+        }
+
+        assert_eq!(lanes.unstarted().count(), usize::try_from(IN_HAND).unwrap());
+        assert!(lanes.ready.capacity() <= 256, "{}", lanes.ready.capacity());
+        assert!(lanes.waiting.capacity() <= 256, "{}", lanes.waiting.capacity());
+    }
+
+    #[test]
     fn gives_back_everything_that_has_not_started() {
         let mut lanes = Lanes::new();
         lanes.push(Some(1), 1);

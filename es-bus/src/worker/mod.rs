@@ -17,6 +17,7 @@ mod call;
 mod consumer;
 mod copies;
 mod dispatch;
+mod dispatching;
 mod full;
 mod give_up;
 mod handover;
@@ -31,6 +32,7 @@ mod watchdog;
 pub(crate) use self::{
     assignment::{Assignment, Post},
     call::innermost,
+    dispatching::Dispatching,
     full::FullQueues,
     handover::Handovers,
 };

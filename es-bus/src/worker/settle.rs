@@ -11,6 +11,7 @@ use futures_util::{FutureExt, future::join_all};
 use rand::Rng;
 use tokio::{
     sync::{OwnedRwLockWriteGuard, RwLockReadGuard},
+    task::yield_now,
     time::{Instant, error::Elapsed, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use tracing::Instrument;
 use super::{
     Fate, Observation, WorkerContext,
     call::{innermost, run},
-    copies::{Copy, Failed, NOT_DUE, Ran, copies, dead_letter_unknown, unix_ms, wait},
+    copies::{Copy, Failed, NOT_DUE, Ran, copies, dead_letter_unknown, is_through, unix_ms, wait},
     dispatch::{Concerned, Plan, plan},
     in_place::{Hold, within_reach},
     layered::{self, Called, GivenBack, Limits},
@@ -96,6 +97,8 @@ pub(super) struct Handling {
     /// Keeps all other handlers from running, until those of this delivery are through with it.
     alone: Mutex<Option<OwnedRwLockWriteGuard<()>>>,
     is_alone: bool,
+    /// Whether it is begun by whoever starts all deliveries, and is to leave him before it takes long.
+    at_once: bool,
 }
 
 impl Handling {
@@ -107,7 +110,13 @@ impl Handling {
         hold: Option<Hold>,
     ) -> Self {
         let alone = Mutex::default();
-        Self { group, context, watch, taken, hold, stay: OnceLock::new(), alone, is_alone: false }
+        let (is_alone, at_once) = (false, false);
+        Self { group, context, watch, taken, hold, stay: OnceLock::new(), alone, is_alone, at_once }
+    }
+
+    /// It is begun by the loop itself, which gives it a task of its own when it does not end at once.
+    pub(super) fn at_once(self) -> Self {
+        Self { at_once: true, ..self }
     }
 
     /// While its handlers run, no others do.
@@ -116,17 +125,17 @@ impl Handling {
     }
 
     /// What handlers are told of a delivery.
-    pub(super) fn info(&self, received: Received, lost: CancellationToken) -> Arc<DeliveryInfo> {
+    pub(super) fn info(&self, received: Received, lost: Arc<CancellationToken>) -> Arc<DeliveryInfo> {
         let origin = wire::origin(&received, self.group.queue.as_str());
-        let (queue, name) = (self.group.queue.as_str().to_owned(), self.group.name.as_str().to_owned());
+        let (queue, name) = (self.group.queue.clone().into(), self.group.name.clone().into());
         // What an exclusive group takes is acknowledged at once, and comes no second time.
-        let lost = if self.group.is_exclusive() { CancellationToken::new() } else { lost };
+        let lost = if self.group.is_exclusive() { Arc::default() } else { lost };
         Arc::new(DeliveryInfo::leased(received, queue, name, origin, lost))
     }
 
     /// Handles a delivery and settles it.
     pub(super) async fn handle(&self, delivery: Delivery) -> End {
-        let lost = delivery.lost();
+        let lost = Arc::clone(delivery.lost());
         let (received, settle) = delivery.split();
         self.handle_received(received, lost, settle).await
     }
@@ -135,7 +144,7 @@ impl Handling {
     pub(super) async fn handle_received(
         &self,
         received: Received,
-        lost: CancellationToken,
+        lost: Arc<CancellationToken>,
         settle: impl FnOnce(Settlement) -> bool + Send,
     ) -> End {
         self.context.counters.delivery_taken(self.context.clock.now());
@@ -179,7 +188,7 @@ impl Handling {
             }
         };
         if settlement == Settlement::Requeue {
-            self.context.note_handover(&self.group).await;
+            Box::pin(self.context.note_handover(&self.group)).await;
         }
         if !settle(settlement) {
             return self.stale(&info);
@@ -209,7 +218,12 @@ impl Handling {
         // The broker may take its time over the copies.
         drop(self.alone.lock().unwrap_or_else(PoisonError::into_inner).take());
         let Next::Copies(copies) = outcome else { return Sent::Unattempted };
-        self.send(&copies, info).await
+        if copies.is_empty() {
+            return Sent::Confirmed;
+        }
+        // What few events need is on the heap, here and below: it would make the future of each large, and it is
+        // moved more than once.
+        Box::pin(self.send(&copies, info)).await
     }
 
     /// Publishes copies, or tells what is lost where a group keeps no dead letters.
@@ -235,12 +249,13 @@ impl Handling {
     /// Runs whom it concerns, and says what has to be published before the acknowledgement.
     async fn outcome_of(&self, info: &Arc<DeliveryInfo>) -> Next {
         let (group, received) = (&*self.group, info.received());
-        let now = self.context.clock.now();
         let pending = wire::attempts(received, group.queue.as_str());
-        let waits = wire::waits(received, group.queue.as_str());
+        let waits = || wire::waits(received, group.queue.as_str());
+        // Only what was tried before has a time that it is due.
+        let now_ms = if pending.is_empty() { 0 } else { unix_ms(self.context.clock.now()) };
         let aggregate_type = received.message.headers.get_str(names::AGGREGATE_TYPE);
         let headers = &received.message.headers;
-        let copies = match plan(group, info.origin(), headers, aggregate_type, pending, unix_ms(now)) {
+        let copies = match plan(group, info.origin(), headers, aggregate_type, pending, now_ms) {
             Plan::Skip => {
                 Counters::add(&self.context.counters.skipped);
                 self.observe(info.origin(), None, 0, Fate::Skipped);
@@ -248,8 +263,8 @@ impl Handling {
             }
             Plan::Unknown(OnUnknown::DeadLetter) => vec![dead_letter_unknown(group)],
             Plan::Unknown(OnUnknown::Wait | OnUnknown::Skip) => match &self.hold {
-                None => wait(group, &[], waits),
-                Some(hold) => match self.wait_in_place(hold).await {
+                None => wait(group, &[], waits()),
+                Some(hold) => match Box::pin(self.wait_in_place(hold)).await {
                     Some(copies) => copies,
                     None => return Next::GiveBack,
                 },
@@ -258,11 +273,14 @@ impl Handling {
                 if group.is_shared_with_eventsource() {
                     concerned.count_from(wire::retry_count(received));
                 }
+                if self.at_once && concerned.run.iter().any(|(handler, _)| self.takes_long(*handler)) {
+                    yield_now().await;
+                }
                 let started = Instant::now();
                 let ran = if group.is_exclusive() {
-                    self.run_until_through(info, &concerned).await
+                    Box::pin(self.run_until_through(info, &concerned)).await
                 } else if let Some(hold) = &self.hold {
-                    match self.run_in_place(hold, info, &concerned.run).await {
+                    match Box::pin(self.run_in_place(hold, info, &concerned.run)).await {
                         Some(ran) => ran,
                         None => return Next::GiveBack,
                     }
@@ -282,10 +300,20 @@ impl Handling {
                     }
                     concerned.later.append(&mut concerned.unattempted);
                 }
-                copies(group, &ran, &concerned, waits, self.context.clock.now(), rand::rng().random())
+                if is_through(&ran, &concerned) {
+                    return Next::Copies(Vec::new());
+                }
+                copies(group, &ran, &concerned, waits(), self.context.clock.now(), rand::rng().random())
             }
         };
         Next::Copies(copies)
+    }
+
+    /// Whether a handler is to have a task before it begins. One with layers is: what a layer gives back takes
+    /// along what is behind it in its lane, and that has to be here by then.
+    fn takes_long(&self, handler: usize) -> bool {
+        let spec = &self.group.handlers[handler];
+        spec.pace.is_slow() || self.has_layers(spec)
     }
 
     /// Runs the handlers; those that made no attempt are put aside.
@@ -349,12 +377,13 @@ impl Handling {
                         Some(service) => {
                             let stop = &self.context.stop;
                             let limits = Limits { handler: spec.timeout, whole: self.left() };
-                            layered::call(service, invocation, limits, stop, &mut started).await
+                            Box::pin(layered::call(service, invocation, limits, stop, &mut started)).await
                         }
                     }
                 }))
                 .await;
             let took = started.elapsed();
+            spec.pace.took(took);
             let elapsed = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             tracing::Span::current().record("duration_ms", elapsed);
             match called {
@@ -412,12 +441,16 @@ impl Handling {
         self.group.settings.patience.left(self.taken.elapsed(), Duration::ZERO)
     }
 
+    fn has_layers(&self, spec: &HandlerSpec) -> bool {
+        self.context.service.is_some() || self.group.service.is_some() || spec.service.is_some()
+    }
+
     /// The outermost layer of a handler, and the way inwards; nothing where nothing was layered.
     fn layers_of(&self, spec: &HandlerSpec) -> (Option<HandlerService>, Option<Route>) {
-        let (bus, group) = (&self.context.service, &self.group.service);
-        if bus.is_none() && group.is_none() && spec.service.is_none() {
+        if !self.has_layers(spec) {
             return (None, None);
         }
+        let (bus, group) = (&self.context.service, &self.group.service);
         let handler = spec.service.clone().unwrap_or_else(|| innermost(spec.call.clone(), spec.timeout));
         let outermost = bus.as_ref().or(group.as_ref()).unwrap_or(&handler).clone();
         (Some(outermost), Some(Route { group: group.clone(), handler }))
@@ -584,7 +617,7 @@ impl Handling {
         loop {
             let mut is_refused = false;
             let error = match provision.ready().await {
-                Ok(_) => match self.confirm(publication.clone()).await {
+                Ok(_) => match self.confirm(&publication).await {
                     Ok(()) => return Sent::Confirmed,
                     Err(error) => {
                         if matches!(error, PublishError::Unroutable { .. } | PublishError::NoExchange { .. })
@@ -636,7 +669,7 @@ impl Handling {
 
     /// Publishes once. A broker that takes nothing at the moment has all the time it wants: what was
     /// sent again meanwhile would be there twice when it goes on.
-    async fn confirm(&self, publication: Publication) -> Result<(), PublishError> {
+    async fn confirm(&self, publication: &Publication) -> Result<(), PublishError> {
         let transport = self.context.provision.transport();
         let mut confirmed = pin!(transport.publish(publication));
         loop {
@@ -670,7 +703,7 @@ impl Handling {
             }
             Copy::Suspect { crashes } => source.suspect(*crashes, &id),
             Copy::DeadLetter(failed) => {
-                let entry = uuid::Uuid::now_v7().to_string();
+                let entry = wire::new_id();
                 source.dead_letter(failed.handler.as_deref(), failed.attempt, &failed.info(), &entry, &id)
             }
         };

@@ -7,7 +7,7 @@
 //!
 //! Killed between copy and acknowledgement: the event is there twice, and set aside twice.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -186,7 +186,7 @@ pub(super) fn dead_letters(group: &GroupSpec, attempts: &[wire::HandlerAttempt],
 impl Handling {
     /// Sets a delivery aside that may have ended the process before this one, and says so through `turn`.
     pub(super) async fn set_aside(&self, delivery: Delivery, turn: &watch::Sender<Turn>) -> End {
-        let info = self.info(delivery.received.clone(), delivery.lost());
+        let info = self.info(delivery.received.clone(), Arc::clone(delivery.lost()));
         let crashes = wire::crashes(info.received(), info.queue()).max(1);
         match self.publish(&Copy::Suspect { crashes }, &info).await {
             Sent::Confirmed => {}

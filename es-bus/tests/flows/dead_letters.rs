@@ -594,7 +594,7 @@ async fn one_call_at_a_time_and_the_other_is_told() {
         lane: None,
     };
     for n in 0..100 {
-        broker.publish(publication(n)).await.unwrap();
+        broker.publish(&publication(n)).await.unwrap();
     }
     let lock = QueueName::new("events.ledger.dlq.lock").unwrap();
     let [here, there] = buses.each_ref().map(|bus| bus.dead_letters("ledger").unwrap());
@@ -613,7 +613,7 @@ async fn one_call_at_a_time_and_the_other_is_told() {
     assert_eq!(there.purge().await.unwrap(), 100);
     assert_eq!(broker.queue_status(&lock).await.unwrap(), None, "the lock is gone");
     // A tool that is killed takes its connection along.
-    broker.publish(publication(0)).await.unwrap();
+    broker.publish(&publication(0)).await.unwrap();
     let mut killed = Box::pin(there.list(1));
     while broker.queue_status(&lock).await.is_ok_and(|status| status.is_none()) {
         assert!(poll_once(killed.as_mut()).is_none(), "not yet");
@@ -706,7 +706,7 @@ impl Admin for Slow {
 }
 
 impl Publish for Slow {
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
+    fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), PublishError>> {
         slowly!(self.0.publish(publication))
     }
 }

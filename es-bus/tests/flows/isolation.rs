@@ -69,6 +69,31 @@ async fn wild_bus(journal: &Journal) -> TestBus {
     .unwrap()
 }
 
+/// What was quick many times is begun by the loop that takes the deliveries.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_was_quick_many_times_may_still_panic_hang_and_fail() {
+    let journal = Journal::default();
+    let bus = wild_bus(&journal).await;
+    let good: Vec<_> = (0..200).map(|number| placed(&format!("good {number}"))).collect();
+
+    for order_id in ["panics with a str", "hangs", "is slow", "fails"] {
+        let report = bus.publisher().publish_all(&good).await;
+        assert!(report.is_complete(), "{report}");
+        bus.run_until_idle().await;
+        bus.publish(&placed(order_id)).await.unwrap();
+        bus.run_until_idle().await;
+    }
+
+    let failures = bus.fates("go_wild").into_iter().filter_map(|fate| match fate {
+        Fate::DeadLettered { kind, .. } => kind,
+        _ => None,
+    });
+    let kinds: Vec<_> = failures.collect();
+    assert_eq!(kinds, [FailureKind::Panic, FailureKind::Timeout, FailureKind::Error]);
+    assert_eq!(bus.counts().handled, 4 * 200 + 1, "all that is good, and what is slow");
+    assert_eq!(ready_in(&bus, "events.wild").await, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn panics_and_hangs_are_failures_and_the_next_event_is_handled() {
     // What the handler does, the kind of failure, its type and its text in the dead letter.

@@ -587,7 +587,7 @@ impl Consume for Moody {
 }
 
 impl Publish for Moody {
-    fn publish(&self, publication: Publication) -> Boxed<'_, Result<(), PublishError>> {
+    fn publish<'a>(&'a self, publication: &'a Publication) -> Boxed<'a, Result<(), PublishError>> {
         self.memory.publish(publication)
     }
 }

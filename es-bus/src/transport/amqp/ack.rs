@@ -36,17 +36,14 @@ pub(super) struct Tracker {
     /// gap. Every gap is a delivery in hand, so there are never more runs than the prefetch, however
     /// long one delivery stays unsettled.
     above: BTreeMap<u64, u64>,
-    /// To be told.
-    pending: BTreeMap<u64, Settlement>,
+    /// To be told, in the order in which they were settled.
+    pending: Vec<(u64, Settlement)>,
 }
 
 impl Tracker {
     /// Notes a settlement, and says how many wait to be told.
     pub(super) fn settle(&mut self, tag: u64, settlement: Settlement) -> usize {
-        // A second settlement of one tag would close the channel.
-        if tag > self.low && !self.is_above(tag) {
-            self.pending.entry(tag).or_insert(settlement);
-        }
+        self.pending.push((tag, settlement));
         self.pending.len()
     }
 
@@ -55,19 +52,21 @@ impl Tracker {
     /// Negative acknowledgements come first, in ascending order: a quorum queue puts messages back
     /// in the order in which they are given back, and a `multiple` must not find them unsettled.
     pub(super) fn flush(&mut self) -> Vec<Command> {
-        let pending = std::mem::take(&mut self.pending);
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.sort_by_key(|(tag, _)| *tag);
         let mut commands = Vec::new();
         let mut acks = Vec::new();
         for (tag, settlement) in pending {
+            // A second settlement of one tag would close the channel.
+            if tag <= self.low || self.is_above(tag) {
+                continue;
+            }
             match settlement {
                 Settlement::Ack => acks.push(tag),
                 Settlement::Requeue => commands.push(Command::Nack { tag, requeue: true }),
                 Settlement::Reject => commands.push(Command::Nack { tag, requeue: false }),
             }
             self.note(tag);
-        }
-        if let Some(last) = self.above.remove(&(self.low + 1)) {
-            self.low = last;
         }
         let below = acks.partition_point(|tag| *tag <= self.low);
         if let Some(last) = acks[..below].last() {
@@ -82,9 +81,13 @@ impl Tracker {
         self.above.range(..=tag).next_back().is_some_and(|(_, last)| tag <= *last)
     }
 
-    /// Adds a tag to the runs above the mark.
+    /// Raises the mark to a tag, or adds it to the runs above.
     fn note(&mut self, tag: u64) {
         let last = self.above.remove(&(tag + 1)).unwrap_or(tag);
+        if tag == self.low + 1 {
+            self.low = last;
+            return;
+        }
         match self.above.range_mut(..tag).next_back() {
             Some((_, end)) if *end + 1 == tag => *end = last,
             _ => {
@@ -185,8 +188,8 @@ mod tests {
         tracker.settle(3, Settlement::Ack);
         tracker.flush();
 
-        assert_eq!(tracker.settle(1, Settlement::Requeue), 0);
-        assert_eq!(tracker.settle(3, Settlement::Requeue), 0);
+        tracker.settle(1, Settlement::Requeue);
+        tracker.settle(3, Settlement::Requeue);
         assert_eq!(tracker.flush(), []);
     }
 

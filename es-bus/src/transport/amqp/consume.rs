@@ -6,12 +6,12 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -26,7 +26,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     ack::{Command, Tracker},
@@ -96,7 +96,7 @@ fn assemble(
         queue,
         tag,
         channel,
-        lost: session.lost.child_token(),
+        lost: Arc::new(session.lost.child_token()),
         ending: tokio::sync::Mutex::default(),
         session,
         tracker: Mutex::default(),
@@ -123,7 +123,7 @@ struct Shared {
     ending: tokio::sync::Mutex<()>,
     session: Arc<Session>,
     /// Cancelled when the channel is gone, with the connection or alone.
-    lost: CancellationToken,
+    lost: Arc<CancellationToken>,
     tracker: Mutex<Tracker>,
     flush_at: usize,
     /// There is something to flush.
@@ -248,41 +248,50 @@ impl Drop for Reader {
 
 /// The deliveries, then the reason why there are no more.
 fn stream(reader: Reader) -> stream::BoxStream<'static, Result<Delivery, ConsumeError>> {
-    Box::pin(stream::unfold(Some(reader), async |reader| {
+    let lost = Box::pin(reader.shared.session.lost.clone().cancelled_owned());
+    Box::pin(stream::unfold((Some(reader), lost), async |(reader, mut lost)| {
         let mut reader = reader?;
-        let Reader { deliveries, shared, settler } = &mut reader;
-        let deliveries = deliveries.as_mut()?;
-        loop {
-            let next = tokio::select! {
-                // What a lost connection has left behind will be delivered again.
-                biased;
-                () = shared.session.lost.cancelled() => None,
-                next = deliveries.next() => next,
-            };
-            let cancelled = shared.cancelled.load(Ordering::Acquire);
-            match next {
-                // Nobody could settle it.
-                Some(Ok(_)) if !shared.is_alive() => {}
-                Some(Ok(delivery)) => {
-                    let tag = delivery.delivery_tag;
-                    let delivery = Delivery::new(convert::received(delivery), tag, settler.clone());
-                    return Some((Ok(delivery), Some(reader)));
-                }
-                Some(Err(error)) => {
-                    shared.cancelled.store(true, Ordering::Release);
-                    shared.look();
-                    return Some((Err(classify::consumer_ended(&error, &shared.queue)), None));
-                }
-                None if cancelled => return None,
-                None => {
-                    // The broker has done it itself.
-                    shared.cancelled.store(true, Ordering::Release);
-                    shared.look();
-                    return Some((Err(shared.ended()), None));
-                }
-            }
-        }
+        let next = poll_fn(|cx| reader.poll_next(lost.as_mut(), cx)).await?;
+        let reader = next.is_ok().then_some(reader);
+        Some((next, (reader, lost)))
     }))
+}
+
+impl Reader {
+    /// The next delivery, or why there are no more; `None` where this program asked for no more.
+    fn poll_next(
+        &mut self,
+        lost: Pin<&mut WaitForCancellationFutureOwned>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Delivery, ConsumeError>>> {
+        let Some(deliveries) = self.deliveries.as_mut() else { return Poll::Ready(None) };
+        let shared = &*self.shared;
+        let error = loop {
+            match deliveries.poll_next_unpin(cx) {
+                // What a lost connection has left behind will be delivered again, and nobody could settle it.
+                Poll::Ready(Some(Ok(_))) if !shared.is_alive() => {}
+                Poll::Ready(Some(Ok(delivery))) => {
+                    let tag = delivery.delivery_tag;
+                    let settler = Arc::clone(&self.settler) as Arc<dyn Settle>;
+                    let delivery = Delivery::new(convert::received(delivery), tag, settler);
+                    return Poll::Ready(Some(Ok(delivery)));
+                }
+                Poll::Ready(Some(Err(_))) if shared.session.lost.is_cancelled() => break shared.ended(),
+                Poll::Ready(Some(Err(error))) => break classify::consumer_ended(&error, &shared.queue),
+                Poll::Ready(None) if shared.cancelled.load(Ordering::Acquire) => return Poll::Ready(None),
+                // The broker has done it itself.
+                Poll::Ready(None) => break shared.ended(),
+                Poll::Pending => match lost.poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(()) if shared.cancelled.load(Ordering::Acquire) => return Poll::Ready(None),
+                    Poll::Ready(()) => break shared.ended(),
+                },
+            }
+        };
+        shared.cancelled.store(true, Ordering::Release);
+        shared.look();
+        Poll::Ready(Some(Err(error)))
+    }
 }
 
 /// Flushes until there is nothing more to come.
@@ -335,8 +344,8 @@ impl Settle for Settler {
         true
     }
 
-    fn lost(&self) -> CancellationToken {
-        self.shared.lost.clone()
+    fn lost(&self) -> &Arc<CancellationToken> {
+        &self.shared.lost
     }
 
     fn cancel(&self) -> BoxFuture<'_, ()> {

@@ -14,8 +14,11 @@ use lapin::{
 use crate::{
     message::{Headers, Message, Properties, Received, Text, Value},
     topic::MAX_KEY_LEN,
-    wire::TooLarge,
+    wire::{TooLarge, names},
 };
+
+/// What events are written in.
+const JSON: &str = "application/json";
 
 /// A short string of AMQP.
 pub(super) fn short(what: &'static str, text: &str) -> Result<ShortString, TooLarge> {
@@ -128,9 +131,13 @@ pub fn there_and_back(message: &Message) -> Result<Message, TooLarge> {
 }
 
 fn from_properties(from: &BasicProperties) -> (Properties, Headers) {
-    let text = |text: &Option<ShortString>| text.as_ref().map(|text| Text::Owned(text.to_string()));
+    let text = |text: &Option<ShortString>| text.as_ref().map(|text| Text::Owned(text.as_str().to_owned()));
+    let content_type = from.content_type().as_ref().map(ShortString::as_str);
     let properties = Properties {
-        content_type: text(from.content_type()),
+        content_type: match content_type {
+            Some(JSON) => Some(Text::Borrowed(JSON)),
+            _ => text(from.content_type()),
+        },
         content_encoding: text(from.content_encoding()),
         persistent: *from.delivery_mode() == Some(2),
         priority: *from.priority(),
@@ -148,7 +155,26 @@ fn from_properties(from: &BasicProperties) -> (Properties, Headers) {
 
 /// A table from lapin.
 fn headers(table: &FieldTable) -> Headers {
-    table.into_iter().map(|(name, value)| (name.to_string(), from_value(value))).collect()
+    let mut headers = Headers::new();
+    for (name, value) in table {
+        headers.insert(header_name(name.as_str()), from_value(value));
+    }
+    headers
+}
+
+/// The name of a header, without a copy where it is one that every event has.
+fn header_name(name: &str) -> Text {
+    Text::Borrowed(match name {
+        names::EVENT_TYPE => names::EVENT_TYPE,
+        names::AGGREGATE_ID => names::AGGREGATE_ID,
+        names::AGGREGATE_TYPE => names::AGGREGATE_TYPE,
+        names::AGGREGATE_VERSION => names::AGGREGATE_VERSION,
+        names::CAUSATION_ID => names::CAUSATION_ID,
+        names::CORRELATION_ID => names::CORRELATION_ID,
+        names::TENANT_ID => names::TENANT_ID,
+        names::RETRY_COUNT => names::RETRY_COUNT,
+        _ => return Text::Owned(name.to_owned()),
+    })
 }
 
 fn from_value(value: &AMQPValue) -> Value {

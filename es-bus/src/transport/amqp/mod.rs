@@ -84,8 +84,9 @@ pub struct AmqpOptions {
     /// fit into one; 4096 is the least, the broker may ask for less. lapin keeps 64 times as much
     /// memory. The consuming connection takes what the broker has.
     pub frame_max: u32,
-    /// How many messages may be on their way to the broker at once, each on a channel of its own.
-    pub channels: usize,
+    /// How many messages may be on their way to the broker at once on one channel; one with a large body
+    /// counts as several, one for each 16 KiB.
+    pub window: usize,
 }
 
 impl Default for AmqpOptions {
@@ -103,7 +104,7 @@ impl Default for AmqpOptions {
             reconnect_min: Duration::from_secs(1),
             reconnect_max: Duration::from_secs(30),
             frame_max: 128 * 1024,
-            channels: 64,
+            window: 256,
         }
     }
 }
@@ -123,7 +124,7 @@ impl fmt::Debug for AmqpOptions {
             .field("reconnect_min", &self.reconnect_min)
             .field("reconnect_max", &self.reconnect_max)
             .field("frame_max", &self.frame_max)
-            .field("channels", &self.channels)
+            .field("window", &self.window)
             .finish()
     }
 }
@@ -207,7 +208,7 @@ impl Amqp {
         Arc::new(Self {
             description: options.describe(),
             link,
-            publisher: Publisher::new(publishing.watch(), options.channels),
+            publisher: Publisher::new(publishing.watch(), options.window),
             declarer: Declarer::new(consuming.watch()),
             publishing,
             consuming,
@@ -288,7 +289,7 @@ impl Admin for Amqp {
 }
 
 impl Publish for Amqp {
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
+    fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), PublishError>> {
         Box::pin(self.publisher.publish(publication))
     }
 }

@@ -4,9 +4,11 @@
 //! never wait. Every operation changes something, marks the queues that this concerns as dirty, and
 //! [`Broker::run`] then looks at them until nothing moves any more: expired messages leave at the
 //! head, ready ones go to consumers in turn, what is beyond the length goes, dead letters go on.
+//!
+//! Names are looked up where they come in; inside, queues go by numbers.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -24,7 +26,7 @@ use super::{
     routing::{Bindings, headers_binding_fault},
 };
 use crate::{
-    message::{Headers, Message, Received, Value},
+    message::{Headers, Message, Received, Text, Value},
     model::{Binding, Exchange, ExchangeKind, Queue},
     name::{ExchangeName, QueueName},
     transport::{
@@ -37,13 +39,42 @@ use crate::{
 pub(super) type ConnectionId = u64;
 /// A consumer, with the channel of its own that it has.
 pub(super) type ConsumerId = u64;
+/// A queue; another one of the same name has another.
+pub(super) type QueueId = u64;
 
 /// What a consumer finds in its channel.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "all but the last one are deliveries")]
 pub(super) enum Mail {
-    Delivery { tag: u64, received: Received },
+    Delivery(Dispatch),
     End(ConsumeError),
+}
+
+/// A message on its way to a consumer.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    pub(super) tag: u64,
+    routed: Arc<Routed>,
+    redelivered: bool,
+    /// How often it came back, where its queue tells.
+    returns: Option<u64>,
+}
+
+impl Dispatch {
+    /// What the consumer sees of it: a copy, which is made when it is taken, and outside of the lock.
+    pub(super) fn received(&self) -> Received {
+        let Routed { exchange, routing_key, message, .. } = &*self.routed;
+        let mut message = message.clone();
+        if let Some(returns) = self.returns {
+            let count = i64::try_from(returns).unwrap_or(i64::MAX);
+            message.headers.insert("x-delivery-count", Value::I64(count));
+        }
+        Received {
+            message,
+            exchange: exchange.clone(),
+            routing_key: routing_key.clone().into_owned(),
+            redelivered: self.redelivered,
+        }
+    }
 }
 
 /// What moves, and what waits, on a broker.
@@ -76,15 +107,16 @@ impl Pending {
 #[derive(Debug)]
 pub(super) struct Broker {
     exchanges: BTreeMap<ExchangeName, ExchangeState>,
-    queues: BTreeMap<QueueName, QueueState>,
-    consumers: HashMap<ConsumerId, ConsumerState>,
+    queues: BTreeMap<QueueId, QueueState>,
+    queue_ids: BTreeMap<QueueName, QueueId>,
+    consumers: BTreeMap<ConsumerId, ConsumerState>,
     pub(super) connections: BTreeMap<ConnectionId, ConnectionState>,
     /// Queues that a change concerns.
-    dirty: VecDeque<QueueName>,
+    dirty: VecDeque<QueueId>,
     /// Queues that have to be looked at when their time comes.
-    due: BTreeSet<(Instant, QueueName)>,
+    due: BTreeSet<(Instant, QueueId)>,
     /// Queues that hold dead letters back.
-    holding: BTreeSet<QueueName>,
+    holding: BTreeSet<QueueId>,
     /// What the clock on the wall showed at an instant.
     wall: (Instant, SystemTime),
     next_id: u64,
@@ -92,6 +124,10 @@ pub(super) struct Broker {
     pub(super) faults: PublishFaults,
     /// How many of the next consumers will get nothing.
     pub(super) deaf: u32,
+    /// Whether a queue of the latest publish has more waiting than its consumers keep up with.
+    pub(super) in_flow: bool,
+    /// Room for the targets of a message, kept from one to the next.
+    targets: Vec<QueueId>,
 }
 
 #[derive(Debug)]
@@ -102,7 +138,7 @@ struct ExchangeState {
 
 #[derive(Debug)]
 struct ConsumerState {
-    queue: QueueName,
+    queue: QueueId,
     connection: ConnectionId,
     prefetch: usize,
     /// Gone once no more deliveries come.
@@ -135,7 +171,8 @@ impl Broker {
         Self {
             exchanges: BTreeMap::new(),
             queues: BTreeMap::new(),
-            consumers: HashMap::new(),
+            queue_ids: BTreeMap::new(),
+            consumers: BTreeMap::new(),
             connections: BTreeMap::new(),
             dirty: VecDeque::new(),
             due: BTreeSet::new(),
@@ -145,6 +182,8 @@ impl Broker {
             blocked: None,
             faults: PublishFaults::default(),
             deaf: 0,
+            in_flow: false,
+            targets: Vec::new(),
         }
     }
 
@@ -172,25 +211,24 @@ impl Broker {
 
     /// Ends the consumers of a connection, and deletes what it has alone.
     pub(super) fn drop_clients(&mut self, id: ConnectionId, reason: &str, now: Instant) {
-        let mut gone: Vec<ConsumerId> = self
+        let gone: Vec<ConsumerId> = self
             .consumers
             .iter()
             .filter(|(_, consumer)| consumer.connection == id)
             .map(|(consumer, _)| *consumer)
             .collect();
-        gone.sort_unstable();
         for consumer in gone {
             let error = ConsumeError::Interrupted { reason: reason.to_owned() };
             self.end_consumer(consumer, Some(error), now);
         }
-        let owned: Vec<QueueName> = self
+        let owned: Vec<QueueId> = self
             .queues
-            .values()
-            .filter(|queue| queue.owner == Some(id))
-            .map(|queue| queue.declared.name.clone())
+            .iter()
+            .filter(|(_, queue)| queue.owner == Some(id))
+            .map(|(queue, _)| *queue)
             .collect();
         for queue in owned {
-            self.remove_queue(&queue);
+            self.remove_queue(queue);
         }
     }
 
@@ -214,7 +252,8 @@ impl Broker {
             return exchange_difference(exchange, &there.declared)
                 .map_or(Ok(()), |difference| Err(mismatch("exchange", name, difference)));
         }
-        let state = ExchangeState { declared: exchange.clone(), bindings: Bindings::default() };
+        let bindings = Bindings::new(exchange.kind);
+        let state = ExchangeState { declared: exchange.clone(), bindings };
         self.exchanges.insert(exchange.name.clone(), state);
         self.wake_letters();
         Ok(())
@@ -227,22 +266,24 @@ impl Broker {
         now: Instant,
     ) -> Result<(), DeclareError> {
         let name = queue.name.as_str();
-        if self.queues.contains_key(name) {
+        if let Some(id) = self.queue_id(name) {
             self.check_owner(connection, name)?;
-            let there = self.queues.get_mut(name).expect("looked up above");
+            let there = self.queue_mut(id);
             if let Some(difference) = queue_difference(queue, &there.declared) {
                 return Err(mismatch("queue", name, difference));
             }
             there.touch(now);
-            self.mark(&queue.name);
+            self.mark(id);
             return Ok(());
         }
         let settings = Settings::of(queue).map_err(|reason| refused("queue", name, reason))?;
         let owner = queue.exclusive.then_some(connection);
         let mut state = QueueState::new(queue.clone(), settings, owner);
         state.touch(now);
-        self.queues.insert(queue.name.clone(), state);
-        self.mark(&queue.name);
+        let id = self.new_id();
+        self.queues.insert(id, state);
+        self.queue_ids.insert(queue.name.clone(), id);
+        self.mark(id);
         self.wake_letters();
         Ok(())
     }
@@ -255,17 +296,21 @@ impl Broker {
         let Some(exchange) = self.exchanges.get(source) else {
             return Err(refused("binding", source, not_found("exchange", source)));
         };
-        if !self.queues.contains_key(&binding.queue) {
+        let Some(queue) = self.queue_id(binding.queue.as_str()) else {
             let queue = binding.queue.as_str();
             return Err(refused("binding", queue, not_found("queue", queue)));
-        }
+        };
         if exchange.declared.kind == ExchangeKind::Headers
             && let Some(reason) = headers_binding_fault(&binding.arguments)
         {
             return Err(refused("binding", source, reason));
         }
         self.check_owner(connection, binding.queue.as_str())?;
-        self.exchanges.get_mut(source).expect("looked up above").bindings.add(binding);
+        self.exchanges.get_mut(source).expect("looked up above").bindings.add(
+            &binding.key,
+            queue,
+            &binding.arguments,
+        );
         self.wake_letters();
         Ok(())
     }
@@ -275,8 +320,9 @@ impl Broker {
             return Err(default_exchange());
         }
         self.check_owner(connection, binding.queue.as_str())?;
-        if let Some(exchange) = self.exchanges.get_mut(&binding.source)
-            && exchange.bindings.remove(binding)
+        if let Some(queue) = self.queue_id(binding.queue.as_str())
+            && let Some(exchange) = self.exchanges.get_mut(&binding.source)
+            && exchange.bindings.remove(&binding.key, queue, &binding.arguments)
             && exchange.declared.auto_delete
             && exchange.bindings.is_empty()
         {
@@ -292,7 +338,7 @@ impl Broker {
         name: &QueueName,
     ) -> Result<(), DeclareError> {
         self.check_owner(connection, name.as_str())?;
-        self.remove_queue(name);
+        self.remove_queue_named(name);
         Ok(())
     }
 
@@ -305,8 +351,8 @@ impl Broker {
         Ok(())
     }
 
-    pub(super) fn has_exchange(&self, name: &ExchangeName) -> bool {
-        name.as_str().is_empty() || self.exchanges.contains_key(name)
+    pub(super) fn has_exchange(&self, name: &str) -> bool {
+        name.is_empty() || self.exchanges.contains_key(name)
     }
 
     pub(super) fn queue_status(
@@ -315,7 +361,7 @@ impl Broker {
         name: &QueueName,
     ) -> Result<Option<QueueStatus>, DeclareError> {
         self.check_owner(connection, name.as_str())?;
-        Ok(self.queues.get(name).map(|queue| QueueStatus {
+        Ok(self.queue_named(name.as_str()).map(|queue| QueueStatus {
             messages: queue.len() as u64,
             consumers: queue.consumers.len() as u64,
         }))
@@ -323,19 +369,20 @@ impl Broker {
 
     pub(super) fn purge(&mut self, connection: ConnectionId, name: &QueueName) -> Result<u64, DeclareError> {
         self.check_owner(connection, name.as_str())?;
-        let Some(queue) = self.queues.get_mut(name) else {
+        let Some(queue) = self.queue_id(name.as_str()) else {
             return Err(refused("queue", name.as_str(), not_found("queue", name.as_str())));
         };
-        let purged = queue.purge();
-        self.mark(name);
+        let purged = self.queue_mut(queue).purge();
+        self.mark(queue);
         self.wake_letters();
         Ok(purged)
     }
 
     // Publishing.
 
-    pub(super) fn publish(&mut self, publication: Publication, now: Instant) -> Result<(), PublishError> {
+    pub(super) fn publish(&mut self, publication: &Publication, now: Instant) -> Result<(), PublishError> {
         let Publication { exchange, routing_key, message, mandatory, lane: _ } = publication;
+        self.in_flow = false;
         let refusal = || PublishError::Refused {
             exchange: exchange.to_string(),
             routing_key: routing_key.clone().into_owned(),
@@ -348,7 +395,7 @@ impl Broker {
         }
         let rejected = |reason: String| PublishError::Rejected { exchange: exchange.to_string(), reason };
         if !exchange.as_str().is_empty() {
-            match self.exchanges.get(&exchange) {
+            match self.exchanges.get(exchange) {
                 None => {
                     let reason = not_found("exchange", exchange.as_str());
                     return Err(PublishError::NoExchange { exchange: exchange.to_string(), reason });
@@ -361,73 +408,73 @@ impl Broker {
                 Some(_) => {}
             }
         }
-        let routed = into_routed(exchange.as_str(), &routing_key, message).map_err(rejected)?;
-        let targets = self.route(&exchange, &routed);
-        let is_unroutable = mandatory && targets.is_empty();
-        let routed = Arc::new(routed);
+        let routed = Arc::new(to_routed(exchange.as_str(), routing_key, message).map_err(rejected)?);
+        let mut targets = std::mem::take(&mut self.targets);
+        self.route(exchange.as_str(), &routed, &mut targets);
+        let is_unroutable = *mandatory && targets.is_empty();
         let mut stored = true;
-        for queue in targets {
-            stored &= self.enqueue(&queue, &routed, now);
+        for queue in targets.drain(..) {
+            stored &= self.enqueue(queue, &routed, now);
         }
+        self.targets = targets;
         if spend(&mut self.faults.lose_confirm) {
             return Err(lost_confirm());
         }
         if is_unroutable {
             return Err(PublishError::Unroutable {
                 exchange: exchange.to_string(),
-                routing_key: routing_key.into_owned(),
+                routing_key: routing_key.clone().into_owned(),
             });
         }
         if stored { Ok(()) } else { Err(refusal()) }
     }
 
-    /// The queues that a message goes to; when there are none, those of the alternate exchange.
-    fn route(&self, exchange: &ExchangeName, routed: &Routed) -> BTreeSet<QueueName> {
-        let mut queues = BTreeSet::new();
-        let mut seen = BTreeSet::new();
-        let mut next = Some(exchange.as_str());
-        while let Some(name) = next.filter(|_| queues.is_empty()) {
-            if !seen.insert(name) {
-                break;
-            }
+    /// Finds the queues that a message goes to; when there are none, those of the alternate exchange.
+    fn route(&self, exchange: &str, routed: &Routed, queues: &mut Vec<QueueId>) {
+        let mut seen = Vec::new();
+        let mut next = Some(exchange);
+        while let Some(name) = next.filter(|name| queues.is_empty() && !seen.contains(name)) {
             next = None;
             if name.is_empty() {
-                queues.extend(
-                    routed
-                        .keys()
-                        .filter_map(|key| self.queues.get_key_value(key))
-                        .map(|(name, _)| name.clone()),
-                );
+                queues.extend(routed.keys().filter_map(|key| self.queue_id(key)));
             } else if let Some(there) = self.exchanges.get(name) {
                 for key in routed.keys() {
-                    there.bindings.route(there.declared.kind, key, &routed.message.headers, &mut queues);
+                    there.bindings.route(key, &routed.message.headers, queues);
                 }
                 next = there.declared.arguments.get_str("alternate-exchange");
+                if next.is_some() {
+                    seen.push(name);
+                }
             }
         }
-        queues
+        // A message goes to a queue once, however many bindings bring it there.
+        queues.sort_unstable();
+        queues.dedup();
     }
 
     /// Stores a message in a queue; `false` when the queue refuses it.
-    fn enqueue(&mut self, name: &QueueName, routed: &Arc<Routed>, now: Instant) -> bool {
-        let Some(queue) = self.queues.get_mut(name) else { return false };
+    fn enqueue(&mut self, id: QueueId, routed: &Arc<Routed>, now: Instant) -> bool {
+        let Some(queue) = self.queues.get_mut(&id) else { return false };
         let is_refused = queue.refuses(routed.message.body.len() as u64);
         if is_refused && queue.settings.overflow != OverflowMode::RejectPublishDlx {
             return false;
         }
         let entry = queue.new_entry(Arc::clone(routed), now);
         if is_refused {
-            self.dead_letter(name, entry, Reason::MaxLen, now);
+            self.dead_letter(id, entry, Reason::MaxLen, now);
             return false;
         }
         // A classic queue hands a message to a consumer that waits before it looks at its TTL; a
         // quorum queue looks first (this shows with a TTL of 0 only).
         let is_direct = queue.len() == 0 && !queue.settings.quorum;
-        match is_direct.then(|| self.free_consumer(name)).flatten() {
-            Some(consumer) => self.deliver(name, consumer, entry),
+        match is_direct.then(|| self.free_consumer(id)).flatten() {
+            Some(consumer) => self.deliver(id, consumer, entry),
             None => {
-                self.queue_mut(name).put(entry);
-                self.mark(name);
+                let queue = self.queue_mut(id);
+                queue.put(entry);
+                let is_behind = queue.is_behind();
+                self.in_flow |= is_behind;
+                self.mark(id);
             }
         }
         true
@@ -443,9 +490,10 @@ impl Broker {
     ) -> Result<(ConsumerId, mpsc::UnboundedReceiver<Mail>, CancellationToken), ConsumeError> {
         let id = self.new_id();
         let name = request.queue.as_str();
-        let Some(queue) = self.queues.get_mut(name) else {
+        let Some(queue_id) = self.queue_id(name) else {
             return Err(ConsumeError::NoQueue { queue: name.to_owned(), reason: not_found("queue", name) });
         };
+        let queue = self.queue_mut(queue_id);
         let refused = |reason: String| ConsumeError::Refused { queue: name.to_owned(), reason };
         if queue.owner.is_some_and(|owner| owner != connection) {
             return Err(refused(locked(name)));
@@ -460,7 +508,7 @@ impl Broker {
         let lost = CancellationToken::new();
         let next_deaf = self.deaf.saturating_sub(1);
         let consumer = ConsumerState {
-            queue: request.queue.clone(),
+            queue: queue_id,
             connection,
             prefetch: usize::from(request.prefetch.max(1)),
             mail: Some(mail),
@@ -471,7 +519,7 @@ impl Broker {
         };
         self.deaf = next_deaf;
         self.consumers.insert(id, consumer);
-        self.mark(&request.queue);
+        self.mark(queue_id);
         Ok((id, mailbox, lost))
     }
 
@@ -481,18 +529,18 @@ impl Broker {
         if consumer.mail.take().is_none() {
             return;
         }
-        let name = consumer.queue.clone();
-        let queue = self.queue_mut(&name);
+        let queue_id = consumer.queue;
+        let queue = self.queue_mut(queue_id);
         queue.consumers.retain(|there| *there != id);
         queue.touch(now);
         if queue.consumers.is_empty() {
             queue.has_exclusive_consumer = false;
             if queue.declared.auto_delete {
-                self.remove_queue(&name);
+                self.remove_queue(queue_id);
                 return;
             }
         }
-        self.mark(&name);
+        self.mark(queue_id);
     }
 
     /// Closes the channel of a consumer: what it did not settle goes back, in order.
@@ -502,7 +550,7 @@ impl Broker {
 
     fn end_consumer(&mut self, id: ConsumerId, error: Option<ConsumeError>, now: Instant) {
         let Some(consumer) = self.consumers.get_mut(&id) else { return };
-        let name = consumer.queue.clone();
+        let queue = consumer.queue;
         let unsettled = std::mem::take(&mut consumer.unsettled);
         consumer.lost.cancel();
         if let (Some(mail), Some(error)) = (&consumer.mail, error) {
@@ -510,7 +558,7 @@ impl Broker {
             let _ = mail.send(Mail::End(error));
         }
         for entry in unsettled.into_values() {
-            self.give_back(&name, entry, now);
+            self.give_back(queue, entry, now);
         }
         self.cancel(id, now);
         self.consumers.remove(&id);
@@ -523,36 +571,44 @@ impl Broker {
             // Its queue was deleted: the broker takes the settlement, and nothing comes of it.
             return tag < consumer.next_tag;
         };
-        let name = consumer.queue.clone();
+        let queue = consumer.queue;
         match settlement {
-            Settlement::Ack => self.queue_mut(&name).unsettled -= 1,
-            Settlement::Requeue => self.give_back(&name, entry, now),
+            Settlement::Ack => {
+                let queue = self.queue_mut(queue);
+                queue.unsettled -= 1;
+                if queue.len() == 0 {
+                    // Nobody waits for the room that there is now.
+                    return true;
+                }
+            }
+            Settlement::Requeue => self.give_back(queue, entry, now),
             Settlement::Reject => {
-                self.queue_mut(&name).unsettled -= 1;
-                self.dead_letter(&name, entry, Reason::Rejected, now);
+                self.queue_mut(queue).unsettled -= 1;
+                self.dead_letter(queue, entry, Reason::Rejected, now);
             }
         }
-        self.mark(&name);
+        self.mark(queue);
         true
     }
 
-    fn give_back(&mut self, name: &QueueName, mut entry: Entry, now: Instant) {
-        let queue = self.queue_mut(name);
+    fn give_back(&mut self, id: QueueId, mut entry: Entry, now: Instant) {
+        let queue = self.queue_mut(id);
         queue.unsettled -= 1;
         entry.redelivered = true;
         entry.returns += 1;
         if queue.settings.delivery_limit.is_some_and(|most| entry.returns > most) {
-            self.dead_letter(name, entry, Reason::DeliveryLimit, now);
+            self.dead_letter(id, entry, Reason::DeliveryLimit, now);
         } else {
             queue.put(entry);
         }
-        self.mark(name);
+        self.mark(id);
     }
 
     /// From now on the consumers of a queue get nothing, and are not told.
     #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code, reason = "only faults do it"))]
     pub(super) fn deafen(&mut self, queue: &QueueName) {
-        for consumer in self.consumers.values_mut().filter(|consumer| consumer.queue == *queue) {
+        let Some(queue) = self.queue_id(queue.as_str()) else { return };
+        for consumer in self.consumers.values_mut().filter(|consumer| consumer.queue == queue) {
             consumer.is_deaf = true;
         }
     }
@@ -577,74 +633,75 @@ impl Broker {
             }
         }
         loop {
-            while let Some(name) = self.dirty.pop_front() {
-                if let Some(queue) = self.queues.get_mut(&name) {
+            while let Some(id) = self.dirty.pop_front() {
+                if let Some(queue) = self.queues.get_mut(&id) {
                     queue.is_dirty = false;
-                    self.look_at(&name, now);
+                    self.look_at(id, now);
                 }
             }
             // One after the other, so that what one queue sends to another comes in order of time.
             match self.due.first() {
-                Some((at, name)) if *at <= now => {
-                    let name = name.clone();
-                    self.mark(&name);
-                }
+                Some(&(at, id)) if at <= now => self.mark(id),
                 _ => break,
             }
         }
     }
 
-    fn look_at(&mut self, name: &QueueName, now: Instant) {
-        let queue = self.queue_mut(name);
+    fn look_at(&mut self, id: QueueId, now: Instant) {
+        let queue = self.queue_mut(id);
         if queue.unused_until.is_some_and(|until| until <= now) {
-            self.remove_queue(name);
+            self.remove_queue(id);
             return;
         }
         let mut freed = false;
         loop {
-            while let Some(entry) = self.queue_mut(name).take_expired(now) {
-                freed = true;
-                self.dead_letter(name, entry, Reason::Expired, now);
-            }
-            if self.queue_mut(name).len() == 0 {
+            let queue = self.queue_mut(id);
+            if let Some(entry) = queue.take_expired(now) {
+                self.dead_letter(id, entry, Reason::Expired, now);
+            } else if queue.len() > 0
+                && let Some(consumer) = self.free_consumer(id)
+            {
+                let entry = self.queue_mut(id).take().expect("it is not empty");
+                self.deliver(id, consumer, entry);
+            } else {
                 break;
             }
-            let Some(consumer) = self.free_consumer(name) else { break };
-            let entry = self.queue_mut(name).take().expect("it is not empty");
             freed = true;
-            self.deliver(name, consumer, entry);
         }
-        if self.queue_mut(name).settings.overflow == OverflowMode::DropHead {
-            while let Some(entry) = self.queue_mut(name).take_overflow() {
-                self.dead_letter(name, entry, Reason::MaxLen, now);
+        let mut queue = self.queue_mut(id);
+        if queue.settings.overflow == OverflowMode::DropHead && queue.is_bounded() {
+            while let Some(entry) = self.queue_mut(id).take_overflow() {
+                self.dead_letter(id, entry, Reason::MaxLen, now);
             }
+            queue = self.queue_mut(id);
         }
-        if std::mem::take(&mut self.queue_mut(name).try_letters) {
-            self.send_letters(name, now);
+        if std::mem::take(&mut queue.try_letters) {
+            self.send_letters(id, now);
+            queue = self.queue_mut(id);
         }
-        if freed && self.queue_mut(name).is_bounded() {
+        if freed && queue.is_bounded() {
             self.wake_letters();
         }
-        self.list_due(name);
+        self.list_due(id);
     }
 
-    fn list_due(&mut self, name: &QueueName) {
-        let Some(queue) = self.queues.get_mut(name) else { return };
+    fn list_due(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
         let due = queue.due();
         if due == queue.listed_due {
             return;
         }
         if let Some(listed) = std::mem::replace(&mut queue.listed_due, due) {
-            self.due.remove(&(listed, name.clone()));
+            self.due.remove(&(listed, id));
         }
         if let Some(due) = due {
-            self.due.insert((due, name.clone()));
+            self.due.insert((due, id));
         }
     }
 
     /// The next consumer in turn that has prefetch left.
-    fn free_consumer(&mut self, name: &QueueName) -> Option<ConsumerId> {
-        let queue = self.queues.get_mut(name)?;
+    fn free_consumer(&mut self, id: QueueId) -> Option<ConsumerId> {
+        let queue = self.queues.get_mut(&id)?;
         let consumers = &self.consumers;
         let is_free = |id: &ConsumerId| {
             consumers.get(id).is_some_and(|it| !it.is_deaf && it.unsettled.len() < it.prefetch)
@@ -657,44 +714,45 @@ impl Broker {
         queue.consumers.back().copied()
     }
 
-    fn deliver(&mut self, name: &QueueName, id: ConsumerId, entry: Entry) {
-        let queue = self.queue_mut(name);
+    fn deliver(&mut self, queue: QueueId, id: ConsumerId, entry: Entry) {
+        let queue = self.queue_mut(queue);
         queue.unsettled += 1;
-        let is_quorum = queue.settings.quorum;
+        let is_counted = queue.settings.quorum && entry.returns > 0;
         let consumer = self.consumers.get_mut(&id).expect("a queue lists only consumers that are there");
-        let mut message = entry.routed.message.clone();
-        if is_quorum && entry.returns > 0 {
-            let count = i64::try_from(entry.returns).unwrap_or(i64::MAX);
-            message.headers.insert("x-delivery-count", Value::I64(count));
-        }
-        let received = Received {
-            message,
-            exchange: entry.routed.exchange.clone(),
-            routing_key: entry.routed.routing_key.clone(),
-            redelivered: entry.redelivered,
-        };
         let tag = consumer.next_tag;
         consumer.next_tag += 1;
-        consumer.unsettled.insert(tag, entry);
         if let Some(mail) = &consumer.mail {
+            let dispatch = Dispatch {
+                tag,
+                routed: Arc::clone(&entry.routed),
+                redelivered: entry.redelivered,
+                returns: is_counted.then_some(entry.returns),
+            };
             // A stream that was dropped closes its channel, and the message goes back.
-            let _ = mail.send(Mail::Delivery { tag, received });
+            let _ = mail.send(Mail::Delivery(dispatch));
         }
+        consumer.unsettled.insert(tag, entry);
     }
 
     /// Sends a message that a queue does not keep to the queue's dead-letter exchange.
-    fn dead_letter(&mut self, name: &QueueName, entry: Entry, reason: Reason, now: Instant) {
+    fn dead_letter(&mut self, id: QueueId, entry: Entry, reason: Reason, now: Instant) {
         let time = self.wall_time(now);
-        let queue = self.queue_mut(name);
+        let queue = self.queue_mut(id);
         let Some(exchange) = queue.settings.dead_letter_exchange.clone() else { return };
         let Entry { routed, .. } = entry;
         let mut message = routed.message.clone();
-        Death { queue: name, reason, exchange: &routed.exchange, routing_key: &routed.routing_key, time }
-            .record(&mut message);
+        Death {
+            queue: &queue.declared.name,
+            reason,
+            exchange: &routed.exchange,
+            routing_key: &routed.routing_key,
+            time,
+        }
+        .record(&mut message);
         let (routing_key, more_keys) = match &queue.settings.dead_letter_routing_key {
             Some(key) => {
                 message.headers.remove("CC");
-                (key.clone(), Vec::new())
+                (key.clone().into(), Vec::new())
             }
             None => (routed.routing_key.clone(), routed.more_keys.clone()),
         };
@@ -706,8 +764,8 @@ impl Broker {
         if queue.settings.at_least_once {
             queue.letters.push_back(letter);
             queue.try_letters = true;
-            self.holding.insert(name.clone());
-            self.mark(name);
+            self.holding.insert(id);
+            self.mark(id);
         } else {
             // At most once: what the target does not take is lost.
             self.send_letter(&mut letter, now);
@@ -715,41 +773,44 @@ impl Broker {
     }
 
     /// Sends the dead letters that a queue holds; those that are not taken stay.
-    fn send_letters(&mut self, name: &QueueName, now: Instant) {
-        let letters = std::mem::take(&mut self.queue_mut(name).letters);
+    fn send_letters(&mut self, id: QueueId, now: Instant) {
+        let letters = std::mem::take(&mut self.queue_mut(id).letters);
         let mut kept = VecDeque::new();
         for mut letter in letters {
             if !self.send_letter(&mut letter, now) {
                 kept.push_back(letter);
             }
         }
-        let queue = self.queue_mut(name);
+        let queue = self.queue_mut(id);
         // A target that is this queue itself may have added some meanwhile.
         kept.append(&mut queue.letters);
         queue.letters = kept;
         if queue.letters.is_empty() {
-            self.holding.remove(name);
+            self.holding.remove(&id);
         }
     }
 
     /// Sends one dead letter; `false` when a target is missing or does not take it.
     fn send_letter(&mut self, letter: &mut Letter, now: Instant) -> bool {
-        let Some(exchange) = self.exchange_name(&letter.routed.exchange) else { return false };
-        let mut targets = self.route(&exchange, &letter.routed);
+        let Letter { routed, was_rejected, delivered } = letter;
+        if !self.has_exchange(&routed.exchange) {
+            return false;
+        }
+        let mut targets = Vec::new();
+        self.route(&routed.exchange, routed, &mut targets);
         if targets.is_empty() {
             return false;
         }
-        if !letter.was_rejected {
-            // Nobody would ever end a cycle that no consumer takes part in.
-            targets.retain(|queue| !is_cycle(queue, &letter.routed.message.headers));
-        }
         let mut taken = true;
         for queue in targets {
-            if letter.delivered.contains(&queue) {
+            let name = self.queue_mut(queue).declared.name.clone();
+            // Nobody would ever end a cycle that no consumer takes part in.
+            let is_endless = !*was_rejected && is_cycle(&name, &routed.message.headers);
+            if is_endless || delivered.contains(&name) {
                 continue;
             }
-            if self.enqueue(&queue, &letter.routed, now) {
-                letter.delivered.insert(queue);
+            if self.enqueue(queue, routed, now) {
+                delivered.insert(name);
             } else {
                 taken = false;
             }
@@ -759,20 +820,31 @@ impl Broker {
 
     /// Tries the dead letters again that are held back: a target may be there now, or have room.
     fn wake_letters(&mut self) {
-        let holding: Vec<QueueName> = self.holding.iter().cloned().collect();
-        for name in holding {
-            self.queue_mut(&name).try_letters = true;
-            self.mark(&name);
+        if self.holding.is_empty() {
+            return;
+        }
+        let holding: Vec<QueueId> = self.holding.iter().copied().collect();
+        for id in holding {
+            self.queue_mut(id).try_letters = true;
+            self.mark(id);
         }
     }
 
-    pub(super) fn remove_queue(&mut self, name: &QueueName) {
-        let Some(queue) = self.queues.remove(name) else { return };
-        if let Some(due) = queue.listed_due {
-            self.due.remove(&(due, name.clone()));
+    pub(super) fn remove_queue_named(&mut self, name: &QueueName) {
+        if let Some(id) = self.queue_id(name.as_str()) {
+            self.remove_queue(id);
         }
-        self.holding.remove(name);
-        for consumer in self.consumers.values_mut().filter(|consumer| consumer.queue == *name) {
+    }
+
+    fn remove_queue(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.remove(&id) else { return };
+        let name = &queue.declared.name;
+        self.queue_ids.remove(name);
+        if let Some(due) = queue.listed_due {
+            self.due.remove(&(due, id));
+        }
+        self.holding.remove(&id);
+        for consumer in self.consumers.values_mut().filter(|consumer| consumer.queue == id) {
             consumer.unsettled.clear();
             if let Some(mail) = consumer.mail.take() {
                 // Nobody listens when the stream was dropped.
@@ -780,7 +852,7 @@ impl Broker {
             }
         }
         self.exchanges.retain(|_, exchange| {
-            let lost_one = exchange.bindings.remove_queue(name);
+            let lost_one = exchange.bindings.remove_queue(id);
             !(lost_one && exchange.declared.auto_delete && exchange.bindings.is_empty())
         });
         self.wake_letters();
@@ -806,27 +878,28 @@ impl Broker {
 
     // Helpers.
 
-    fn queue_mut(&mut self, name: &QueueName) -> &mut QueueState {
-        self.queues.get_mut(name).expect("whoever names a queue here has just looked at it")
+    fn queue_id(&self, name: &str) -> Option<QueueId> {
+        self.queue_ids.get(name).copied()
     }
 
-    fn mark(&mut self, name: &QueueName) {
-        if let Some(queue) = self.queues.get_mut(name)
+    fn queue_named(&self, name: &str) -> Option<&QueueState> {
+        self.queues.get(&self.queue_id(name)?)
+    }
+
+    fn queue_mut(&mut self, id: QueueId) -> &mut QueueState {
+        self.queues.get_mut(&id).expect("whoever has the number of a queue here has just looked at it")
+    }
+
+    fn mark(&mut self, id: QueueId) {
+        if let Some(queue) = self.queues.get_mut(&id)
             && !std::mem::replace(&mut queue.is_dirty, true)
         {
-            self.dirty.push_back(name.clone());
+            self.dirty.push_back(id);
         }
-    }
-
-    fn exchange_name(&self, name: &str) -> Option<ExchangeName> {
-        if name.is_empty() {
-            return Some(ExchangeName::default_exchange());
-        }
-        self.exchanges.get_key_value(name).map(|(name, _)| name.clone())
     }
 
     fn check_owner(&self, connection: ConnectionId, queue: &str) -> Result<(), DeclareError> {
-        match self.queues.get(queue).and_then(|queue| queue.owner) {
+        match self.queue_named(queue).and_then(|queue| queue.owner) {
             Some(owner) if owner != connection => Err(refused("queue", queue, locked(queue))),
             _ => Ok(()),
         }
@@ -852,7 +925,7 @@ pub(super) enum LinkFault {
 }
 
 /// Checks what RabbitMQ checks in a message (406), and gathers its routing keys.
-fn into_routed(exchange: &str, routing_key: &str, mut message: Message) -> Result<Routed, String> {
+fn to_routed(exchange: &str, routing_key: &Text, message: &Message) -> Result<Routed, String> {
     if let Some(expiration) = message.properties.expiration.as_deref() {
         let is_legal = !expiration.is_empty()
             && expiration.bytes().all(|byte| byte.is_ascii_digit())
@@ -863,8 +936,9 @@ fn into_routed(exchange: &str, routing_key: &str, mut message: Message) -> Resul
     }
     let mut more_keys = further_keys(&message.headers, "CC")?;
     more_keys.extend(further_keys(&message.headers, "BCC")?);
+    let mut message = message.clone();
     message.headers.remove("BCC");
-    Ok(Routed { exchange: exchange.to_owned(), routing_key: routing_key.to_owned(), more_keys, message })
+    Ok(Routed { exchange: exchange.to_owned(), routing_key: routing_key.clone(), more_keys, message })
 }
 
 fn further_keys(headers: &Headers, name: &str) -> Result<Vec<String>, String> {

@@ -148,7 +148,8 @@ impl Bench {
             }
             Step::Purge { queue } => {
                 let name = QueueName::new(QUEUES[queue]).unwrap();
-                let ready: Vec<String> = self.broker.queues[&name].ready().map(body_of).collect();
+                let there = self.broker.queue_named(QUEUES[queue]).unwrap();
+                let ready: Vec<String> = there.ready().map(body_of).collect();
                 let purged = self.broker.purge(self.connection, &name).unwrap();
                 assert_eq!(purged, ready.len() as u64);
                 ready.into_iter().for_each(|body| self.forget(&body));
@@ -173,7 +174,7 @@ impl Bench {
         message.properties.expiration = ttl_ms.map(|ms| ms.to_string().into());
         let publication =
             Publication { exchange, routing_key: key.into(), message, mandatory: true, lane: None };
-        let copies = match self.broker.publish(publication, self.now) {
+        let copies = match self.broker.publish(&publication, self.now) {
             Ok(()) => copies,
             // `work` is the only queue that refuses.
             Err(PublishError::Refused { .. }) => copies - 1,
@@ -212,13 +213,14 @@ impl Bench {
 
     fn read_mail(&mut self) {
         for client in &mut self.clients {
-            while let Ok(Mail::Delivery { tag, received }) = client.mailbox.try_recv() {
+            while let Ok(Mail::Delivery(dispatch)) = client.mailbox.try_recv() {
+                let received = dispatch.received();
                 let body = String::from_utf8(received.message.body.to_vec()).unwrap();
                 if QUEUES[client.queue] == "copy" && !received.redelivered {
                     assert!(self.last_of_copy.as_ref() < Some(&body), "{body} was overtaken");
                     self.last_of_copy = Some(body.clone());
                 }
-                client.held.push((tag, body));
+                client.held.push((dispatch.tag, body));
             }
         }
     }
@@ -229,14 +231,16 @@ impl Bench {
         let mut found: BTreeMap<String, usize> = BTreeMap::new();
         let mut count = |body: String| *found.entry(body).or_default() += 1;
         let mut pending = 0;
-        for (name, queue) in &broker.queues {
+        assert_eq!(broker.queue_ids.len(), broker.queues.len());
+        for (name, id) in &broker.queue_ids {
+            let queue = &broker.queues[id];
             queue.ready().map(body_of).for_each(&mut count);
             queue.letters.iter().map(|letter| text_of(&letter.routed)).for_each(&mut count);
             pending += queue.len() + queue.letters.len() + queue.unsettled;
             let with_consumers: usize = broker
                 .consumers
                 .values()
-                .filter(|consumer| consumer.queue == *name)
+                .filter(|consumer| consumer.queue == *id)
                 .map(|consumer| consumer.unsettled.len())
                 .sum();
             assert_eq!(queue.unsettled, with_consumers, "{name}");
@@ -247,16 +251,16 @@ impl Bench {
             assert!(queue.len() == 0 || is_served, "{name}: a consumer waits beside a ready message");
             assert!(queue.head_expiry().is_none_or(|at| at > self.now), "{name}: an expired head");
             assert_eq!(queue.listed_due, queue.due(), "{name}");
-            assert!(queue.due().is_none_or(|due| broker.due.contains(&(due, name.clone()))), "{name}");
+            assert!(queue.due().is_none_or(|due| broker.due.contains(&(due, *id))), "{name}");
             assert!(!queue.is_dirty, "{name}");
-            assert_eq!(broker.holding.contains(name), !queue.letters.is_empty(), "{name}");
+            assert_eq!(broker.holding.contains(id), !queue.letters.is_empty(), "{name}");
             if queue.settings.overflow != OverflowMode::DropHead && name.as_str() == "work" {
                 // What comes back may stand above the limit; what is new may not.
                 let new = queue.ready().filter(|entry| !entry.redelivered).count();
                 assert!(new <= 4, "{new} in {name}");
             }
         }
-        let (retry, work) = (&broker.queues["retry"], &broker.queues["work"]);
+        let [retry, work] = ["retry", "work"].map(|name| broker.queue_named(name).unwrap());
         assert!(retry.letters.is_empty() || work.refuses(5), "a dead letter is held beside free room");
         for consumer in broker.consumers.values() {
             assert!(consumer.unsettled.len() <= consumer.prefetch);

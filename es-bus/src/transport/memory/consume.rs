@@ -25,7 +25,8 @@ impl Consume for Memory {
                     None => broker.consume(connection.id, &request, now),
                     Some(fault) => Err(ConsumeError::Interrupted { reason: fault.reason().to_owned() }),
                 })?;
-            let channel = Arc::new(Channel { shared: Arc::clone(&connection.shared), id, lost });
+            let channel =
+                Arc::new(Channel { shared: Arc::clone(&connection.shared), id, lost: Arc::new(lost) });
             let reader = Reader { mailbox, channel: Arc::clone(&channel) };
             let deliveries = stream::unfold(reader, |mut reader| async move {
                 let mail = reader.mailbox.recv().await?;
@@ -46,9 +47,9 @@ struct Reader {
 impl Reader {
     fn read(&self, mail: Mail) -> Result<Delivery, ConsumeError> {
         match mail {
-            Mail::Delivery { tag, received } => {
+            Mail::Delivery(dispatch) => {
                 let channel: Arc<dyn Settle> = Arc::<Channel>::clone(&self.channel);
-                Ok(Delivery::new(received, tag, channel))
+                Ok(Delivery::new(dispatch.received(), dispatch.tag, channel))
             }
             Mail::End(error) => Err(error),
         }
@@ -65,7 +66,7 @@ impl Drop for Reader {
 struct Channel {
     shared: Arc<Shared>,
     id: ConsumerId,
-    lost: CancellationToken,
+    lost: Arc<CancellationToken>,
 }
 
 impl Channel {
@@ -83,8 +84,8 @@ impl Settle for Channel {
         self.shared.with(|broker, now| broker.settle(self.id, tag, settlement, now))
     }
 
-    fn lost(&self) -> CancellationToken {
-        self.lost.clone()
+    fn lost(&self) -> &Arc<CancellationToken> {
+        &self.lost
     }
 
     fn cancel(&self) -> BoxFuture<'_, ()> {

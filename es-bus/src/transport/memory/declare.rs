@@ -44,7 +44,7 @@ impl Admin for Memory {
         &'a self,
         exchange: &'a ExchangeName,
     ) -> BoxFuture<'a, Result<bool, DeclareError>> {
-        self.admin("exchange", exchange.as_str(), |broker, _, _| Ok(broker.has_exchange(exchange)))
+        self.admin("exchange", exchange.as_str(), |broker, _, _| Ok(broker.has_exchange(exchange.as_str())))
     }
 
     fn queue_status<'a>(

@@ -72,7 +72,7 @@ impl<'a> Faults<'a> {
 
     /// Deletes a queue, as an operator would.
     pub fn delete_queue(self, queue: &QueueName) {
-        self.connection.shared.with(|broker, _| broker.remove_queue(queue));
+        self.connection.shared.with(|broker, _| broker.remove_queue_named(queue));
     }
 }
 

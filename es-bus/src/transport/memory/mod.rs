@@ -12,7 +12,8 @@
 //!
 //! # What is not like RabbitMQ
 //!
-//! * Priorities, streams, and policies are not there; queues keep to one process and to its memory.
+//! * Streams and policies are not there; queues keep to one process and to its memory.
+//! * Nobody is made to wait by flow control. Who publishes to a queue that is behind lets others run once.
 //! * A dead letter that is kept (at-least-once) goes on as soon as its target is there or has room,
 //!   not after a timeout, and one that cannot go on does not block others.
 //! * Quorum queues hold exactly `x-max-length` messages, and a returned message takes its old place.

@@ -8,24 +8,30 @@ use crate::{
 };
 
 impl Publish for Memory {
-    fn publish(&self, publication: Publication) -> BoxFuture<'_, Result<(), PublishError>> {
+    fn publish<'a>(&'a self, publication: &'a Publication) -> BoxFuture<'a, Result<(), PublishError>> {
         Box::pin(async move {
-            check_sizes(&publication)?;
+            check_sizes(publication)?;
             let connection = &self.connection;
-            let mut link = connection.link.clone();
-            // A blocked broker takes nothing and says nothing, as RabbitMQ does; the caller's timeout ends it.
-            while link.borrow_and_update().blocked.is_some() {
-                if link.changed().await.is_err() {
-                    break;
-                }
+            if connection.link.borrow().blocked.is_some() {
+                // A blocked broker takes nothing and says nothing, as RabbitMQ does; the caller's timeout ends
+                // it. When nobody can change that any more, the connection is closed, and that is told below.
+                let mut link = connection.link.clone();
+                let _ = link.wait_for(|link| link.blocked.is_none()).await;
             }
-            connection.shared.with(|broker, now| match broker.link_fault(connection.id) {
-                None => broker.publish(publication, now),
-                Some(LinkFault::Closed) => Err(PublishError::Closed),
-                Some(fault @ LinkFault::Down) => {
-                    Err(PublishError::Interrupted { reason: fault.reason().to_owned() })
-                }
-            })
+            let (published, in_flow) =
+                connection.shared.with(|broker, now| match broker.link_fault(connection.id) {
+                    None => (broker.publish(publication, now), broker.in_flow),
+                    Some(LinkFault::Closed) => (Err(PublishError::Closed), false),
+                    Some(fault @ LinkFault::Down) => {
+                        (Err(PublishError::Interrupted { reason: fault.reason().to_owned() }), false)
+                    }
+                });
+            if in_flow {
+                // A publish never has to wait here, so one who publishes without end on the thread of the
+                // consumers would keep them from running, and hold all of it in memory.
+                tokio::task::yield_now().await;
+            }
+            published
         })
     }
 }

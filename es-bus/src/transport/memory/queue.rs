@@ -13,13 +13,17 @@ use super::{
     arguments::{OverflowMode, Settings},
     broker::{ConnectionId, ConsumerId},
 };
-use crate::{message::Message, model::Queue};
+use crate::{
+    message::{Message, Text},
+    model::Queue,
+    name::QueueName,
+};
 
 /// A message as it was routed; the queues that hold it share it.
 #[derive(Debug)]
 pub(super) struct Routed {
     pub(super) exchange: String,
-    pub(super) routing_key: String,
+    pub(super) routing_key: Text,
     /// Further keys, from `CC` and `BCC`.
     pub(super) more_keys: Vec<String>,
     pub(super) message: Message,
@@ -28,7 +32,7 @@ pub(super) struct Routed {
 impl Routed {
     /// All keys that it is routed by.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.routing_key.as_str()).chain(self.more_keys.iter().map(String::as_str))
+        std::iter::once(&*self.routing_key).chain(self.more_keys.iter().map(String::as_str))
     }
 }
 
@@ -56,11 +60,8 @@ pub(super) struct Letter {
     pub(super) routed: Arc<Routed>,
     pub(super) was_rejected: bool,
     /// The queues that have it already.
-    pub(super) delivered: BTreeSet<crate::name::QueueName>,
+    pub(super) delivered: BTreeSet<QueueName>,
 }
-
-/// Where a message stands: the highest priority first, then the order of arrival.
-type Rank = (Reverse<u8>, u64);
 
 /// A queue.
 #[derive(Debug)]
@@ -83,7 +84,9 @@ pub(super) struct QueueState {
     pub(super) is_dirty: bool,
     /// What the broker's list of deadlines says about it.
     pub(super) listed_due: Option<Instant>,
-    ready: BTreeMap<Rank, Entry>,
+    /// By priority, the highest first; those of one priority by their positions.
+    ready: BTreeMap<Reverse<u8>, VecDeque<Entry>>,
+    ready_count: usize,
     ready_bytes: u64,
     ready_with_expiry: usize,
     next_position: u64,
@@ -104,6 +107,7 @@ impl QueueState {
             is_dirty: false,
             listed_due: None,
             ready: BTreeMap::new(),
+            ready_count: 0,
             ready_bytes: 0,
             ready_with_expiry: 0,
             next_position: 0,
@@ -112,7 +116,7 @@ impl QueueState {
 
     /// How many messages are ready.
     pub(super) fn len(&self) -> usize {
-        self.ready.len()
+        self.ready_count
     }
 
     /// How many of the ready messages have an expiry.
@@ -141,14 +145,28 @@ impl QueueState {
 
     /// Puts a message where its position says.
     pub(super) fn put(&mut self, entry: Entry) {
+        self.ready_count += 1;
         self.ready_bytes += entry.size();
         self.ready_with_expiry += usize::from(entry.expires_at.is_some());
-        self.ready.insert(self.rank(&entry), entry);
+        let rank = self.ready.entry(Reverse(self.priority(&entry))).or_default();
+        // Most come last; one that came back has its place near the first.
+        let place = match rank.back() {
+            Some(last) if last.position > entry.position => {
+                rank.partition_point(|there| there.position < entry.position)
+            }
+            _ => rank.len(),
+        };
+        rank.insert(place, entry);
     }
 
     /// Takes the first message.
     pub(super) fn take(&mut self) -> Option<Entry> {
-        let (_, entry) = self.ready.pop_first()?;
+        let rank = self.ready.values_mut().find(|rank| !rank.is_empty())?;
+        let entry = rank.pop_front()?;
+        if rank.is_empty() && rank.capacity() > ROOM {
+            *rank = VecDeque::new();
+        }
+        self.ready_count -= 1;
         self.ready_bytes -= entry.size();
         self.ready_with_expiry -= usize::from(entry.expires_at.is_some());
         Some(entry)
@@ -162,13 +180,14 @@ impl QueueState {
 
     /// Takes the first message when there are more than the queue may hold.
     pub(super) fn take_overflow(&mut self) -> Option<Entry> {
-        if self.is_beyond(self.ready.len() as u64, self.ready_bytes) { self.take() } else { None }
+        if self.is_beyond(self.ready_count as u64, self.ready_bytes) { self.take() } else { None }
     }
 
     /// Takes all that are ready.
     pub(super) fn purge(&mut self) -> u64 {
-        let count = self.ready.len() as u64;
+        let count = self.ready_count as u64;
         self.ready.clear();
+        self.ready_count = 0;
         self.ready_bytes = 0;
         self.ready_with_expiry = 0;
         count
@@ -177,7 +196,12 @@ impl QueueState {
     /// Whether a message of this size is refused.
     pub(super) fn refuses(&self, size: u64) -> bool {
         self.settings.overflow != OverflowMode::DropHead
-            && self.is_beyond(self.ready.len() as u64 + 1, self.ready_bytes + size)
+            && self.is_beyond(self.ready_count as u64 + 1, self.ready_bytes + size)
+    }
+
+    /// Whether its consumers do not keep up with what comes.
+    pub(super) fn is_behind(&self) -> bool {
+        self.ready_count > CREDIT && !self.consumers.is_empty()
     }
 
     /// Whether room in it may let a dead letter of another queue through.
@@ -187,7 +211,7 @@ impl QueueState {
 
     /// When the first message expires.
     pub(super) fn head_expiry(&self) -> Option<Instant> {
-        self.ready.first_key_value().and_then(|(_, entry)| entry.expires_at)
+        self.ready.values().find_map(VecDeque::front).and_then(|entry| entry.expires_at)
     }
 
     /// When it has to be looked at again.
@@ -204,12 +228,11 @@ impl QueueState {
     }
 
     /// A message without a priority has the lowest, one of a higher than there is the highest.
-    fn rank(&self, entry: &Entry) -> Rank {
-        let priority = match self.settings.max_priority {
+    fn priority(&self, entry: &Entry) -> u8 {
+        match self.settings.max_priority {
             Some(most) => entry.routed.message.properties.priority.unwrap_or(0).min(most),
             None => 0,
-        };
-        (Reverse(priority), entry.position)
+        }
     }
 
     fn is_beyond(&self, length: u64, bytes: u64) -> bool {
@@ -220,9 +243,72 @@ impl QueueState {
     /// What is ready, in order, after a check that the counts kept beside it are right.
     #[cfg(test)]
     pub(super) fn ready(&self) -> impl Iterator<Item = &Entry> {
-        assert_eq!(self.ready_bytes, self.ready.values().map(Entry::size).sum::<u64>());
-        let with_expiry = self.ready.values().filter(|entry| entry.expires_at.is_some()).count();
-        assert_eq!(self.ready_with_expiry, with_expiry);
-        self.ready.values()
+        let ready = || self.ready.values().flatten();
+        assert_eq!(self.ready_count, ready().count());
+        assert_eq!(self.ready_bytes, ready().map(Entry::size).sum::<u64>());
+        assert_eq!(self.ready_with_expiry, ready().filter(|entry| entry.expires_at.is_some()).count());
+        ready()
+    }
+}
+
+/// How many messages an empty queue keeps room for, so that few at a time cost no allocations.
+const ROOM: usize = 1024;
+
+/// How many messages may wait for consumers before whoever publishes more lets others run first: as many as
+/// RabbitMQ's credit flow has under way.
+const CREDIT: usize = 400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::QueueKind, name::QueueName};
+
+    fn queue(max_priority: Option<u8>) -> QueueState {
+        let mut declared = Queue::durable(QueueName::new("orders").unwrap(), QueueKind::Classic);
+        declared.max_priority = max_priority;
+        let settings = Settings::of(&declared).unwrap();
+        QueueState::new(declared, settings, None)
+    }
+
+    fn put(queue: &mut QueueState, priority: u8) {
+        let mut message = Message::default();
+        message.properties.priority = Some(priority);
+        let routed =
+            Routed { exchange: String::new(), routing_key: "orders".into(), more_keys: Vec::new(), message };
+        let entry = queue.new_entry(Arc::new(routed), Instant::now());
+        queue.put(entry);
+    }
+
+    fn order(queue: &QueueState) -> Vec<u64> {
+        queue.ready().map(|entry| entry.position).collect()
+    }
+
+    #[test]
+    fn what_comes_back_in_any_order_takes_its_old_place() {
+        let mut queue = queue(None);
+        (0..6).for_each(|_| put(&mut queue, 0));
+        let mut taken: Vec<Entry> = (0..4).map(|_| queue.take().unwrap()).collect();
+
+        for place in [2, 0, 1] {
+            queue.put(taken.remove(place));
+        }
+
+        assert_eq!(order(&queue), [0, 2, 3, 4, 5]);
+        queue.put(taken.remove(0));
+        assert_eq!(order(&queue), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(queue.purge(), 6);
+        assert_eq!(order(&queue), [0; 0]);
+    }
+
+    #[test]
+    fn a_place_is_one_among_those_of_the_same_priority() {
+        let mut queue = queue(Some(5));
+        [1, 9, 1, 5, 0].into_iter().for_each(|priority| put(&mut queue, priority));
+        let first = queue.take().unwrap();
+        assert_eq!((first.position, order(&queue)), (1, vec![3, 0, 2, 4]));
+
+        queue.put(first);
+
+        assert_eq!(order(&queue), [1, 3, 0, 2, 4]);
     }
 }

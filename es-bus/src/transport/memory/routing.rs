@@ -1,53 +1,68 @@
 //! How an exchange picks queues: the bindings of one exchange, and the question which queues a
 //! message goes to.
-//!
-//! A topic exchange looks at its binding keys one by one; [`Bindings::route`] hides that, so that a
-//! trie can take its place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::broker::QueueId;
 use crate::{
     message::Headers,
-    model::{Binding, ExchangeKind, delivers},
-    name::QueueName,
-    topic,
+    model::{ExchangeKind, delivers},
+    topic::Trie,
 };
 
 /// The bindings of one exchange.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Bindings {
+    kind: ExchangeKind,
     /// By binding key; of one key, those to one queue differ in their arguments.
-    by_key: BTreeMap<String, Vec<(QueueName, Headers)>>,
+    by_key: BTreeMap<String, Vec<(QueueId, Headers)>>,
+    /// The queues of the same, where the binding keys are patterns.
+    by_pattern: Trie<QueueId>,
 }
 
 impl Bindings {
+    pub(super) fn new(kind: ExchangeKind) -> Self {
+        Self { kind, by_key: BTreeMap::new(), by_pattern: Trie::new() }
+    }
+
     /// Adds a binding; one that is there already does nothing.
-    pub(super) fn add(&mut self, binding: &Binding) {
-        let of_key = self.by_key.entry(binding.key.clone()).or_default();
-        if !of_key.iter().any(|there| is_same(there, binding)) {
-            of_key.push((binding.queue.clone(), binding.arguments.clone()));
+    pub(super) fn add(&mut self, key: &str, queue: QueueId, arguments: &Headers) {
+        let of_key = self.by_key.entry(key.to_owned()).or_default();
+        if of_key.iter().any(|there| is_same(there, queue, arguments)) {
+            return;
+        }
+        of_key.push((queue, arguments.clone()));
+        if self.kind == ExchangeKind::Topic {
+            self.by_pattern.insert(key, queue);
         }
     }
 
     /// Removes a binding; `false` when it was not there.
-    pub(super) fn remove(&mut self, binding: &Binding) -> bool {
-        let Some(of_key) = self.by_key.get_mut(&binding.key) else { return false };
-        let before = of_key.len();
-        of_key.retain(|there| !is_same(there, binding));
-        let removed = of_key.len() < before;
+    pub(super) fn remove(&mut self, key: &str, queue: QueueId, arguments: &Headers) -> bool {
+        let Some(of_key) = self.by_key.get_mut(key) else { return false };
+        let Some(place) = of_key.iter().position(|there| is_same(there, queue, arguments)) else {
+            return false;
+        };
+        of_key.remove(place);
         if of_key.is_empty() {
-            self.by_key.remove(&binding.key);
+            self.by_key.remove(key);
         }
-        removed
+        self.by_pattern.remove(key, &queue);
+        true
     }
 
     /// Removes all bindings of a queue; `false` when there were none.
-    pub(super) fn remove_queue(&mut self, queue: &QueueName) -> bool {
+    pub(super) fn remove_queue(&mut self, queue: QueueId) -> bool {
         let mut removed = false;
-        self.by_key.retain(|_, of_key| {
-            let before = of_key.len();
-            of_key.retain(|(there, _)| there != queue);
-            removed |= of_key.len() < before;
+        self.by_key.retain(|key, of_key| {
+            of_key.retain(|(there, _)| {
+                let is_kept = *there != queue;
+                if !is_kept {
+                    self.by_pattern.remove(key, &queue);
+                    removed = true;
+                }
+                is_kept
+            });
             !of_key.is_empty()
         });
         removed
@@ -58,34 +73,20 @@ impl Bindings {
         self.by_key.is_empty()
     }
 
-    /// Adds the queues that a message goes to.
-    pub(super) fn route(
-        &self,
-        kind: ExchangeKind,
-        routing_key: &str,
-        headers: &Headers,
-        queues: &mut BTreeSet<QueueName>,
-    ) {
-        let mut take = |of_key: &[(QueueName, Headers)]| {
-            queues.extend(of_key.iter().map(|(queue, _)| queue.clone()));
-        };
-        match kind {
+    /// Adds the queues that a message goes to; one to which several bindings bring it, several times.
+    pub(super) fn route(&self, routing_key: &str, headers: &Headers, queues: &mut Vec<QueueId>) {
+        match self.kind {
             ExchangeKind::Direct => {
-                if let Some(of_key) = self.by_key.get(routing_key) {
-                    take(of_key);
-                }
+                let of_key = self.by_key.get(routing_key).into_iter().flatten();
+                queues.extend(of_key.map(|(queue, _)| *queue));
             }
-            ExchangeKind::Fanout => self.by_key.values().for_each(|of_key| take(of_key)),
-            ExchangeKind::Topic => self
-                .by_key
-                .iter()
-                .filter(|(pattern, _)| topic::matches(pattern, routing_key))
-                .for_each(|(_, of_key)| take(of_key)),
+            ExchangeKind::Fanout => queues.extend(self.by_key.values().flatten().map(|(queue, _)| *queue)),
+            ExchangeKind::Topic => self.by_pattern.each_match(routing_key, |queue| queues.push(*queue)),
             ExchangeKind::Headers => {
                 for (key, of_key) in &self.by_key {
                     for (queue, arguments) in of_key {
-                        if delivers(kind, (key, arguments), (routing_key, headers)) {
-                            queues.insert(queue.clone());
+                        if delivers(self.kind, (key, arguments), (routing_key, headers)) {
+                            queues.push(*queue);
                         }
                     }
                 }
@@ -94,8 +95,8 @@ impl Bindings {
     }
 }
 
-fn is_same((queue, arguments): &(QueueName, Headers), binding: &Binding) -> bool {
-    *queue == binding.queue && *arguments == binding.arguments
+fn is_same(there: &(QueueId, Headers), queue: QueueId, arguments: &Headers) -> bool {
+    there.0 == queue && there.1 == *arguments
 }
 
 /// Why the arguments of a binding to a headers exchange are refused (406).
@@ -112,56 +113,61 @@ pub(super) fn headers_binding_fault(arguments: &Headers) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::ExchangeName;
 
-    fn name(text: &str) -> QueueName {
-        QueueName::new(text).unwrap()
-    }
+    const ORDERS: QueueId = 1;
+    const AUDIT: QueueId = 2;
+    const PLACED: QueueId = 3;
 
-    fn binding(queue: &str, key: &str, arguments: Headers) -> Binding {
-        Binding {
-            source: ExchangeName::new("events").unwrap(),
-            queue: name(queue),
-            key: key.to_owned(),
-            arguments,
-        }
-    }
-
-    fn routed(bindings: &Bindings, kind: ExchangeKind, key: &str, headers: &Headers) -> Vec<String> {
-        let mut queues = BTreeSet::new();
-        bindings.route(kind, key, headers, &mut queues);
-        queues.iter().map(ToString::to_string).collect()
+    fn routed(bindings: &Bindings, key: &str) -> Vec<QueueId> {
+        let mut queues = Vec::new();
+        bindings.route(key, &Headers::new(), &mut queues);
+        queues.sort_unstable();
+        queues
     }
 
     #[test]
     fn each_kind_of_exchange_picks_by_its_own_rule() {
-        let mut bindings = Bindings::default();
-        for (queue, key) in [("all", "#"), ("placed", "Order.Placed"), ("orders", "Order.*")] {
-            bindings.add(&binding(queue, key, Headers::new()));
-        }
-        let none = Headers::new();
+        for (kind, key, expected) in [
+            (ExchangeKind::Direct, "Order.Placed", &[PLACED] as &[_]),
+            (ExchangeKind::Topic, "Order.Placed", &[ORDERS, AUDIT, PLACED]),
+            (ExchangeKind::Topic, "Invoice.Sent", &[AUDIT]),
+            (ExchangeKind::Fanout, "", &[ORDERS, AUDIT, PLACED]),
+        ] {
+            let mut bindings = Bindings::new(kind);
+            for (queue, key) in [(AUDIT, "#"), (PLACED, "Order.Placed"), (ORDERS, "Order.*")] {
+                bindings.add(key, queue, &Headers::new());
+            }
 
-        assert_eq!(routed(&bindings, ExchangeKind::Direct, "Order.Placed", &none), ["placed"]);
-        assert_eq!(
-            routed(&bindings, ExchangeKind::Topic, "Order.Placed", &none),
-            ["all", "orders", "placed"]
-        );
-        assert_eq!(routed(&bindings, ExchangeKind::Topic, "Invoice.Sent", &none), ["all"]);
-        assert_eq!(routed(&bindings, ExchangeKind::Fanout, "", &none), ["all", "orders", "placed"]);
+            assert_eq!(routed(&bindings, key), expected, "{kind:?} {key:?}");
+        }
     }
 
     #[test]
     fn a_binding_counts_once_and_its_removal_takes_only_itself() {
-        let mut bindings = Bindings::default();
-        let order = binding("orders", "Order.*", Headers::new());
-        bindings.add(&order);
-        bindings.add(&order);
-        bindings.add(&binding("audit", "Order.*", Headers::new()));
+        let (mut bindings, none) = (Bindings::new(ExchangeKind::Topic), Headers::new());
+        bindings.add("Order.*", ORDERS, &none);
+        bindings.add("Order.*", ORDERS, &none);
+        bindings.add("Order.*", AUDIT, &none);
 
-        assert!(bindings.remove(&order));
-        assert!(!bindings.remove(&order));
-        assert_eq!(routed(&bindings, ExchangeKind::Topic, "Order.Placed", &Headers::new()), ["audit"]);
-        assert!(bindings.remove_queue(&name("audit")));
+        assert!(bindings.remove("Order.*", ORDERS, &none));
+        assert!(!bindings.remove("Order.*", ORDERS, &none));
+        assert_eq!(routed(&bindings, "Order.Placed"), [AUDIT]);
+        assert!(bindings.remove_queue(AUDIT));
+        assert!(!bindings.remove_queue(AUDIT));
         assert!(bindings.is_empty());
+        assert_eq!(routed(&bindings, "Order.Placed"), [0; 0]);
+    }
+
+    #[test]
+    fn bindings_that_differ_in_their_arguments_are_two() {
+        let mut bindings = Bindings::new(ExchangeKind::Topic);
+        let since: Headers = [("since", "2026")].into_iter().collect();
+        bindings.add("Order.*", ORDERS, &Headers::new());
+        bindings.add("Order.*", ORDERS, &since);
+
+        assert!(bindings.remove("Order.*", ORDERS, &Headers::new()));
+        assert_eq!(routed(&bindings, "Order.Placed"), [ORDERS]);
+        assert!(bindings.remove_queue(ORDERS));
+        assert_eq!(routed(&bindings, "Order.Placed"), [0; 0]);
     }
 }

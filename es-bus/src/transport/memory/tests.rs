@@ -85,7 +85,7 @@ async fn a_paused_clock_runs_through_an_hour_of_retries() {
     let start = Instant::now();
 
     for _ in 0..900 {
-        memory.publish(to_retry()).await.unwrap();
+        memory.publish(&to_retry()).await.unwrap();
         let delivery = next(&mut consumer).await;
         assert_eq!(delivery.received.routing_key, "Order.Placed");
         assert_eq!(delivery.received.exchange, "in");
@@ -101,7 +101,7 @@ async fn idle_waits_for_what_is_scheduled_and_unsettled() {
     retry_layout(&memory).await;
     let mut consumer = consume(&memory, "work", 10).await;
     let start = Instant::now();
-    memory.publish(to_retry()).await.unwrap();
+    memory.publish(&to_retry()).await.unwrap();
     assert_eq!(memory.pending().scheduled, 1);
     assert_eq!(memory.pending().next_due, Some(start + Duration::from_secs(4)));
 
@@ -122,7 +122,7 @@ async fn idle_waits_for_what_is_scheduled_and_unsettled() {
 async fn what_nobody_consumes_does_not_keep_it_from_being_idle() {
     let memory = Memory::new();
     memory.declare_queue(&queue("dlq")).await.unwrap();
-    memory.publish(to_queue("dlq", "dead")).await.unwrap();
+    memory.publish(&to_queue("dlq", "dead")).await.unwrap();
 
     memory.idle().await;
 
@@ -137,7 +137,7 @@ fn is_made_outside_a_runtime_and_used_in_several() {
         runtime.block_on(async {
             let quick = Queue { message_ttl: Some(Duration::from_millis(20)), ..queue("quick") };
             memory.declare_queue(&quick).await.unwrap();
-            memory.publish(to_queue("quick", "gone soon")).await.unwrap();
+            memory.publish(&to_queue("quick", "gone soon")).await.unwrap();
             timeout(Duration::from_secs(5), memory.idle()).await.unwrap();
         });
     }
@@ -157,7 +157,7 @@ async fn two_buses_share_a_broker_by_its_name_and_not_without() {
 async fn a_cut_link_ends_consumers_gives_back_and_comes_up_in_the_next_generation() {
     let memory = Memory::new();
     memory.declare_queue(&queue("orders")).await.unwrap();
-    memory.publish(to_queue("orders", "one")).await.unwrap();
+    memory.publish(&to_queue("orders", "one")).await.unwrap();
     let mut consumer = consume(&memory, "orders", 10).await;
     let held = next(&mut consumer).await;
     let mut link = memory.link();
@@ -167,7 +167,10 @@ async fn a_cut_link_ends_consumers_gives_back_and_comes_up_in_the_next_generatio
     assert!(matches!(consumer.next().await, Some(Err(ConsumeError::Interrupted { .. }))));
     assert!(consumer.next().await.is_none());
     assert!(!held.settle(Settlement::Ack), "the channel that brought it is gone");
-    assert!(matches!(memory.publish(to_queue("orders", "two")).await, Err(PublishError::Interrupted { .. })));
+    assert!(matches!(
+        memory.publish(&to_queue("orders", "two")).await,
+        Err(PublishError::Interrupted { .. })
+    ));
     assert!(matches!(link.borrow_and_update().state, LinkState::Backoff { .. }));
     link.wait_for(|link| matches!(link.state, LinkState::Up) && link.generation == 2).await.unwrap();
     let mut consumer = consume(&memory, "orders", 10).await;
@@ -181,7 +184,8 @@ async fn a_blocked_broker_takes_publishes_once_the_alarm_is_over() {
     memory.faults().block("low on memory");
     assert_eq!(memory.link().borrow().blocked.as_deref(), Some("low on memory"));
 
-    let publish = memory.publish(to_queue("orders", "late"));
+    let late = to_queue("orders", "late");
+    let publish = memory.publish(&late);
     tokio::pin!(publish);
     assert!(timeout(Duration::from_secs(60), &mut publish).await.is_err());
     memory.faults().unblock();
@@ -199,7 +203,7 @@ async fn publishes_fail_as_often_as_was_asked_for() {
 
     let mut outcomes = Vec::new();
     for _ in 0..4 {
-        outcomes.push(memory.publish(to_queue("orders", "order")).await);
+        outcomes.push(memory.publish(&to_queue("orders", "order")).await);
     }
 
     assert!(matches!(outcomes[0], Err(PublishError::Refused { .. })));
@@ -215,7 +219,7 @@ async fn a_dropped_consumer_gives_back_what_nobody_holds() {
     let memory = Memory::new();
     memory.declare_queue(&queue("orders")).await.unwrap();
     for body in ["one", "two"] {
-        memory.publish(to_queue("orders", body)).await.unwrap();
+        memory.publish(&to_queue("orders", body)).await.unwrap();
     }
     let mut consumer = consume(&memory, "orders", 10).await;
     let held = next(&mut consumer).await;
@@ -238,7 +242,7 @@ async fn an_exclusive_queue_belongs_to_its_connection() {
     memory.close().await;
 
     assert!(other.queue_status(&queue_name("mine")).await.unwrap().is_none());
-    assert!(matches!(memory.publish(to_queue("mine", "")).await, Err(PublishError::Closed)));
+    assert!(matches!(memory.publish(&to_queue("mine", "")).await, Err(PublishError::Closed)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,7 +276,7 @@ async fn a_cycle_without_a_rejection_ends() {
         memory.declare_queue(&hop).await.unwrap();
     }
     let start = Instant::now();
-    memory.publish(to_queue("a", "round")).await.unwrap();
+    memory.publish(&to_queue("a", "round")).await.unwrap();
 
     memory.idle().await;
 
@@ -284,7 +288,7 @@ async fn a_cycle_without_a_rejection_ends() {
 async fn a_quorum_queue_counts_returns_and_gives_up_beyond_the_limit() {
     let memory = Memory::new();
     memory.declare_queue(&Queue { delivery_limit: Some(2), ..queue("orders") }).await.unwrap();
-    memory.publish(to_queue("orders", "poison")).await.unwrap();
+    memory.publish(&to_queue("orders", "poison")).await.unwrap();
     let mut consumer = consume(&memory, "orders", 1).await;
 
     for returns in [None, Some(Value::I64(1)), Some(Value::I64(2))] {
@@ -294,4 +298,26 @@ async fn a_quorum_queue_counts_returns_and_gives_up_beyond_the_limit() {
     }
 
     assert_eq!(memory.pending(), Pending::default());
+}
+
+/// On one thread, where nobody runs unless somebody gives way.
+#[tokio::test]
+async fn consumers_have_their_turn_while_somebody_publishes_without_end() {
+    let memory = Memory::new();
+    memory.declare_queue(&queue("orders")).await.unwrap();
+    let mut consumer = consume(&memory, "orders", 100).await;
+    let acknowledging = tokio::spawn(async move {
+        for _ in 0..5000 {
+            assert!(next(&mut consumer).await.settle(Settlement::Ack));
+        }
+    });
+
+    let mut longest = 0;
+    for _ in 0..5000 {
+        memory.publish(&to_queue("orders", "{}")).await.unwrap();
+        longest = longest.max(memory.pending().ready);
+    }
+    acknowledging.await.unwrap();
+
+    assert!(longest < 1000, "{longest} stood in the queue");
 }
