@@ -10,7 +10,9 @@ use es_bus::{
     message::{Message, Received},
     model::{Binding, Exchange, ExchangeKind, Overflow, Queue, QueueKind},
     name::{ExchangeName, QueueName},
-    transport::{Admin as _, Publication, Publish as _, memory::Memory},
+    transport::{
+        Admin as _, Consume as _, ConsumeRequest, Publication, Publish as _, Settlement, memory::Memory,
+    },
     wire,
 };
 use serde::{Deserialize, Serialize};
@@ -50,7 +52,7 @@ fn to_vec(order: &OrderPlaced) -> Vec<u8> {
 }
 
 fn metadata() -> Metadata {
-    Metadata::new(Uuid::now_v7().to_string(), "OrderPlaced".to_owned(), OffsetDateTime::now_utc())
+    Metadata::new(wire::new_id(), "OrderPlaced".to_owned(), OffsetDateTime::now_utc())
 }
 
 fn message(size: usize) -> Message {
@@ -90,36 +92,66 @@ fn decode_json_alone(bencher: Bencher<'_, '_>, size: usize) {
 /// What each event gets.
 #[divan::bench]
 fn id() -> String {
-    Uuid::now_v7().to_string()
+    wire::new_id()
 }
 
-/// One publish of 200 B on the in-process broker, to an exchange with so many topic bindings, of which one
-/// matches. The queue holds one message.
-#[divan::bench(args = [10, 1_000, 10_000])]
+/// How many topic bindings the exchange has; of them, one matches.
+const BINDINGS: [usize; 3] = [10, 1_000, 10_000];
+
+/// One publish of 200 B on the in-process broker. The queue holds one message.
+#[divan::bench(args = BINDINGS)]
 fn topic_match(bencher: Bencher<'_, '_>, bindings: usize) {
-    let runtime = runtime();
-    let (broker, exchange) = (Memory::new(), ExchangeName::new("shop").expect("a name"));
-    runtime.block_on(declare(&broker, &exchange, bindings));
-    let publication = Publication {
-        exchange,
+    let (runtime, broker) = (runtime(), Memory::new());
+    runtime.block_on(declare(&broker, bindings, Some(1)));
+    let publication = publication();
+    bencher.bench_local(|| runtime.block_on(broker.publish(&publication)).expect("a queue takes it"));
+}
+
+/// One message of 200 B through the in-process broker: published, delivered and acknowledged.
+#[divan::bench(args = BINDINGS)]
+fn memory_broker(bencher: Bencher<'_, '_>, bindings: usize) {
+    let (runtime, broker) = (runtime(), Memory::new());
+    let request = ConsumeRequest { queue: queue(), tag: "bench".to_owned(), prefetch: 100, exclusive: false };
+    let mut consumer = runtime.block_on(async {
+        declare(&broker, bindings, None).await;
+        broker.consume(request).await.expect("the queue is there")
+    });
+    let publication = publication();
+    bencher.bench_local(|| {
+        runtime.block_on(async {
+            broker.publish(&publication).await.expect("a queue takes it");
+            let delivery = consumer.next().await.expect("it was published").expect("it is delivered");
+            assert!(delivery.settle(Settlement::Ack), "the channel is there");
+        });
+    });
+}
+
+fn publication() -> Publication {
+    Publication {
+        exchange: exchange(),
         routing_key: Cow::Borrowed("Order.n5.OrderPlaced"),
         message: message(200),
         mandatory: true,
         lane: None,
-    };
-    bencher.bench_local(|| runtime.block_on(broker.publish(publication.clone())).expect("a queue takes it"));
+    }
 }
 
-async fn declare(broker: &Memory, exchange: &ExchangeName, bindings: usize) {
-    let queue = QueueName::new("shop.orders").expect("a name");
-    let mut short = Queue::durable(queue.clone(), QueueKind::Classic);
-    (short.max_length, short.overflow) = (Some(1), Some(Overflow::DropHead));
-    let topic = Exchange::durable(exchange.clone(), ExchangeKind::Topic);
+fn exchange() -> ExchangeName {
+    ExchangeName::new("shop").expect("a name")
+}
+
+fn queue() -> QueueName {
+    QueueName::new("shop.orders").expect("a name")
+}
+
+async fn declare(broker: &Memory, bindings: usize, max_length: Option<u64>) {
+    let mut orders = Queue::durable(queue(), QueueKind::Classic);
+    (orders.max_length, orders.overflow) = (max_length, max_length.map(|_| Overflow::DropHead));
+    let topic = Exchange::durable(exchange(), ExchangeKind::Topic);
     broker.declare_exchange(&topic).await.expect("it is new");
-    broker.declare_queue(&short).await.expect("it is new");
+    broker.declare_queue(&orders).await.expect("it is new");
     for number in 0..bindings {
-        let key = format!("Order.n{number}.*");
-        let binding = Binding::by_key(exchange.clone(), queue.clone(), key);
+        let binding = Binding::by_key(exchange(), queue(), format!("Order.n{number}.*"));
         broker.bind(&binding).await.expect("both are there");
     }
 }

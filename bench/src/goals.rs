@@ -69,6 +69,10 @@ fn goals_of(scenario: &Compared) -> Vec<Goal> {
             ),
             at_most("peak memory over lapin-tuned, MB", "lapin-tuned", memory, difference, 4.0),
         ],
+        Area::Consume if scenario.way.ends_with("one slow event") => vec![Goal {
+            contender: "one slow",
+            ..at_least("events/s beside a slow event, x without one", "all quick", rate, ratio, 0.8)
+        }],
         Area::Consume if is_one_at_a_time => vec![],
         Area::Consume => vec![
             at_least("events/s, x lapin-naive", "lapin-naive", rate, ratio, 2.5),

@@ -18,6 +18,8 @@ use crate::tally::Tally;
 pub(crate) const GROUP: &str = "parcels";
 /// What a parcel is published with.
 pub(crate) const KEY: &str = "Parcel.ParcelSent";
+/// The due time of one that takes as long as the run.
+pub(crate) const SLOW: u64 = u64::MAX;
 /// How many parcels are made beforehand; they are sent again and again.
 const POOL: usize = 1024;
 
@@ -56,8 +58,16 @@ pub(crate) fn pool(size: usize) -> Vec<ParcelSent> {
     (0..POOL).map(|_| ParcelSent::of_size(size)).collect()
 }
 
+/// The one of its turn.
+pub(crate) fn of<T>(all: &[T], number: u64) -> &T {
+    &all[number as usize % all.len()]
+}
+
 #[handler(group = "parcels")]
 async fn take(parcel: ParcelSent, State(tally): State<Tally>) {
+    if parcel.due_us == SLOW {
+        return tally.until_released().await;
+    }
     tally.one(parcel.due_us);
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn plan(arguments: &Arguments) -> Vec<Scenario> {
         .iter()
         .flat_map(|area| match area {
             Area::Publish => planner.publish(),
-            Area::Consume => planner.consume(),
+            Area::Consume => [planner.consume(), planner.beside()].concat(),
             Area::E2e => planner.end_to_end(),
             Area::Start => planner.start(),
             Area::Growth => planner.growth(),
@@ -54,6 +54,7 @@ pub(crate) fn plan(arguments: &Arguments) -> Vec<Scenario> {
 struct Planner<'a>(&'a Arguments);
 
 const BOTH: &[&str] = &["lapin-naive", "lapin-tuned"];
+const ALL_THREE: &[&str] = &["lapin-naive", "lapin-tuned", "lapin-alike"];
 
 impl Planner<'_> {
     fn publish(&self) -> Vec<Scenario> {
@@ -61,12 +62,12 @@ impl Planner<'_> {
         self.for_each_queue(windows, |kind, size, window| {
             let mut contenders = vec![Contender::LapinNaive, Contender::LapinTuned, Contender::EsBus];
             if window > 1 {
-                contenders.push(Contender::EsBusList);
+                contenders.extend([Contender::LapinAlike, Contender::EsBusList]);
             }
             let way = if window == 1 { "one at a time".to_owned() } else { format!("window {window}") };
             let events = if window == 1 { self.part(5) } else { self.0.events };
             let task = |contender| task(contender, Work::Publish { window }, kind, size, events);
-            compare(Area::Publish, kind, size, way, BOTH, contenders.into_iter().map(task))
+            compare(Area::Publish, kind, size, way, ALL_THREE, contenders.into_iter().map(task))
         })
     }
 
@@ -78,6 +79,21 @@ impl Planner<'_> {
             let tasks =
                 contenders.map(|contender| task(contender, Work::Consume { prefetch }, kind, size, events));
             compare(Area::Consume, kind, size, format!("prefetch {prefetch}"), BOTH, tasks)
+        })
+    }
+
+    /// With a prefetch that one event would hold, if nothing behind it were acknowledged.
+    fn beside(&self) -> Vec<Scenario> {
+        const REFERENCE: &[&str] = &["all quick"];
+        self.for_each_queue(&[10], |kind, size, prefetch| {
+            let works = [("all quick", Work::Consume { prefetch }), ("one slow", Work::Beside { prefetch })];
+            let entries = works.map(|(name, work)| Entry {
+                name: name.to_owned(),
+                references: REFERENCE,
+                task: task(Contender::EsBus, work, kind, size, self.0.events),
+            });
+            let (area, way) = (Area::Consume, format!("prefetch {prefetch}, one slow event"));
+            Scenario { area, kind, size, way, entries: entries.into() }
         })
     }
 
@@ -187,10 +203,10 @@ mod tests {
         let scenarios = plan(&Arguments::default());
 
         let count = |area| scenarios.iter().filter(|scenario| scenario.area == area).count();
-        assert_eq!(Area::ALL.map(count), [12, 16, 8, 8, 4, 2]);
+        assert_eq!(Area::ALL.map(count), [12, 20, 8, 8, 4, 2]);
         assert_eq!(scenarios[1].title(), "quorum, 200 B, window 100");
         let names: Vec<&str> = scenarios[1].entries.iter().map(|entry| &*entry.name).collect();
-        assert_eq!(names, ["lapin-naive", "lapin-tuned", "es-bus", "es-bus-list"]);
+        assert_eq!(names, ["lapin-naive", "lapin-tuned", "es-bus", "lapin-alike", "es-bus-list"]);
     }
 
     #[test]

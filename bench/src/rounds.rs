@@ -89,6 +89,7 @@ fn measure(task: &Task, node: &Node, url: &str) -> Result<Measured> {
             let vhost = node.vhost("start");
             process(&on(vhost.url()))
         }
+        Work::Beside { .. } => prepared(&on(url.to_owned()), task.warm_up() + task.events + 1),
         Work::Consume { .. } => prepared(&on(url.to_owned()), task.warm_up() + task.events),
         _ => prepared(&on(url.to_owned()), 0),
     }
@@ -96,8 +97,11 @@ fn measure(task: &Task, node: &Node, url: &str) -> Result<Measured> {
 
 /// Measures once the queue is there, with so many events in it.
 fn prepared(task: &Task, fill: u64) -> Result<Measured> {
-    process(&Task { work: Work::Prepare { fill }, ..task.clone() })
-        .map_err(|error| format!("preparing: {error}"))?;
+    process(&Task {
+        work: Work::Prepare { fill, slow: matches!(task.work, Work::Beside { .. }) },
+        ..task.clone()
+    })
+    .map_err(|error| format!("preparing: {error}"))?;
     process(task)
 }
 

@@ -87,7 +87,8 @@ fn median(entry: &Rounds, value: fn(&Measured) -> f64) -> f64 {
 fn colour(name: &str) -> &'static str {
     match name {
         "lapin-naive" => "#c3c8d1",
-        "lapin-tuned" | "mpsc-json" | "10 handlers" => "#8a93a3",
+        "lapin-alike" => "#5f6878",
+        "lapin-tuned" | "mpsc-json" | "10 handlers" | "all quick" => "#8a93a3",
         "es-bus-list" => "#7fb2e5",
         _ => "#2f6fb5",
     }
@@ -105,8 +106,8 @@ fn escape(text: &str) -> String {
 const WIDTH: u32 = 960;
 const MARGIN: u32 = 24;
 /// Where bars begin, and how long one can be: names stand behind them.
-const BARS: u32 = 260;
-const LONGEST: u32 = 520;
+const BARS: u32 = 300;
+const LONGEST: u32 = 480;
 const BAR: u32 = 13;
 const GAP: u32 = 10;
 const PAPER: &str = "#ffffff";
@@ -151,7 +152,7 @@ mod tests {
     fn bars_are_as_long_as_what_they_stand_for() {
         let svg = draw(&results("quorum"));
 
-        assert!(svg.contains("width=\"520.0\"") && svg.contains("width=\"260.0\""), "{svg}");
+        assert!(svg.contains("width=\"480.0\"") && svg.contains("width=\"240.0\""), "{svg}");
         assert!(svg.contains("2000 lapin-tuned") && svg.contains("not measured es-bus-list"), "{svg}");
     }
 

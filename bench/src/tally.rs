@@ -28,6 +28,7 @@ struct Inner {
     taken: AtomicU64,
     kept: Mutex<Kept>,
     done: Notify,
+    over: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +48,18 @@ impl Tally {
             taken: AtomicU64::new(0),
             kept: Mutex::default(),
             done: Notify::new(),
+            over: Notify::new(),
         }))
+    }
+
+    /// Waits for the end of the run.
+    pub(crate) async fn until_released(&self) {
+        self.0.over.notified().await;
+    }
+
+    /// Lets the slow event go, where one waits or will.
+    pub(crate) fn release(&self) {
+        self.0.over.notify_one();
     }
 
     pub(crate) fn total(&self) -> u64 {

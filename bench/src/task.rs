@@ -33,6 +33,9 @@ pub(crate) enum Contender {
     LapinNaive,
     /// Publishes that overlap, and acknowledgements of several deliveries at once.
     LapinTuned,
+    /// The same, with messages that are those of es-bus to the last byte, made beforehand: what it costs
+    /// to send an envelope and headers, whoever makes them.
+    LapinAlike,
     /// es-bus; where several events are on their way, by as many calls of `publish`.
     EsBus,
     /// es-bus, by `publish_all`.
@@ -46,6 +49,7 @@ impl Contender {
         match self {
             Self::LapinNaive => "lapin-naive",
             Self::LapinTuned => "lapin-tuned",
+            Self::LapinAlike => "lapin-alike",
             Self::EsBus => "es-bus",
             Self::EsBusList => "es-bus-list",
             Self::Floor => "mpsc-json",
@@ -57,12 +61,14 @@ impl Contender {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Work {
-    /// Not measured: the queue is there, empty, and then has `fill` events.
-    Prepare { fill: u64 },
+    /// Not measured: the queue is there, empty, and then has `fill` events, the first of them slow if asked for.
+    Prepare { fill: u64, slow: bool },
     /// Publish, with so many unconfirmed at once.
     Publish { window: usize },
     /// Take and acknowledge, with so many sent ahead.
     Consume { prefetch: u16 },
+    /// As [`Consume`](Self::Consume), beside one event more that takes as long as all of them.
+    Beside { prefetch: u16 },
     /// Publish at a rate and take in the same process.
     EndToEnd { rate: u64 },
     /// From nothing to so many groups that consume.

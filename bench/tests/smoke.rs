@@ -70,17 +70,20 @@ fn every_contender_delivers_what_it_is_asked_for() {
     assert!(markdown.read().contains("## Goals") && svg.read().starts_with("<svg"));
 }
 
-const CONTENDERS: [&str; 18] = [
+const CONTENDERS: [&str; 21] = [
     "publish lapin-naive",
     "publish lapin-tuned",
     "publish es-bus",
     "publish lapin-naive",
     "publish lapin-tuned",
     "publish es-bus",
+    "publish lapin-alike",
     "publish es-bus-list",
     "consume lapin-naive",
     "consume lapin-tuned",
     "consume es-bus",
+    "consume all quick",
+    "consume one slow",
     "e2e lapin-tuned",
     "e2e es-bus",
     "start lapin-tuned",

@@ -67,6 +67,7 @@ pub(super) async fn es_bus(task: &Task, prefetch: u16) -> Result<Measured> {
         .start()
         .await?;
     let measured = tally.finish().await?;
+    tally.release();
     running.stop().await?;
     if tally.taken() != tally.total() {
         return Err(format!("{} events were taken, not {}", tally.taken(), tally.total()).into());

@@ -14,7 +14,7 @@ use tokio::time::{Duration, MissedTickBehavior, interval};
 use super::{bus, raw};
 use crate::{
     Fault, Result,
-    parcel::{KEY, ParcelSent, registry},
+    parcel::{KEY, ParcelSent, of, pool, registry},
     tally::Tally,
     task::{Measured, Task},
 };
@@ -87,7 +87,8 @@ async fn at_rate<F>(
 where
     F: Future<Output = Result<()>> + Send,
 {
-    let (tally, template) = (tally.clone(), ParcelSent::of_size(task.size));
+    // Of many aggregates: es-bus sends the next event of one when the one before is confirmed.
+    let (tally, parcels) = (tally.clone(), pool(task.size));
     let total = tally.total();
     tokio::spawn(async move {
         let begun = tally.now_us();
@@ -100,7 +101,7 @@ where
                 _ = tick.tick(), if sent < total => {
                     let now = tally.now_us();
                     while sent < total && due(begun, sent, rate) <= now {
-                        in_flight.push(send(template.due(due(begun, sent, rate))));
+                        in_flight.push(send(of(&parcels, sent).due(due(begun, sent, rate))));
                         sent += 1;
                     }
                 }

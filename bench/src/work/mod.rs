@@ -36,16 +36,19 @@ pub(crate) fn measure(task: &Task) -> Result<Measured> {
 
 async fn run(task: &Task) -> Result<Measured> {
     match (task.work, task.contender) {
-        (Work::Prepare { fill }, _) => prepare::prepare(task, fill).await,
+        (Work::Prepare { fill, slow }, _) => prepare::prepare(task, fill, slow).await,
         (Work::Publish { window }, Contender::LapinNaive) => publish::lapin_naive(task, window).await,
         (Work::Publish { window }, Contender::LapinTuned) => publish::lapin_tuned(task, window).await,
+        (Work::Publish { window }, Contender::LapinAlike) => publish::lapin_alike(task, window).await,
         (Work::Publish { window }, Contender::EsBus) => publish::es_bus(task, window).await,
         (Work::Publish { window }, Contender::EsBusList) => publish::es_bus_list(task, window).await,
         (Work::Consume { prefetch }, Contender::LapinNaive) => consume::lapin(task, prefetch, 1).await,
         (Work::Consume { prefetch }, Contender::LapinTuned) => {
             consume::lapin(task, prefetch, (prefetch / 2).max(1)).await
         }
-        (Work::Consume { prefetch }, Contender::EsBus) => consume::es_bus(task, prefetch).await,
+        (Work::Consume { prefetch } | Work::Beside { prefetch }, Contender::EsBus) => {
+            consume::es_bus(task, prefetch).await
+        }
         (Work::EndToEnd { rate }, Contender::LapinTuned) => end_to_end::lapin(task, rate).await,
         (Work::EndToEnd { rate }, Contender::EsBus) => end_to_end::es_bus(task, rate).await,
         (Work::Start { groups }, Contender::LapinTuned) => start::lapin(task, groups).await,

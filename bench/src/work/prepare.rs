@@ -5,12 +5,12 @@ use lapin::options::QueuePurgeOptions;
 use super::{bus, raw};
 use crate::{
     Result,
-    parcel::{pool, publishing, registry},
+    parcel::{ParcelSent, SLOW, pool, publishing, registry},
     task::{Measured, Task},
 };
 
 /// Declares what es-bus would declare for the group, so that every contender has the same queue.
-pub(super) async fn prepare(task: &Task, fill: u64) -> Result<Measured> {
+pub(super) async fn prepare(task: &Task, fill: u64, slow: bool) -> Result<Measured> {
     let group = bus(task, registry(task.handlers)).state(crate::tally::Tally::of(task)).build()?;
     let connection = raw::connect(task).await?;
     raw::declare(&connection, group.topology(), 4).await?;
@@ -19,7 +19,11 @@ pub(super) async fn prepare(task: &Task, fill: u64) -> Result<Measured> {
     if fill > 0 {
         let running = bus(task, publishing()).publish_only().build()?.start().await?;
         let parcels = pool(task.size);
-        let events = parcels.iter().cycle().take(usize::try_from(fill)?);
+        if slow {
+            // Of an aggregate of its own: nothing is to wait for it.
+            running.publisher().publish(&ParcelSent::of_size(task.size).due(SLOW)).await?;
+        }
+        let events = parcels.iter().cycle().take(usize::try_from(fill)? - usize::from(slow));
         let report = running.publisher().publish_all(events).await;
         report.into_result().map_err(|report| report.to_string())?;
         running.stop().await?;

@@ -1,19 +1,22 @@
-//! Publishing with confirms: by lapin in two ways, and by es-bus in two.
+//! Publishing with confirms: by lapin in three ways, and by es-bus in two.
 //!
-//! lapin's messages are encoded beforehand, and are the event alone; es-bus encodes each event, and adds its
-//! envelope and its headers.
+//! lapin's messages are made beforehand, and are the event alone, or just what es-bus makes of it; es-bus
+//! encodes each event, and adds its envelope and its headers.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use es_bus::Publisher;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use lapin::{Channel, PublisherConfirm, options::BasicPublishOptions};
+use lapin::{
+    Channel, PublisherConfirm,
+    options::{BasicGetOptions, BasicPublishOptions},
+};
 
 use super::{bus, raw};
 use crate::{
     Result,
     meter::Mark,
-    parcel::{KEY, ParcelSent, pool, publishing},
+    parcel::{KEY, ParcelSent, of, pool, publishing},
     task::{Measured, Task},
 };
 
@@ -52,9 +55,34 @@ async fn one_after_another(sender: &Raw, window: usize, from: u64, count: u64) -
 /// Publishes on one channel, from a task, with a window of publishes that overlap.
 pub(super) async fn lapin_tuned(task: &Task, window: usize) -> Result<Measured> {
     let connection = raw::connect(task).await?;
+    // Held until the connection is closed: dropped, its channel would be closed at the same time.
     let sender = Arc::new(Raw::new(task, raw::confirming(&connection).await?));
+    let measured = overlapping(task, window, &sender).await?;
+    connection.close(200, "done".into()).await?;
+    check(task).await?;
+    Ok(measured)
+}
+
+/// The same, with one of the messages that es-bus publishes.
+pub(super) async fn lapin_alike(task: &Task, window: usize) -> Result<Measured> {
+    let running = bus(task, publishing()).publish_only().build()?.start().await?;
+    running.publisher().publish(&ParcelSent::of_size(task.size)).await?;
+    running.stop().await?;
+    let connection = raw::connect(task).await?;
+    let channel = raw::confirming(&connection).await?;
+    let options = BasicGetOptions { no_ack: true };
+    let taken = channel.basic_get(task.queue().into(), options).await?.ok_or("it is not in the queue")?;
+    let (bodies, properties) = (vec![taken.delivery.data], taken.delivery.properties);
+    let sender = Arc::new(Raw { bodies, properties, ..Raw::new(task, channel) });
+    let measured = overlapping(task, window, &sender).await?;
+    connection.close(200, "done".into()).await?;
+    check(task).await?;
+    Ok(measured)
+}
+
+async fn overlapping(task: &Task, window: usize, sender: &Arc<Raw>) -> Result<Measured> {
     let one = {
-        let sender = Arc::clone(&sender);
+        let sender = Arc::clone(sender);
         move |number| {
             let sender = Arc::clone(&sender);
             async move {
@@ -64,10 +92,7 @@ pub(super) async fn lapin_tuned(task: &Task, window: usize) -> Result<Measured> 
             }
         }
     };
-    let measured = in_windows(task, window, one).await?;
-    connection.close(200, "done".into()).await?;
-    check(task).await?;
-    Ok(measured)
+    in_windows(task, window, one).await
 }
 
 /// Publishes by as many calls of [`Publisher::publish`] at once as the window has, from a task.
@@ -184,11 +209,6 @@ async fn confirmed(begun: Instant, confirm: PublisherConfirm) -> Result<u32> {
         return Err("the broker did not take an event".into());
     }
     Ok(micros(begun))
-}
-
-/// The one of its turn.
-fn of<T>(all: &[T], number: u64) -> &T {
-    &all[number as usize % all.len()]
 }
 
 fn micros(begun: Instant) -> u32 {
