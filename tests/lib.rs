@@ -4,12 +4,13 @@
 //! [`Node::shared`] boots one node for the whole test binary; [`Node::vhost`] gives each test a
 //! virtual host of its own on it. A test that kills or freezes its broker starts its own with
 //! [`Node::start`], or a [`Cluster`]. [`Proxy::before`] stands between a client and a node. [`python`]
-//! finds a Python with eventsource-py; [`note`] is what programs write that are killed. Nothing is skipped: without RabbitMQ or Python the tests fail,
-//! with the line to type.
+//! finds a Python with eventsource-py; [`note`] is what programs write that are killed. Nothing is skipped:
+//! without RabbitMQ or Python the tests fail, with the line to type.
 
 mod cluster;
 mod frames;
 mod management;
+mod mender;
 mod node;
 mod note;
 mod proxy;

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
     process::{self, Child, Command, Stdio},
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -27,7 +27,10 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::management::{Api, COUNTS_INTERVAL, Vhost};
+use crate::{
+    management::{Api, COUNTS_INTERVAL, Vhost},
+    mender::Mender,
+};
 
 /// A running RabbitMQ node with the management plugin; gone, with its data, when dropped.
 ///
@@ -48,9 +51,8 @@ pub struct Node {
     vhosts: AtomicU32,
     /// What Erlang is told when it boots.
     erl_args: &'static str,
-    /// How many failures of dead-lettering the log had when the node was last mended.
-    mended: Mutex<usize>,
-    mends: AtomicU32,
+    mender: Option<Mender>,
+    mends: Arc<AtomicU32>,
 }
 
 impl Node {
@@ -140,25 +142,15 @@ impl Node {
         Vhost::create(format!("{name}-{number}"), vec![self.ports.amqp()], self.api())
     }
 
-    /// Brings back what dead-letters at least once, where it gave up.
-    ///
-    /// One supervisor on a node has all workers of quorum queues with at-least-once dead-lettering. It
-    /// gives up for good when a hundred of them fail within a second, as the one of a queue does that is
-    /// deleted in the moment in which it starts: the end of a test does that. From then on every such
-    /// queue that elects a leader crashes, and takes nothing (`RabbitMQ` issue 16652: 3.10 to 4.2 at
-    /// least).
-    #[track_caller]
-    pub fn mend(&self) {
-        let mut mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
-        let failures = self.log().matches(DEAD_LETTERING_FAILED).count();
-        if failures > *mended {
-            self.rabbitmqctl(&["eval", MEND]);
-            self.mends.fetch_add(1, Ordering::Relaxed);
-            *mended = failures;
+    /// Has what dead-letters at least once brought back now, where it gave up: see [`Mender`]. A node does it
+    /// by itself a moment later.
+    pub(crate) fn mend(&self) {
+        if let Some(mender) = &self.mender {
+            mender.look();
         }
     }
 
-    /// How often there was something to [mend](Self::mend).
+    /// How often dead-lettering had to be brought back.
     pub fn mends(&self) -> u32 {
         self.mends.load(Ordering::Relaxed)
     }
@@ -307,8 +299,8 @@ impl Node {
             boots: 0,
             vhosts: AtomicU32::new(0),
             erl_args: ERL_ARGS,
-            mended: Mutex::new(0),
-            mends: AtomicU32::new(0),
+            mender: None,
+            mends: Arc::default(),
         })
     }
 
@@ -332,7 +324,6 @@ impl Node {
     /// Starts the server and waits until it serves.
     fn boot(&mut self) -> Result<(), String> {
         self.boots += 1;
-        *self.mended.get_mut().unwrap_or_else(PoisonError::into_inner) = 0;
         let server = self.scripts.join("rabbitmq-server");
         let server = server.to_str().expect("checked in find_scripts");
         self.server = Some(self.spawn_member("server", &[server], &self.log_path())?);
@@ -351,6 +342,8 @@ impl Node {
             };
             return Err(format!("the RabbitMQ node {found}; {}", self.log_tail()));
         }
+        let rabbitmqctl = self.command(self.scripts.join("rabbitmqctl"));
+        self.mender = Some(Mender::watch(self.log_path(), rabbitmqctl, Arc::clone(&self.mends)));
         Ok(())
     }
 
@@ -414,6 +407,7 @@ impl Node {
     /// Waits for the end of the server, which has been told to end.
     #[track_caller]
     fn reap(&mut self) {
+        self.mender = None;
         let mut server = self.server.take().expect("the node runs");
         server.wait().expect("the server is our own child");
         // Its number may soon be another's.
@@ -624,20 +618,6 @@ const ERL_ARGS: &str =
 
 /// As many schedulers as there are cores, which is Erlang's default.
 const FULL_SPEED_ERL_ARGS: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
-
-/// In the log where a worker of dead-lettering failed, and where their supervisor gave up.
-const DEAD_LETTERING_FAILED: &str = "{id,rabbit_fifo_dlx_worker},";
-
-/// Starts the supervisor again, and the queues that crashed without it.
-const MEND: &str = "
-    case whereis(rabbit_fifo_dlx_sup) of
-        undefined -> supervisor:restart_child(rabbit_sup, rabbit_fifo_dlx_sup);
-        _ -> ok
-    end,
-    [ra:restart_server(quorum_queues, {element(1, amqqueue:get_pid(Q)), node()})
-     || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
-        whereis(element(1, amqqueue:get_pid(Q))) =:= undefined].
-";
 
 /// Where packages put the scripts: Debian and Ubuntu, the official image, Homebrew on both kinds of Mac.
 const SCRIPTS: [&str; 4] = [

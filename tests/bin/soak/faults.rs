@@ -77,7 +77,6 @@ pub(crate) fn hurt_broker(node: &mut Node, vhost: &Vhost, kinds: &[String], faul
         }
         _ => {}
     }
-    node.mend();
 }
 
 /// Kills the process of a group's queue; what supervises it starts it again, with what is on disk.

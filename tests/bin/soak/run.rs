@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments, planned: &[Planned]) -> Outcome {
         let past = faults(started, planned, &mut node, &vhost, &proxy, &workers, &publishers, &setting);
         thread::sleep((started + arguments.duration).saturating_duration_since(Instant::now()));
         publishers.iter().for_each(|publisher| publisher.end(&setting));
-        let drained = drain(&node, &vhost, arguments, &setting, &past);
+        let drained = drain(&vhost, arguments, &setting, &past);
         is_over.store(true, Ordering::Relaxed);
         (past, drained)
     });
@@ -142,12 +142,11 @@ fn faults(
 type Drained = (Vec<(u64, Entry)>, BTreeMap<String, Account>, Vec<(String, u64)>, Duration);
 
 /// Waits until nothing is missing and nothing is left in a queue, or until the time for it is up.
-fn drain(node: &Node, vhost: &Vhost, arguments: &Arguments, setting: &Setting, past: &[Past]) -> Drained {
+fn drain(vhost: &Vhost, arguments: &Arguments, setting: &Setting, past: &[Past]) -> Drained {
     let begun = Instant::now();
     let runtime = tokio::runtime::Runtime::new().expect("the system gives threads");
     let reader = runtime.block_on(reader(&vhost.url()));
     loop {
-        node.mend();
         let left = left(vhost);
         if left.is_empty() || begun.elapsed() > arguments.drain {
             let dead = arguments
