@@ -4,7 +4,7 @@
 //! many there are is asked first, and no more than that are seen: what comes meanwhile, above all what
 //! fails again after it was replayed, is for the next time.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
@@ -24,8 +24,8 @@ const FIRST: u64 = 64;
 const QUIET: Duration = Duration::from_millis(200);
 /// How often a queue may answer that it has messages, and send none.
 const STALLED_AFTER: u32 = 50;
-/// How long what was held may take to be there again for others.
-const BACK_WITHIN: Duration = Duration::from_secs(2);
+/// For how long nothing of what was held may be there again for others, before it is taken to be gone.
+const BACK_WITHIN: Duration = Duration::from_secs(5);
 /// After how many deliveries of one message a queue without a limit of its own is near its end:
 /// RabbitMQ 4 gives a message of a quorum queue up after 20.
 const MANY_DELIVERIES: i64 = 15;
@@ -40,7 +40,7 @@ pub(super) struct Scan {
     generation: u64,
     /// Each holds as many as it may, but for the last. Closed in this order, so that what they hold
     /// comes back in order.
-    consumers: Vec<Consumer>,
+    holders: Vec<Holder>,
     /// How many more the last consumer may hold.
     room: u64,
     /// How many there were at the start.
@@ -56,15 +56,25 @@ pub(super) struct Scan {
     lock: Lock,
 }
 
+/// A consumer, and how many messages it holds.
+struct Holder {
+    consumer: Consumer,
+    held: u64,
+}
+
 /// A message that is held.
 pub(super) struct Held {
     /// Its place in the queue, from 0.
     pub(super) position: u64,
+    holder: usize,
     delivery: Delivery,
 }
 
 /// The right to acknowledge a message that was held.
-pub(super) type Acknowledge = Box<dyn FnOnce(Settlement) -> bool + Send>;
+pub(super) struct Acknowledge {
+    holder: usize,
+    settle: Box<dyn FnOnce(Settlement) -> bool + Send>,
+}
 
 impl Held {
     /// The message.
@@ -79,7 +89,7 @@ impl Held {
 
     /// Lets go of the message itself, and keeps the right to acknowledge it.
     pub(super) fn into_acknowledge(self) -> Acknowledge {
-        Box::new(self.delivery.split().1)
+        Acknowledge { holder: self.holder, settle: Box::new(self.delivery.split().1) }
     }
 }
 
@@ -96,7 +106,7 @@ impl Scan {
             transport,
             queue,
             generation,
-            consumers: Vec::new(),
+            holders: Vec::new(),
             room: 0,
             total,
             left: total,
@@ -120,8 +130,8 @@ impl Scan {
             if self.room == 0 {
                 self.open().await?;
             }
-            let Some(consumer) = self.consumers.last_mut() else { break };
-            match timeout(QUIET, consumer.next()).await {
+            let Some(holder) = self.holders.last_mut() else { break };
+            match timeout(QUIET, holder.consumer.next()).await {
                 Ok(Some(Ok(delivery))) => {
                     return Ok(Some(self.note(delivery)));
                 }
@@ -152,9 +162,10 @@ impl Scan {
 
     /// Acknowledges one of those that were held; for after [`stop`](Self::stop).
     pub(super) fn acknowledge_later(&mut self, acknowledge: Acknowledge) -> Result<(), DeadLetterError> {
-        if !acknowledge(Settlement::Ack) {
+        if !(acknowledge.settle)(Settlement::Ack) {
             return Err(self.lost("the channel of the messages that were held is closed"));
         }
+        self.holders[acknowledge.holder].held -= 1;
         self.acknowledged += 1;
         Ok(())
     }
@@ -162,8 +173,8 @@ impl Scan {
     /// Takes no more messages; what is held may still be acknowledged.
     pub(super) async fn stop(&mut self) {
         self.left = 0;
-        for consumer in &mut self.consumers {
-            consumer.cancel().await;
+        for holder in &mut self.holders {
+            holder.consumer.cancel().await;
         }
     }
 
@@ -178,15 +189,11 @@ impl Scan {
 
     /// Ends the walk: what was not acknowledged is in its place again.
     pub(super) async fn close(mut self) -> Result<(), DeadLetterError> {
-        let was_open = !self.consumers.is_empty();
         // First all of them: one that may hold more would get what another gives back.
         self.stop().await;
-        for consumer in self.consumers.drain(..) {
-            consumer.close().await;
-        }
+        let holders = mem::take(&mut self.holders);
         let Self { transport, queue, lock, .. } = self;
-        let kept = self.total - self.acknowledged.min(self.total);
-        let back = if was_open { until_back(&*transport, &queue, kept).await } else { Ok(()) };
+        let back = give_back(&*transport, &queue, holders).await;
         let is_same = transport.link().borrow().generation == self.generation;
         lock.release().await;
         match back {
@@ -218,7 +225,9 @@ impl Scan {
                  a message up after 20 of them on RabbitMQ 4"
             );
         }
-        Held { position, delivery }
+        let holder = self.holders.len() - 1;
+        self.holders[holder].held += 1;
+        Held { position, holder, delivery }
     }
 
     async fn open(&mut self) -> Result<(), DeadLetterError> {
@@ -236,7 +245,7 @@ impl Scan {
         };
         let consumer = self.transport.consume(request).await;
         let consumer = consumer.map_err(|error| DeadLetterError::of_consuming(self.queue.as_str(), error))?;
-        self.consumers.push(consumer);
+        self.holders.push(Holder { consumer, held: 0 });
         self.room = u64::from(prefetch);
         Ok(())
     }
@@ -250,14 +259,50 @@ impl Scan {
     }
 }
 
-/// Waits until others can see what was held, as many as this. A quorum queue takes a moment.
-async fn until_back(transport: &dyn Transport, queue: &QueueName, kept: u64) -> Result<(), DeadLetterError> {
-    let deadline = Instant::now() + BACK_WITHIN;
-    // There are less when others take from it, or when some expired.
-    while ready(transport, queue).await? < kept && Instant::now() < deadline {
+/// Gives back what is held, in its order, and waits until others can see it.
+///
+/// A quorum queue learns from the end of a channel that its messages come back, a moment after the broker has
+/// confirmed that end: were the next channel closed meanwhile, its messages could come before.
+async fn give_back(
+    transport: &dyn Transport,
+    queue: &QueueName,
+    holders: Vec<Holder>,
+) -> Result<(), DeadLetterError> {
+    let mut there = match holders.is_empty() {
+        true => return Ok(()),
+        false => ready(transport, queue).await,
+    };
+    let mut is_alone = true;
+    for Holder { consumer, held } in holders {
+        consumer.close().await;
+        // Where others take what comes back, it would be waited for in vain each time.
+        if let (true, Ok(before)) = (is_alone, &there) {
+            let expected = before + held;
+            there = until_there(transport, queue, expected).await;
+            is_alone = there.as_ref().is_ok_and(|there| *there >= expected);
+        }
+    }
+    there.map(drop)
+}
+
+/// Waits until so many are ready, and gives how many are. There are less when others take from the queue, or
+/// when some expire.
+async fn until_there(
+    transport: &dyn Transport,
+    queue: &QueueName,
+    expected: u64,
+) -> Result<u64, DeadLetterError> {
+    let (mut most, mut since) = (0, Instant::now());
+    loop {
+        let there = ready(transport, queue).await?;
+        if there > most {
+            (most, since) = (there, Instant::now());
+        }
+        if there >= expected || since.elapsed() > BACK_WITHIN {
+            return Ok(there);
+        }
         sleep(Duration::from_millis(10)).await;
     }
-    Ok(())
 }
 
 /// How many messages of a queue are ready.
