@@ -100,7 +100,8 @@ fn assemble(
         ending: tokio::sync::Mutex::default(),
         session,
         tracker: Mutex::default(),
-        flush_at: (usize::from(prefetch) / 2).clamp(1, FLUSH_AT),
+        // Twice, with some in hand for longer: while the broker answers one flush, the next is made.
+        flush_at: (usize::from(prefetch) * 2 / 5).clamp(1, FLUSH_AT),
         some: Notify::new(),
         enough: Notify::new(),
         stop: CancellationToken::new(),

@@ -153,11 +153,24 @@ fn from_properties(from: &BasicProperties) -> (Properties, Headers) {
     (properties, from.headers().as_ref().map(headers).unwrap_or_default())
 }
 
-/// A table from lapin.
+/// A table from lapin. The texts in it share one allocation.
 fn headers(table: &FieldTable) -> Headers {
-    let mut headers = Headers::new();
+    let texts = || {
+        table.into_iter().filter_map(|(_, value)| match value {
+            AMQPValue::LongString(text) => Some(text.as_bytes()),
+            _ => None,
+        })
+    };
+    let mut all = Vec::with_capacity(texts().map(<[u8]>::len).sum());
+    texts().for_each(|text| all.extend_from_slice(text));
+    let mut all = Bytes::from(all);
+    let mut headers = Headers::with_capacity(table.inner().len());
     for (name, value) in table {
-        headers.insert(header_name(name.as_str()), from_value(value));
+        let value = match value {
+            AMQPValue::LongString(text) => Value::Str(all.split_to(text.len())),
+            value => from_value(value),
+        };
+        headers.insert(header_name(name.as_str()), value);
     }
     headers
 }

@@ -218,7 +218,7 @@ impl Windows {
     }
 
     /// The way of a message.
-    async fn way(self: &Arc<Self>, session: &Arc<Session>, job: &Job) -> lapin::Result<Way> {
+    async fn way(self: &Arc<Self>, session: &Arc<Session>, job: &mut Job) -> lapin::Result<Way> {
         if let Some(way) = self.find(session, job) {
             return Ok(way);
         }
@@ -226,7 +226,7 @@ impl Windows {
         opened.unwrap_or_else(|_cancelled| Err(lapin::ErrorKind::FutureCompleted.into())).map(Way::With)
     }
 
-    fn find(&self, session: &Session, job: &Job) -> Option<Way> {
+    fn find(&self, session: &Session, job: &mut Job) -> Option<Way> {
         let mut open = self.open();
         if open.generation != session.generation {
             // With the connection its channels are gone.
@@ -256,9 +256,8 @@ impl Windows {
         if let Some(window) = retired.iter().filter(|window| window.is_connected()).find(carries) {
             return Some(Way::With(Arc::clone(window)));
         }
-        let is_proven =
-            current.as_ref().is_some_and(|window| window.has_confirmed(job)) || self.is_proven(job);
-        if !is_proven {
+        job.is_known = current.as_ref().is_some_and(|window| window.has_confirmed(job));
+        if !job.is_known && !self.is_proven(job) {
             return Some(Way::Alone);
         }
         current.clone().map(Way::With)
@@ -336,6 +335,8 @@ struct Job {
     body: Bytes,
     mandatory: bool,
     lane: Option<u64>,
+    /// Something to the same place was confirmed where it is sent.
+    is_known: bool,
 }
 
 impl Job {
@@ -356,6 +357,7 @@ impl Job {
             body: message.body.clone(),
             mandatory: *mandatory,
             lane: *lane,
+            is_known: false,
         })
     }
 }

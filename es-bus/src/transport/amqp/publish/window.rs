@@ -203,7 +203,7 @@ impl Window {
 
     /// Sends a message. Those who call it one after another send in that order.
     pub(super) fn send(self: &Arc<Self>, job: Job, room: OwnedSemaphorePermit) -> Flying {
-        let Job { exchange, routing_key, properties, body, mandatory, lane } = job;
+        let Job { exchange, routing_key, properties, body, mandatory, lane, is_known } = job;
         let message_id = properties.message_id().clone();
         let channel = Arc::clone(&self.channel);
         let (names, content) = ((exchange.clone(), routing_key.clone()), body.clone());
@@ -222,6 +222,7 @@ impl Window {
             routing_key: names.1,
             body: content,
             lane,
+            is_known,
             number,
             confirm: Some(confirm),
             answer: None,
@@ -374,6 +375,8 @@ struct Flight {
     routing_key: ShortString,
     body: Bytes,
     lane: Option<u64>,
+    /// Where it goes is remembered already.
+    is_known: bool,
     number: u64,
     /// None when it has resolved.
     confirm: Option<BoxFuture<'static, lapin::Result<Confirmation>>>,
@@ -536,7 +539,9 @@ impl Flights {
                     () if flight.is_returned => Verdict::Unroutable,
                     () if !was_line_empty && *returned > 0 => return true,
                     () if is_ack => {
-                        remember(confirmed, flight.exchange.as_str(), flight.routing_key.as_str());
+                        if !flight.is_known {
+                            remember(confirmed, flight.exchange.as_str(), flight.routing_key.as_str());
+                        }
                         Verdict::Stored
                     }
                     () => Verdict::Refused,
