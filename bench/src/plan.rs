@@ -102,10 +102,10 @@ impl Planner<'_> {
         self.for_each_queue(rates, |kind, size, rate| {
             // As long as the events last at 4000 a second.
             let events = (self.0.events * rate / 4000).max(50);
-            let contenders = [Contender::LapinTuned, Contender::EsBus];
+            let contenders = [Contender::LapinTuned, Contender::EsBus, Contender::LapinAlike];
             let tasks =
                 contenders.map(|contender| task(contender, Work::EndToEnd { rate }, kind, size, events));
-            compare(Area::E2e, kind, size, format!("{rate}/s"), &["lapin-tuned"], tasks)
+            compare(Area::E2e, kind, size, format!("{rate}/s"), &["lapin-tuned", "lapin-alike"], tasks)
         })
     }
 

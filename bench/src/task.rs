@@ -34,7 +34,8 @@ pub(crate) enum Contender {
     /// Publishes that overlap, and acknowledgements of several deliveries at once.
     LapinTuned,
     /// The same, with messages that are those of es-bus to the last byte, made beforehand: what it costs
-    /// to send an envelope and headers, whoever makes them.
+    /// to send an envelope and headers, whoever makes them. End to end, where a body says when it was due,
+    /// with messages of the same length and headers.
     LapinAlike,
     /// es-bus; where several events are on their way, by as many calls of `publish`.
     EsBus,

@@ -70,7 +70,7 @@ fn every_contender_delivers_what_it_is_asked_for() {
     assert!(markdown.read().contains("## Goals") && svg.read().starts_with("<svg"));
 }
 
-const CONTENDERS: [&str; 21] = [
+const CONTENDERS: [&str; 22] = [
     "publish lapin-naive",
     "publish lapin-tuned",
     "publish es-bus",
@@ -86,6 +86,7 @@ const CONTENDERS: [&str; 21] = [
     "consume one slow",
     "e2e lapin-tuned",
     "e2e es-bus",
+    "e2e lapin-alike",
     "start lapin-tuned",
     "start es-bus",
     "growth 10 handlers",

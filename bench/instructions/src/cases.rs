@@ -3,8 +3,8 @@
 use std::{hint::black_box, sync::Arc};
 
 use es_bus::{
-    Attempt, Bus, BusBuilder, DeliveryInfo, Event as _, Handle, Invocation, Metadata, RawEvent, Registry,
-    State, Subscription, event, handler,
+    Attempt, Bus, BusBuilder, DeliveryInfo, Event as _, Handle, HandlerError, Invocation, Metadata, RawEvent,
+    Registry, State, Subscription, event, handler,
     message::{Message, Received},
     topic, wire,
 };
@@ -40,10 +40,13 @@ const CASES: &[Case] = &[
     case("lane", lane),
     case("id", || Box::new(|| drop(black_box(wire::new_id())))),
     case("topic_match", topic_match),
+    case("dispatch_1", || dispatch(1)),
+    case("dispatch_100", || dispatch(100)),
     case("publish_to_nobody", publish_to_nobody),
     case("publish_and_handle_1", || publish_and_handle(1)),
     case("publish_and_handle_10", || publish_and_handle(10)),
     case("publish_and_handle_100", || publish_and_handle(100)),
+    case("publish_and_dead_letter", publish_and_dead_letter),
 ];
 
 /// The cases of these names, or all.
@@ -153,11 +156,14 @@ fn decode_both(size: usize) -> Box<dyn FnMut()> {
 }
 
 fn invocation(size: usize) -> Invocation {
+    let attempt = Attempt { number: 0, retries: 3 };
+    Invocation::new(Arc::new(delivery(size)), "take".into(), attempt, Arc::default())
+}
+
+fn delivery(size: usize) -> DeliveryInfo {
     let received = received(size);
     let origin = wire::origin(&received, "shop.orders");
-    let delivery = DeliveryInfo::new(received, "shop.orders".to_owned(), "orders".to_owned(), origin);
-    let attempt = Attempt { number: 0, retries: 3 };
-    Invocation::new(Arc::new(delivery), "take".into(), attempt, Arc::default())
+    DeliveryInfo::new(received, "shop.orders".to_owned(), "orders".to_owned(), origin)
 }
 
 fn origin() -> Box<dyn FnMut()> {
@@ -206,6 +212,44 @@ fn publish_and_handle(handlers: usize) -> Box<dyn FnMut()> {
         runtime.block_on(async {
             running.publisher().publish(&order).await.expect("the group takes it");
             taken.acquire().await.expect("nobody closes it").forget();
+        });
+    })
+}
+
+/// Whom a delivery goes to, in a group of so many handlers, of which one takes it; and that one's run.
+fn dispatch(handlers: usize) -> Box<dyn FnMut()> {
+    let runtime = runtime();
+    let registry = Registry::new().event::<OrderPlaced>().handler::<take>();
+    let running =
+        runtime.block_on(start(Bus::builder().registry(registry).state(Arc::new(Semaphore::new(0)))));
+    let others = runtime.block_on(subscribe(&running, handlers));
+    let dispatching = running.dispatching("orders").expect("the group is consumed");
+    let delivery = Arc::new(delivery(200));
+    Box::new(move || {
+        let _ = (&others, &running);
+        let succeeded = runtime.block_on(dispatching.dispatch(black_box(&delivery)));
+        assert_eq!(succeeded, 1, "one handler takes it");
+    })
+}
+
+#[handler(group = "refusing")]
+async fn refuse(_order: OrderPlaced) -> Result<(), HandlerError> {
+    Err(HandlerError::reject("never"))
+}
+
+/// What is decided of a failure, and the copy that goes to the dead letters.
+fn publish_and_dead_letter() -> Box<dyn FnMut()> {
+    let runtime = runtime();
+    let registry = Registry::new().event::<OrderPlaced>().handler::<refuse>();
+    let running = runtime.block_on(start(Bus::builder().registry(registry)));
+    let order = OrderPlaced::of_size(200);
+    Box::new(move || {
+        runtime.block_on(async {
+            let before = running.counts().dead_lettered;
+            running.publisher().publish(&order).await.expect("the group takes it");
+            while running.counts().dead_lettered == before {
+                tokio::task::yield_now().await;
+            }
         });
     })
 }

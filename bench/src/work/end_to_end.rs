@@ -11,7 +11,7 @@ use lapin::{
 };
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
-use super::{bus, raw};
+use super::{bus, publish::one_of_es_bus, raw};
 use crate::{
     Fault, Result,
     parcel::{KEY, ParcelSent, of, pool, registry},
@@ -22,9 +22,18 @@ use crate::{
 /// As the group has it by default.
 const PREFETCH: u16 = 100;
 
-/// Two connections with a channel each; every event is acknowledged by itself.
-pub(super) async fn lapin(task: &Task, rate: u64) -> Result<Measured> {
+/// Two connections with a channel each; every event is acknowledged by itself. Where `is_alike`, its messages are as
+/// large as those of es-bus, and have their headers.
+pub(super) async fn lapin(task: &Task, rate: u64, is_alike: bool) -> Result<Measured> {
     let (publishing, consuming) = (raw::connect(task).await?, raw::connect(task).await?);
+    let channel = Arc::new(raw::confirming(&publishing).await?);
+    // Held until the connection is closed: dropped, it would be closed at the same time.
+    let _held = Arc::clone(&channel);
+    let (properties, length) = match is_alike {
+        true => one_of_es_bus(task, &channel).await.map(|(properties, body)| (properties, body.len()))?,
+        false => (raw::properties(), 0),
+    };
+    let sending = channel;
     let channel = consuming.create_channel().await?;
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let (queue, options) = (task.queue().into(), BasicConsumeOptions::default());
@@ -40,17 +49,18 @@ pub(super) async fn lapin(task: &Task, rate: u64) -> Result<Measured> {
         }
         Ok::<_, Fault>(())
     });
-    let channel = Arc::new(raw::confirming(&publishing).await?);
-    // Held until the connection is closed: dropped, it would be closed at the same time.
-    let _held = Arc::clone(&channel);
     let exchange = task.exchange();
     at_rate(task, rate, &tally, move |parcel| {
-        let (channel, exchange) = (Arc::clone(&channel), exchange.clone());
+        let (channel, exchange) = (Arc::clone(&sending), exchange.clone());
+        let properties = properties.clone();
         async move {
             let options = BasicPublishOptions { mandatory: true, ..Default::default() };
             let exchange = exchange.as_str().into();
-            let body = parcel.encode();
-            let sent = channel.basic_publish(exchange, KEY.into(), options, &body, raw::properties());
+            let mut body = parcel.encode();
+            if body.len() < length {
+                body.resize(length, b' ');
+            }
+            let sent = channel.basic_publish(exchange, KEY.into(), options, &body, properties);
             if sent.await?.await?.is_ack() { Ok(()) } else { Err("the broker did not take an event".into()) }
         }
     })

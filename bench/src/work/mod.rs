@@ -49,7 +49,8 @@ async fn run(task: &Task) -> Result<Measured> {
         (Work::Consume { prefetch } | Work::Beside { prefetch }, Contender::EsBus) => {
             consume::es_bus(task, prefetch).await
         }
-        (Work::EndToEnd { rate }, Contender::LapinTuned) => end_to_end::lapin(task, rate).await,
+        (Work::EndToEnd { rate }, Contender::LapinTuned) => end_to_end::lapin(task, rate, false).await,
+        (Work::EndToEnd { rate }, Contender::LapinAlike) => end_to_end::lapin(task, rate, true).await,
         (Work::EndToEnd { rate }, Contender::EsBus) => end_to_end::es_bus(task, rate).await,
         (Work::Start { groups }, Contender::LapinTuned) => start::lapin(task, groups).await,
         (Work::Start { groups }, Contender::EsBus) => start::es_bus(task, groups).await,

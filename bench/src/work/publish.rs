@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use es_bus::Publisher;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use lapin::{
-    Channel, PublisherConfirm,
+    BasicProperties, Channel, PublisherConfirm,
     options::{BasicGetOptions, BasicPublishOptions},
 };
 
@@ -65,19 +65,24 @@ pub(super) async fn lapin_tuned(task: &Task, window: usize) -> Result<Measured> 
 
 /// The same, with one of the messages that es-bus publishes.
 pub(super) async fn lapin_alike(task: &Task, window: usize) -> Result<Measured> {
-    let running = bus(task, publishing()).publish_only().build()?.start().await?;
-    running.publisher().publish(&ParcelSent::of_size(task.size)).await?;
-    running.stop().await?;
     let connection = raw::connect(task).await?;
     let channel = raw::confirming(&connection).await?;
-    let options = BasicGetOptions { no_ack: true };
-    let taken = channel.basic_get(task.queue().into(), options).await?.ok_or("it is not in the queue")?;
-    let (bodies, properties) = (vec![taken.delivery.data], taken.delivery.properties);
-    let sender = Arc::new(Raw { bodies, properties, ..Raw::new(task, channel) });
+    let (properties, body) = one_of_es_bus(task, &channel).await?;
+    let sender = Arc::new(Raw { bodies: vec![body], properties, ..Raw::new(task, channel) });
     let measured = overlapping(task, window, &sender).await?;
     connection.close(200, "done".into()).await?;
     check(task).await?;
     Ok(measured)
+}
+
+/// Properties and body of a message as es-bus publishes it.
+pub(super) async fn one_of_es_bus(task: &Task, channel: &Channel) -> Result<(BasicProperties, Vec<u8>)> {
+    let running = bus(task, publishing()).publish_only().build()?.start().await?;
+    running.publisher().publish(&ParcelSent::of_size(task.size)).await?;
+    running.stop().await?;
+    let options = BasicGetOptions { no_ack: true };
+    let taken = channel.basic_get(task.queue().into(), options).await?.ok_or("it is not in the queue")?;
+    Ok((taken.delivery.properties, taken.delivery.data))
 }
 
 async fn overlapping(task: &Task, window: usize, sender: &Arc<Raw>) -> Result<Measured> {
@@ -185,7 +190,7 @@ struct Raw {
     channel: Channel,
     exchange: String,
     bodies: Vec<Vec<u8>>,
-    properties: lapin::BasicProperties,
+    properties: BasicProperties,
 }
 
 impl Raw {
