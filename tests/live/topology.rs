@@ -1,6 +1,6 @@
 //! A program brings the broker to exactly what it declares, or says what is in the way.
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, fs, sync::Arc};
 
 use es_bus::{RawEvent, Registry, State, group, handler};
 use es_bus_tests::{Node, Vhost};
@@ -104,6 +104,26 @@ async fn is_exactly_what_the_program_declares_also_when_started_again() {
 
     assert_eq!(render(&vhost), declared);
     assert_snapshot!(declared);
+}
+
+/// As whoever may not let programs declare brings a broker to what they need.
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_that_are_imported_are_exactly_what_the_program_declares() {
+    let node = Node::shared();
+    let (declared, imported) = (node.vhost("declared"), node.vhost("imported"));
+    let journal = Journal::default();
+    stop(start(&declared, registry(), &journal).await).await;
+    let bus = builder(imported.url(), registry()).state(journal.clone()).build().expect("it is a program");
+    let definitions = bus.topology().definitions(imported.name()).expect("JSON can hold it");
+    let dir = TempDir::new();
+    let file = dir.path("definitions.json");
+    fs::write(&file, definitions).expect("it is written");
+
+    block_in_place(|| node.rabbitmqctl(&["import_definitions", file.to_str().expect("a plain path")]));
+
+    assert_eq!(render(&imported), render(&declared));
+    stop(start(&imported, registry(), &journal).await).await;
+    assert_eq!(render(&imported), render(&declared));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,10 @@
 
 mod arguments;
 mod binding;
+mod definitions;
 mod delivers;
 mod exchange;
+mod mermaid;
 pub mod policy;
 mod queue;
 mod template;
@@ -16,6 +18,7 @@ use std::collections::BTreeMap;
 pub use self::{
     arguments::Arguments,
     binding::Binding,
+    definitions::NotInDefinitions,
     delivers::delivers,
     exchange::Exchange,
     queue::{DeadLetter, DeadLetterStrategy, Overflow, Queue, QueueKind},
