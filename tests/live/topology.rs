@@ -2,15 +2,20 @@
 
 use std::{fmt::Write, fs, sync::Arc};
 
-use es_bus::{RawEvent, Registry, State, group, handler};
+use es_bus::{
+    RawEvent, Registry, State, group, handler,
+    model::{Queue, QueueKind},
+    name::QueueName,
+    transport::{Admin as _, Transport as _},
+};
 use es_bus_tests::{Node, Vhost};
 use insta::assert_snapshot;
 use serde_json::json;
 use tokio::{task::block_in_place, time::timeout};
 
 use crate::support::{
-    InvoiceSent, Journal, Launch, OrderPlaced, OrderShipped, PATIENCE, TempDir, builder, placed, publisher,
-    start, stop, take,
+    InvoiceSent, Journal, Launch, OrderPlaced, OrderShipped, PATIENCE, TempDir, builder, connect, placed,
+    publisher, start, stop, take,
 };
 
 #[handler(group = "projections", retries = 2, backoff(base = "1s", max = "60s"))]
@@ -114,16 +119,29 @@ async fn definitions_that_are_imported_are_exactly_what_the_program_declares() {
     let journal = Journal::default();
     stop(start(&declared, registry(), &journal).await).await;
     let bus = builder(imported.url(), registry()).state(journal.clone()).build().expect("it is a program");
-    let definitions = bus.topology().definitions(imported.name()).expect("JSON can hold it");
     let dir = TempDir::new();
-    let file = dir.path("definitions.json");
-    fs::write(&file, definitions).expect("it is written");
+    let import = |vhost: &Vhost| {
+        let file = dir.path("definitions.json");
+        let definitions = bus.topology().definitions(vhost.name()).expect("JSON can hold it");
+        fs::write(&file, definitions).expect("it is written");
+        block_in_place(|| node.rabbitmqctl(&["import_definitions", file.to_str().expect("a plain path")]));
+    };
 
-    block_in_place(|| node.rabbitmqctl(&["import_definitions", file.to_str().expect("a plain path")]));
+    import(&imported);
 
     assert_eq!(render(&imported), render(&declared));
     stop(start(&imported, registry(), &journal).await).await;
     assert_eq!(render(&imported), render(&declared));
+
+    // What is there stays as it is.
+    let other = node.vhost("imported-beside");
+    let amqp = connect(&other).await;
+    let audit = Queue::durable(QueueName::new("events.audit").expect("a name"), QueueKind::Classic);
+    amqp.declare_queue(&audit).await.expect("declared");
+    amqp.close().await;
+    import(&other);
+    assert_eq!(other.queue("events.audit").expect("it is there").kind, "classic");
+    assert_eq!(other.queues().len(), declared.queues().len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

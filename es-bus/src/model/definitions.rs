@@ -33,9 +33,9 @@ impl std::error::Error for NotInDefinitions {}
 impl Topology {
     /// RabbitMQ's definitions of all that is declared here, for one virtual host, as JSON.
     ///
-    /// An import makes what is missing, and is refused over a queue or an exchange that differs. It knows no users,
-    /// no permissions and no policies. What an import cannot make is left out: queues that are exclusive to a
-    /// connection, with their bindings.
+    /// An import makes what is missing. What is there stays as it is, also where it differs, and nobody is told:
+    /// the start of the program tells. There are no users, permissions or policies in it. What an import cannot
+    /// make is left out: queues that are exclusive to a connection, with their bindings.
     ///
     /// # Errors
     ///
