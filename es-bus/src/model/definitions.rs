@@ -57,12 +57,13 @@ impl Topology {
     /// assert!(definitions.contains(r#""name": "orders""#));
     /// ```
     pub fn definitions(&self, vhost: &str) -> Result<String, NotInDefinitions> {
-        let queues = || self.queues().filter(|queue| !queue.exclusive);
-        let is_there = |binding: &&Binding| queues().any(|queue| queue.name == binding.queue);
+        let queues = self.queues().filter(|queue| !queue.exclusive);
+        let is_there =
+            |binding: &&Binding| self.queue(binding.queue.as_str()).is_some_and(|queue| !queue.exclusive);
         let all = json!({
             "vhosts": [{ "name": vhost }],
             "exchanges": self.exchanges().map(|it| exchange(it, vhost)).collect::<Result<Vec<_>, _>>()?,
-            "queues": queues().map(|it| queue(it, vhost)).collect::<Result<Vec<_>, _>>()?,
+            "queues": queues.map(|it| queue(it, vhost)).collect::<Result<Vec<_>, _>>()?,
             "bindings":
                 self.bindings().filter(is_there).map(|it| binding(it, vhost)).collect::<Result<Vec<_>, _>>()?,
         });
