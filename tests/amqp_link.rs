@@ -120,7 +120,13 @@ async fn consume(amqp: &Amqp, queue: &str, prefetch: u16) -> Consumer {
 }
 
 fn request(queue: &str, prefetch: u16) -> ConsumeRequest {
-    ConsumeRequest { queue: queue_name(queue), tag: format!("{queue}-consumer"), prefetch, exclusive: false }
+    ConsumeRequest {
+        queue: queue_name(queue),
+        tag: format!("{queue}-consumer"),
+        prefetch,
+        exclusive: false,
+        may_hold: 0,
+    }
 }
 
 async fn next(consumer: &mut Consumer) -> Option<Result<Delivery, ConsumeError>> {
@@ -648,6 +654,44 @@ async fn a_slow_delivery_does_not_hold_the_prefetch() {
     until_ready(&amqp, 0).await;
 }
 
+/// What is on its way to a consumer when it is cancelled comes again, redelivered, from a quorum queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_holds_one_for_long_ends_when_nothing_is_on_its_way() {
+    const ALL: usize = 3000;
+    let vhost = Node::shared().vhost("left");
+    let amqp = connected(options(&vhost.url())).await;
+    orders(&amqp).await;
+    let publications: Vec<_> =
+        (0..ALL).map(|n| publication("orders", "order.placed", &n.to_string())).collect();
+    for stored in all(publications.iter().map(|it| amqp.publish(it)).collect()).await {
+        stored.expect("stored");
+    }
+    let mut first = amqp
+        .consume(ConsumeRequest { may_hold: 2, ..request("orders", 10) })
+        .await
+        .expect("the queue exists");
+
+    let slow = delivery(&mut first).await;
+    let mut count = 1;
+    while let Some(delivery) = next(&mut first).await {
+        assert!(delivery.expect("no error").settle(Settlement::Ack));
+        count += 1;
+    }
+    assert!(count < ALL, "all came before it ended");
+    assert_eq!((first.settler().has_left(), first.settler().held()), (true, 1));
+    let mut second = consume(&amqp, "orders", 9).await;
+    for _ in count..ALL {
+        let delivery = delivery(&mut second).await;
+        assert!(!delivery.received.redelivered, "{}", body(&delivery));
+        assert!(delivery.settle(Settlement::Ack));
+    }
+
+    assert!(slow.settle(Settlement::Ack), "its channel is open still");
+    second.close().await;
+    first.close().await;
+    until_ready(&amqp, 0).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_consumer_still_gets_what_is_on_its_way() {
     let vhost = Node::shared().vhost("cancelled");
@@ -1018,6 +1062,7 @@ async fn consumers_and_declarations_that_are_dropped_do_not_cost_the_connection(
                     tag: format!("churn {n} {round}"),
                     prefetch: 10,
                     exclusive: false,
+                    may_hold: 0,
                 };
                 // Dropped half-way, dropped when it is there, closed.
                 match (n + round) % 3 {

@@ -18,7 +18,7 @@ mod python;
 
 pub use cluster::Cluster;
 pub use frames::{Frame, Method};
-pub use management::{BindingInfo, ExchangeInfo, QueueInfo, Vhost, eventually};
+pub use management::{BindingInfo, ConsumerInfo, ExchangeInfo, QueueInfo, Vhost, eventually};
 pub use node::Node;
 pub use note::note;
 pub use proxy::{Door, Mode, Proxy, Trap, Way};

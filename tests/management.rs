@@ -166,6 +166,17 @@ pub struct QueueInfo {
     /// Consumers, on all connections.
     #[serde(default)]
     pub consumers: u64,
+    /// The consumers, where one queue was asked for.
+    #[serde(default)]
+    pub consumer_details: Vec<ConsumerInfo>,
+}
+
+/// A consumer as the broker sees it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct ConsumerInfo {
+    /// How many deliveries it may have unsettled.
+    pub prefetch_count: u64,
 }
 
 /// An exchange as the broker sees it.

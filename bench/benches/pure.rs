@@ -111,7 +111,13 @@ fn topic_match(bencher: Bencher<'_, '_>, bindings: usize) {
 #[divan::bench(args = BINDINGS)]
 fn memory_broker(bencher: Bencher<'_, '_>, bindings: usize) {
     let (runtime, broker) = (runtime(), Memory::new());
-    let request = ConsumeRequest { queue: queue(), tag: "bench".to_owned(), prefetch: 100, exclusive: false };
+    let request = ConsumeRequest {
+        queue: queue(),
+        tag: "bench".to_owned(),
+        prefetch: 100,
+        exclusive: false,
+        may_hold: 0,
+    };
     let mut consumer = runtime.block_on(async {
         declare(&broker, bindings, None).await;
         broker.consume(request).await.expect("the queue is there")

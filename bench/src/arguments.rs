@@ -11,12 +11,13 @@ Measures es-bus beside hand-written lapin: on one broker, which it boots for its
 alternate. Prints medians of what each round says, and whether the goals are met.
 
     bench [--rounds 5] [--events 20000] [--only publish,consume,e2e,start,growth,memory]
-          [--kinds quorum,classic] [--sizes 200,2048] [--json FILE] [--markdown FILE] [--svg FILE]
-          [--quick]
+          [--with TEXT] [--kinds quorum,classic] [--sizes 200,2048] [--json FILE] [--markdown FILE]
+          [--svg FILE] [--quick]
 
     --rounds    how often everything is measured; every other round goes backward
     --events    how many events a measurement has; slow ones have fewer
     --only      what is measured
+    --with      of that only what has these words in its title, such as `one slow event`
     --kinds     the kinds of queues
     --sizes     the bytes of an event's own JSON, 128 at least
     --json      writes all that was measured
@@ -74,6 +75,7 @@ pub(crate) struct Arguments {
     pub(crate) rounds: usize,
     pub(crate) events: u64,
     pub(crate) only: Vec<Area>,
+    pub(crate) with: Option<String>,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) sizes: Vec<usize>,
     #[serde(skip)]
@@ -91,6 +93,7 @@ impl Default for Arguments {
             rounds: 5,
             events: 20_000,
             only: Area::ALL.to_vec(),
+            with: None,
             kinds: vec![Kind::Quorum, Kind::Classic],
             sizes: vec![200, 2048],
             json: None,
@@ -123,6 +126,7 @@ impl Arguments {
                 "--rounds" => rounds = Some(number(&word, &next()?, 1)?),
                 "--events" => events = Some(number(&word, &next()?, 50)?),
                 "--only" => arguments.only = list(&word, &next()?, &Area::ALL, Area::as_str)?,
+                "--with" => arguments.with = Some(next()?),
                 "--kinds" => arguments.kinds = list(&word, &next()?, &KINDS, Kind::as_str)?,
                 "--sizes" => sizes = Some(numbers(&word, &next()?, LEAST_SIZE)?),
                 "--json" => arguments.json = Some(next()?.into()),

@@ -48,6 +48,7 @@ pub(crate) fn plan(arguments: &Arguments) -> Vec<Scenario> {
             Area::Growth => planner.growth(),
             Area::Memory => planner.memory(),
         })
+        .filter(|scenario| arguments.with.as_ref().is_none_or(|text| scenario.title().contains(text)))
         .collect()
 }
 

@@ -286,7 +286,7 @@ impl Fixture {
         use std::sync::atomic::{AtomicU64, Ordering};
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let tag = format!("{}.{}", self.prefix, COUNT.fetch_add(1, Ordering::Relaxed));
-        ConsumeRequest { queue: queue.clone(), tag, prefetch, exclusive: false }
+        ConsumeRequest { queue: queue.clone(), tag, prefetch, exclusive: false, may_hold: 0 }
     }
 
     /// Starts a consumer.

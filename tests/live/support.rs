@@ -165,6 +165,7 @@ pub(crate) async fn take(vhost: &Vhost, queue: &str, count: usize) -> Vec<Receiv
         tag: "look".to_owned(),
         prefetch: 1000,
         exclusive: false,
+        may_hold: 0,
     };
     let mut consumer = amqp.consume(request).await.expect("the queue is there");
     let mut taken = Vec::new();

@@ -242,6 +242,7 @@ impl Scan {
             tag: format!("es-bus-dead-letters-{}", uuid::Uuid::new_v4()),
             prefetch,
             exclusive: false,
+            may_hold: 0,
         };
         let consumer = self.transport.consume(request).await;
         let consumer = consumer.map_err(|error| DeadLetterError::of_consuming(self.queue.as_str(), error))?;

@@ -31,6 +31,23 @@ pub trait Settle: Send + Sync + 'static {
     /// settles it here any more. Within a second of the moment when the channel is known to be gone.
     fn lost(&self) -> &Arc<CancellationToken>;
 
+    /// How many deliveries stand in the way of settling the others together, and have for long; 0 where that
+    /// makes no difference.
+    fn held(&self) -> usize;
+
+    /// Ends the consumer as soon as nothing is on its way to it, if that is soon: what was on its way would come
+    /// again as if somebody had had it in hand. The stream then ends, and what is unsettled stays so.
+    fn leave(&self);
+
+    /// Whether the consumer was ended by [`leave`](Self::leave), or by itself as [`ConsumeRequest::may_hold`]
+    /// allows.
+    ///
+    /// [`ConsumeRequest::may_hold`]: super::ConsumeRequest::may_hold
+    fn has_left(&self) -> bool;
+
+    /// Sends all settlements, and waits until the broker has them, or the channel is gone.
+    fn flush(&self) -> BoxFuture<'_, ()>;
+
     /// Asks the broker for no more deliveries; those on their way still come, then the stream ends.
     fn cancel(&self) -> BoxFuture<'_, ()>;
 
@@ -70,6 +87,12 @@ impl Consumer {
     /// A dropped call loses nothing.
     pub async fn next(&mut self) -> Option<Result<Delivery, ConsumeError>> {
         self.deliveries.next().await
+    }
+
+    /// Its side that settles, which is there until its last delivery is settled or dropped.
+    #[must_use]
+    pub fn settler(&self) -> &Arc<dyn Settle> {
+        &self.settle
     }
 
     /// Asks for no more deliveries.
@@ -121,6 +144,12 @@ impl Delivery {
     #[must_use]
     pub fn tag(&self) -> u64 {
         self.tag
+    }
+
+    /// What settles it, and all else that came on its channel.
+    #[must_use]
+    pub fn settler(&self) -> &Arc<dyn Settle> {
+        &self.settle
     }
 
     /// Cancelled once the channel that brought it is gone.

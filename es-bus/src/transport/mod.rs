@@ -131,6 +131,9 @@ pub struct ConsumeRequest {
     pub prefetch: u16,
     /// Whether nobody else may consume from the queue.
     pub exclusive: bool,
+    /// The consumer ends by itself, for another to go on in its place, when at most so many of its deliveries
+    /// stand in the way of settling the others together; with 0 it never does.
+    pub may_hold: usize,
 }
 
 /// How full a queue is.

@@ -132,6 +132,7 @@ impl Suspects {
             tag: format!("{}@{}", self.queue, self.context.consumer_name),
             prefetch: 1,
             exclusive: false,
+            may_hold: 0,
         };
         let mut consumer = self.context.provision.transport().consume(request).await?;
         let mut next = timeout(TAKEN_WITHIN, consumer.next()).await.ok().flatten();

@@ -16,6 +16,7 @@ use super::{
     call::contain,
     in_place::Hold,
     lanes::Lanes,
+    left::Left,
     overtaken::Away,
     settle::{End, Handling},
     suspects::{Caution, Step, Turn},
@@ -27,7 +28,7 @@ use crate::{
     publish::lane,
     telemetry::{Counters, GroupWatch},
     topology::{GroupSpec, ProvisionError},
-    transport::{ConsumeError, ConsumeRequest, Consumer, Delivery, LinkState, Settlement},
+    transport::{ConsumeError, ConsumeRequest, Consumer, Delivery, LinkState, Settle, Settlement},
     wire,
 };
 
@@ -101,6 +102,8 @@ pub(super) struct Loop {
     suspects_first: Option<Instant>,
     /// Whether there are suspects, as far as this process knows.
     turn: Arc<watch::Sender<Turn>>,
+    /// The consumers before this one that hold something.
+    left: Left,
 }
 
 /// The lane of a delivery and how it ended; nothing of a pause, and of what ended in a panic of our own.
@@ -114,6 +117,8 @@ enum Ended {
     Narrowed,
     /// As many deliveries are to be taken as the group may have.
     Widened,
+    /// What is to come is better taken by another consumer.
+    Left,
     /// The topology was applied again: the queue may be another one of the same name.
     DeclaredAnew,
     /// The group is paused, or has no handlers any more.
@@ -147,6 +152,7 @@ impl Loop {
             caution,
             suspects_first: None,
             turn: Arc::new(watch::Sender::new(Turn::START)),
+            left: Left::default(),
         }
     }
 
@@ -188,6 +194,7 @@ impl Loop {
             if !assignment.borrow_and_update().is_active() {
                 self.watch.set_idle(true);
                 consuming = None;
+                self.give_back_unstarted().await;
                 tokio::select! {
                     () = stop.cancelled() => break,
                     is_over = self.idle() => if is_over {
@@ -217,7 +224,7 @@ impl Loop {
                     self.post.consuming.send_replace(true);
                     let _ = consuming.get_or_insert_with(|| watch.consuming());
                     let ended = self.consume(&mut consumer).await;
-                    if !matches!(ended, Ended::Narrowed | Ended::Widened) {
+                    if !matches!(ended, Ended::Narrowed | Ended::Widened | Ended::Left) {
                         consuming = None;
                         self.caution = None;
                         self.suspects_first = None;
@@ -264,6 +271,11 @@ impl Loop {
                             self.caution.as_mut().map(Caution::widen);
                             continue;
                         }
+                        Ended::Left => {
+                            // What it holds keeps its channel open until it is settled.
+                            self.left.add(consumer.settler());
+                            continue;
+                        }
                         Ended::Idle => {
                             self.hand_back(&mut consumer).await;
                             self.post.consuming.send_replace(false);
@@ -279,14 +291,17 @@ impl Loop {
                             // On a channel that is gone this says nothing. On one that the broker only
                             // cancelled the consumer of, what runs keeps it open for a while, and what has
                             // not started must not wait for that.
-                            give_back(self.lanes.drain());
+                            give_back(self.lanes.drain()).await;
                             self.post.consuming.send_replace(false);
                             drop(consumer);
                             error
                         }
                     }
                 }
-                Ok(Err(error)) => error,
+                Ok(Err(error)) => {
+                    self.give_back_unstarted().await;
+                    error
+                }
                 Err(fatal) => {
                     self.abort().await;
                     return Err(fatal);
@@ -307,6 +322,7 @@ impl Loop {
                 },
             }
         }
+        self.give_back_unstarted().await;
         self.finish_running().await;
         Ok(())
     }
@@ -327,7 +343,7 @@ impl Loop {
             tokio::select! {
                 changed = assignment.changed() => if changed.is_err() { return true },
                 Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
-                    self.finished(&finished);
+                    self.finished(&finished).await;
                 }
             }
         }
@@ -350,15 +366,18 @@ impl Loop {
             self.generation = self.context.provision.ready().await?;
         }
         self.applications.mark_unchanged();
+        // Where one process has all deliveries, those of a consumer that ends are another process's.
+        let may_leave = !self.is_strict() && !self.group.settings.single_active_consumer;
+        let (prefetch, may_hold) = match &self.caution {
+            Some(caution) if caution.is_narrow() => (1, 0),
+            _ => self.left.prefetch(self.group.settings.prefetch),
+        };
         let request = ConsumeRequest {
             queue: self.group.queue.clone(),
             tag: format!("{}@{}", self.group.name, self.context.consumer_name),
-            prefetch: if self.caution.as_ref().is_some_and(Caution::is_narrow) {
-                1
-            } else {
-                self.group.settings.prefetch
-            },
+            prefetch,
             exclusive: false,
+            may_hold: if may_leave { may_hold } else { 0 },
         };
         let mut answer = self.context.provision.transport().consume(request);
         if let Ok(answer) = timeout(ANSWERED_WITHIN, &mut answer).await {
@@ -401,11 +420,14 @@ impl Loop {
                     return Ended::OutOfTime;
                 }
                 self.context.note_handover(&self.group).await;
-                self.give_back_overdue();
+                self.give_back_overdue().await;
             }
             // While the broker takes no publishes, an event that failed could neither be retried nor
             // dead-lettered. What runs goes on, and is acknowledged.
             let is_open = link.borrow_and_update().blocked.is_none();
+            if self.left.are_fewer() {
+                consumer.settler().leave();
+            }
             if is_open && self.suspects_first.is_none() && self.start_ready().await {
                 return Ended::OutOfTime;
             }
@@ -434,11 +456,14 @@ impl Loop {
                     }
                 }
                 Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
-                    if self.finished(&finished) {
+                    if self.finished(&finished).await {
                         return Ended::OutOfTime;
                     }
                 }
                 delivery = consumer.next() => {
+                    if delivery.is_none() && consumer.settler().has_left() {
+                        return Ended::Left;
+                    }
                     looking = None;
                     let now = Instant::now();
                     look_at = watchdog.map(|every| now + every);
@@ -458,7 +483,7 @@ impl Loop {
     async fn take_more(&mut self, consumer: &mut Consumer, is_open: bool) -> Result<(), Ended> {
         for _ in 1..AT_A_TIME {
             while let Some(finished) = self.running.try_join_next() {
-                if self.finished(&finished) {
+                if self.finished(&finished).await {
                     return Err(Ended::OutOfTime);
                 }
             }
@@ -466,6 +491,9 @@ impl Loop {
                 return Err(Ended::OutOfTime);
             }
             let Poll::Ready(delivery) = poll!(pin!(consumer.next())) else { break };
+            if delivery.is_none() && consumer.settler().has_left() {
+                return Err(Ended::Left);
+            }
             self.take(delivery, Instant::now()).await?;
         }
         Ok(())
@@ -564,9 +592,18 @@ impl Loop {
         self.look_at.is_some_and(|at| at <= Instant::now())
     }
 
+    /// Gives back what came on a consumer that was left, and has not started: no other takes its place.
+    async fn give_back_unstarted(&mut self) {
+        let unstarted = self.lanes.drain();
+        if !unstarted.is_empty() {
+            self.context.note_handover(&self.group).await;
+            give_back(unstarted).await;
+        }
+    }
+
     /// Gives back everything that has not started, for one has waited too long: what is behind it in
     /// its lane must not pass it, and all of it comes again with all its time.
-    fn give_back_overdue(&mut self) {
+    async fn give_back_overdue(&mut self) {
         let unstarted = self.lanes.drain();
         self.look_at = None;
         self.context.counters.overdue.add(unstarted.len() as u64);
@@ -576,7 +613,7 @@ impl Loop {
             "not started in time to finish within the broker's consumer timeout; they go back to the queue and come \
              again (a lower prefetch makes them wait in the queue instead)"
         );
-        give_back(unstarted);
+        give_back(unstarted).await;
     }
 
     /// Starts what may start, with the handlers that the group has at this moment; says whether one is held.
@@ -620,7 +657,7 @@ impl Loop {
                 continue;
             };
             contain(|| drop(handled));
-            if self.finished(&Ok(finished.unwrap_or_default())) {
+            if self.finished(&Ok(finished.unwrap_or_default())).await {
                 return true;
             }
         }
@@ -629,7 +666,7 @@ impl Loop {
 
     /// Goes on with a lane; says whether the delivery is held instead. What was given back takes what is behind
     /// it along, so that the lane comes again in its order, and pauses the place that it had.
-    fn finished(&mut self, run: &Result<Finished, JoinError>) -> bool {
+    async fn finished(&mut self, run: &Result<Finished, JoinError>) -> bool {
         // A task that was aborted gives no lane either, and then the loop ends.
         let &Ok(Some((lane, end))) = run else { return false };
         if end == End::Held {
@@ -639,7 +676,7 @@ impl Loop {
             self.away.leaves(lane, stay);
         }
         if end == End::GivenBack {
-            give_back(self.lanes.drain_lane(lane));
+            give_back(self.lanes.drain_lane(lane)).await;
             let stop = self.context.stop.clone();
             self.running.spawn(async move {
                 let _ = timeout(PAUSE_AFTER_GIVING_BACK, stop.cancelled()).await;
@@ -712,7 +749,7 @@ impl Loop {
         if !is_noted && !unstarted.is_empty() {
             self.context.note_handover(&self.group).await;
         }
-        give_back(unstarted);
+        give_back(unstarted).await;
     }
 
     async fn finish_running(&mut self) {
@@ -785,10 +822,18 @@ async fn until_idle(assignment: &mut watch::Receiver<Assignment>) {
 }
 
 /// Gives deliveries back in their order: a quorum queue puts returned messages back in the order of
-/// the returns.
-fn give_back(mut deliveries: Vec<InHand>) {
-    deliveries.sort_unstable_by_key(|it| it.delivery.tag());
+/// the returns. Of several channels, one whose consumer was left has to be through before the next.
+async fn give_back(mut deliveries: Vec<InHand>) {
+    deliveries.sort_unstable_by_key(|it| (it.since, it.delivery.tag()));
+    let mut channel: Option<Arc<dyn Settle>> = None;
     for InHand { delivery, .. } in deliveries {
+        if let Some(before) = channel.as_ref().filter(|it| !Arc::ptr_eq(it, delivery.settler())) {
+            before.flush().await;
+            channel = None;
+        }
+        if channel.is_none() {
+            channel = Some(Arc::clone(delivery.settler()));
+        }
         delivery.settle(Settlement::Requeue);
     }
 }

@@ -24,6 +24,7 @@ mod handover;
 mod in_place;
 mod lanes;
 mod layered;
+mod left;
 mod overtaken;
 mod settle;
 mod suspects;

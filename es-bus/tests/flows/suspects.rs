@@ -46,7 +46,8 @@ async fn publish(broker: &Memory, orders: &[&str]) {
 async fn crash_with(broker: &Memory, count: usize) {
     let process = broker.reconnect();
     let queue = QueueName::new("events.fragile").unwrap();
-    let request = ConsumeRequest { queue, tag: "process".to_owned(), prefetch: 100, exclusive: false };
+    let request =
+        ConsumeRequest { queue, tag: "process".to_owned(), prefetch: 100, exclusive: false, may_hold: 0 };
     let mut consumer = process.consume(request).await.unwrap();
     let mut in_hand = Vec::new();
     for _ in 0..count {
@@ -346,6 +347,7 @@ async fn a_group_may_go_without() {
         tag: "look".to_owned(),
         prefetch: 1,
         exclusive: false,
+        may_hold: 0,
     });
     assert!(suspects.await.is_err(), "there is no such queue");
     bus.stop().await.unwrap();

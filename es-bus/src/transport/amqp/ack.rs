@@ -4,9 +4,18 @@
 //! settled up to the *low-water mark* goes in one `basic.ack` with `multiple`; what is finished
 //! above it goes alone, so that one slow delivery does not hold the prefetch.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
 
 use crate::transport::Settlement;
+
+/// A delivery is held when so many that came after it were told one by one, ...
+const PASSED: u64 = 256;
+/// ... or so many times the prefetch, where that is more, ...
+const PREFETCHES: u64 = 4;
+/// ... and the first of them was so long ago. Where most take as long, there is nothing to gain.
+const HELD_FOR: Duration = Duration::from_millis(100);
 
 /// A method that settles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +47,8 @@ pub(super) struct Tracker {
     above: BTreeMap<u64, u64>,
     /// To be told, in the order in which they were settled.
     pending: Vec<(u64, Settlement)>,
+    /// How many were told one by one since the mark last rose, and since when.
+    passed: Option<(u64, Instant)>,
 }
 
 impl Tracker {
@@ -51,11 +62,10 @@ impl Tracker {
     ///
     /// Negative acknowledgements come first, in ascending order: a quorum queue puts messages back
     /// in the order in which they are given back, and a `multiple` must not find them unsettled.
-    pub(super) fn flush(&mut self) -> Vec<Command> {
+    pub(super) fn flush(&mut self, now: Instant) -> Vec<Command> {
         let mut pending = std::mem::take(&mut self.pending);
         pending.sort_by_key(|(tag, _)| *tag);
-        let mut commands = Vec::new();
-        let mut acks = Vec::new();
+        let (low, mut commands, mut acks) = (self.low, Vec::new(), Vec::new());
         for (tag, settlement) in pending {
             // A second settlement of one tag would close the channel.
             if tag <= self.low || self.is_above(tag) {
@@ -69,12 +79,38 @@ impl Tracker {
             self.note(tag);
         }
         let below = acks.partition_point(|tag| *tag <= self.low);
+        let singles = (acks.len() - below) as u64;
+        let (passed, since) = self.passed.filter(|_| self.low == low).unwrap_or((0, now));
+        self.passed = (passed + singles > 0).then_some((passed + singles, since));
         if let Some(last) = acks[..below].last() {
             // The last one must be known to the broker still; it is, since it was pending.
             commands.push(Command::Ack { tag: *last, multiple: below > 1 });
         }
         commands.extend(acks[below..].iter().map(|tag| Command::Ack { tag: *tag, multiple: false }));
         commands
+    }
+
+    /// How many deliveries are held so long that the others would be told of with fewer methods on another
+    /// channel; 0 where that is not so.
+    pub(super) fn held(&self, prefetch: u16, now: Instant) -> usize {
+        let prefetch = u64::from(prefetch);
+        let is_held = self.passed.is_some_and(|(passed, since)| {
+            passed >= PASSED.max(PREFETCHES * prefetch) && now.duration_since(since) >= HELD_FOR
+        });
+        let Some((_, last)) = self.above.last_key_value().filter(|_| is_held) else { return 0 };
+        // What came after these is in the ordinary course of things.
+        let until = last.saturating_sub(2 * prefetch);
+        let (mut held, mut from) = (0, self.low + 1);
+        for (first, last) in &self.above {
+            held += (*first).min(until + 1).saturating_sub(from);
+            from = last + 1;
+        }
+        usize::try_from(held).unwrap_or(usize::MAX)
+    }
+
+    /// How many settlements the broker was told of.
+    pub(super) fn told(&self) -> u64 {
+        self.low + self.above.iter().map(|(first, last)| last - first + 1).sum::<u64>()
     }
 
     fn is_above(&self, tag: u64) -> bool {
@@ -99,7 +135,7 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, ops::RangeInclusive};
 
     use proptest::prelude::*;
 
@@ -140,8 +176,8 @@ mod tests {
             tracker.settle(tag, Settlement::Ack);
         }
 
-        assert_eq!(tracker.flush(), [Command::Ack { tag: 50, multiple: true }]);
-        assert_eq!(tracker.flush(), []);
+        assert_eq!(tracker.flush(Instant::now()), [Command::Ack { tag: 50, multiple: true }]);
+        assert_eq!(tracker.flush(Instant::now()), []);
     }
 
     #[test]
@@ -152,14 +188,45 @@ mod tests {
         }
 
         assert_eq!(
-            tracker.flush(),
+            tracker.flush(Instant::now()),
             [Command::Ack { tag: 3, multiple: true }, Command::Ack { tag: 5, multiple: false }]
         );
         tracker.settle(4, Settlement::Ack);
-        assert_eq!(tracker.flush(), [Command::Ack { tag: 4, multiple: false }]);
+        assert_eq!(tracker.flush(Instant::now()), [Command::Ack { tag: 4, multiple: false }]);
         tracker.settle(6, Settlement::Ack);
         tracker.settle(7, Settlement::Ack);
-        assert_eq!(tracker.flush(), [Command::Ack { tag: 7, multiple: true }]);
+        assert_eq!(tracker.flush(Instant::now()), [Command::Ack { tag: 7, multiple: true }]);
+    }
+
+    /// Those that are in hand now do not count as held, nor does one that few have passed, or not for long.
+    #[tokio::test(start_paused = true)]
+    async fn tells_how_many_are_held_for_long() {
+        let mut tracker = Tracker::default();
+        let settle = |tracker: &mut Tracker, tags: RangeInclusive<u64>| {
+            for tag in tags.filter(|tag| ![1, 7, 300].contains(tag)) {
+                tracker.settle(tag, Settlement::Ack);
+            }
+            tracker.flush(Instant::now());
+        };
+        settle(&mut tracker, 2..=250);
+        tokio::time::advance(HELD_FOR).await;
+        settle(&mut tracker, 251..=255);
+        assert_eq!(tracker.held(10, Instant::now()), 0, "few have passed");
+        settle(&mut tracker, 256..=301);
+        assert_eq!(tracker.held(10, Instant::now()), 2, "1 and 7");
+        assert_eq!(tracker.held(100, Instant::now()), 0, "few for such a prefetch");
+        assert_eq!(tracker.told(), 298);
+
+        settle(&mut tracker, 302..=400);
+        assert_eq!(tracker.held(10, Instant::now()), 3, "1, 7 and 300");
+
+        tracker.settle(1, Settlement::Ack);
+        tracker.flush(Instant::now());
+        assert_eq!(tracker.held(10, Instant::now()), 0, "7 is the first now");
+        settle(&mut tracker, 401..=700);
+        assert_eq!(tracker.held(10, Instant::now()), 0, "not for long");
+        tokio::time::advance(HELD_FOR).await;
+        assert_eq!(tracker.held(10, Instant::now()), 2, "7 and 300");
     }
 
     #[test]
@@ -171,7 +238,7 @@ mod tests {
         tracker.settle(1, Settlement::Ack);
 
         assert_eq!(
-            tracker.flush(),
+            tracker.flush(Instant::now()),
             [
                 Command::Nack { tag: 2, requeue: false },
                 Command::Nack { tag: 3, requeue: true },
@@ -184,13 +251,13 @@ mod tests {
     fn a_second_settlement_of_one_delivery_is_ignored() {
         let mut tracker = Tracker::default();
         tracker.settle(1, Settlement::Ack);
-        tracker.flush();
+        tracker.flush(Instant::now());
         tracker.settle(3, Settlement::Ack);
-        tracker.flush();
+        tracker.flush(Instant::now());
 
         tracker.settle(1, Settlement::Requeue);
         tracker.settle(3, Settlement::Requeue);
-        assert_eq!(tracker.flush(), []);
+        assert_eq!(tracker.flush(Instant::now()), []);
     }
 
     #[test]
@@ -199,14 +266,14 @@ mod tests {
         for tag in 2..=100_000 {
             tracker.settle(tag, Settlement::Ack);
             if tag % 64 == 0 {
-                tracker.flush();
+                tracker.flush(Instant::now());
             }
         }
-        tracker.flush();
+        tracker.flush(Instant::now());
 
         assert_eq!(tracker.above.len(), 1);
         tracker.settle(1, Settlement::Ack);
-        assert_eq!(tracker.flush(), [Command::Ack { tag: 1, multiple: false }]);
+        assert_eq!(tracker.flush(Instant::now()), [Command::Ack { tag: 1, multiple: false }]);
         assert_eq!((tracker.low, tracker.above.len()), (100_000, 0));
     }
 
@@ -231,11 +298,11 @@ mod tests {
                 tracker.settle(order[index], settlement);
                 expected.insert(order[index], settlement);
                 if flushes[index] {
-                    tracker.flush().into_iter().for_each(|command| broker.obey(command));
+                    tracker.flush(Instant::now()).into_iter().for_each(|command| broker.obey(command));
                     prop_assert_eq!(&broker.settled, &expected);
                 }
             }
-            tracker.flush().into_iter().for_each(|command| broker.obey(command));
+            tracker.flush(Instant::now()).into_iter().for_each(|command| broker.obey(command));
 
             prop_assert_eq!(&broker.settled, &expected);
         }

@@ -126,6 +126,7 @@ impl Bench {
                     tag: String::new(),
                     prefetch,
                     exclusive: false,
+                    may_hold: 0,
                 };
                 let (id, mailbox, _lost) = self.broker.consume(self.connection, &request, self.now).unwrap();
                 self.clients.push(Client { id, queue, mailbox, held: Vec::new() });

@@ -88,6 +88,21 @@ impl Settle for Channel {
         &self.lost
     }
 
+    // What is settled costs nothing here, one by one or together.
+    fn held(&self) -> usize {
+        0
+    }
+
+    fn leave(&self) {}
+
+    fn has_left(&self) -> bool {
+        false
+    }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
     fn cancel(&self) -> BoxFuture<'_, ()> {
         Box::pin(async { self.stop() })
     }

@@ -38,8 +38,13 @@ fn to_queue(queue: &str, body: &'static str) -> Publication {
 }
 
 async fn consume(memory: &Memory, queue: &str, prefetch: u16) -> Consumer {
-    let request =
-        ConsumeRequest { queue: queue_name(queue), tag: "orders".to_owned(), prefetch, exclusive: false };
+    let request = ConsumeRequest {
+        queue: queue_name(queue),
+        tag: "orders".to_owned(),
+        prefetch,
+        exclusive: false,
+        may_hold: 0,
+    };
     memory.consume(request).await.unwrap()
 }
 
