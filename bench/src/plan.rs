@@ -61,9 +61,10 @@ impl Planner<'_> {
     fn publish(&self) -> Vec<Scenario> {
         let windows: &[usize] = if self.0.is_quick { &[1, 100] } else { &[1, 100, 1000] };
         self.for_each_queue(windows, |kind, size, window| {
-            let mut contenders = vec![Contender::LapinNaive, Contender::LapinTuned, Contender::EsBus];
+            let mut contenders =
+                vec![Contender::LapinNaive, Contender::LapinTuned, Contender::EsBus, Contender::LapinAlike];
             if window > 1 {
-                contenders.extend([Contender::LapinAlike, Contender::EsBusList]);
+                contenders.push(Contender::EsBusList);
             }
             let way = if window == 1 { "one at a time".to_owned() } else { format!("window {window}") };
             let events = if window == 1 { self.part(5) } else { self.0.events };
