@@ -41,6 +41,7 @@
 //! | observe | [`Monitor`], [`Stats`], [`Health`], the features `metrics` and `http` |
 //! | configure | [`config`] |
 //! | check | [`check!`], [`Registry`] |
+//! | ask who gets an event, and why a handler does not | [`Bus::explain`], [`explain`] |
 //! | test | `testing::TestBus` (feature `testing`) |
 //!
 //! # Guides
@@ -130,7 +131,7 @@ pub use self::{
     retry::RetryPolicy,
     scope::{Scope, scope},
     subscriber::{BlockingFn, HandlerFn, Subscriber},
-    topology::Conflict,
+    topology::{Conflict, explain},
 };
 
 #[cfg(feature = "macros")]

@@ -7,9 +7,10 @@
 //! The rule is RabbitMQ's: words are parted by dots, `*` stands for one word and `#` for any number
 //! of them, none included. An empty routing key has no words at all; `a.` has two, the second empty.
 
+mod parting;
 mod trie;
 
-pub(crate) use self::trie::Trie;
+pub(crate) use self::{parting::parting, trie::Trie};
 
 /// The longest routing or binding key that AMQP can carry, in bytes (a *short string*).
 pub const MAX_KEY_LEN: usize = 255;

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     event::EventKind,
     handler::{HandlerService, Level, TypeMap},
-    model::policy::Ordering,
+    model::{Topology, policy::Ordering},
     monitor::Monitor,
     name::{ExchangeName, GroupName, InvalidName},
     publish::PublisherSettings,
@@ -136,12 +136,8 @@ fn groups(
     config: &Config,
     exchanges: &Exchanges,
 ) -> std::result::Result<Vec<GroupSpec>, Vec<Conflict>> {
-    let mut by_group: BTreeMap<&str, Vec<&'static HandlerDef>> = BTreeMap::new();
-    for def in registry.handlers() {
-        by_group.entry(def.group.name).or_default().push(def);
-    }
     let (mut groups, mut conflicts) = (Vec::new(), Vec::new());
-    for (name, handlers) in by_group {
+    for (name, handlers) in by_group(registry) {
         let Some(settings) = config.groups.get(name) else { continue };
         match group(name, &handlers, settings, &config.bus, exchanges) {
             Ok(mut group) => {
@@ -165,6 +161,41 @@ fn dead_letter_queues(
     let known = |name: &str| group(name, &[], config.groups.get(name)?, &config.bus, exchanges).ok();
     let names = registry.group_names().into_iter();
     names.filter_map(|name| Some((name.to_owned(), KnownGroup::from(&known(name)?)))).collect()
+}
+
+/// Every group that the program declares, whoever consumes it, and what they come to on a broker.
+pub(super) struct Whole {
+    pub(super) groups: Vec<Arc<GroupSpec>>,
+    pub(super) topology: Topology,
+}
+
+/// The program beyond this process. A group that is not consumed here and cannot be put together is left out: it
+/// is an error where it is consumed.
+pub(super) fn whole(bus: &Bus) -> Whole {
+    let is_here = |name: &str| bus.groups.iter().any(|group| group.name.as_str() == name);
+    let mut elsewhere = by_group(&bus.registry);
+    elsewhere.retain(|name, _| !is_here(name));
+    let others = elsewhere.into_iter().filter_map(|(name, handlers)| {
+        let settings = bus.config.groups.get(name)?;
+        group(name, &handlers, settings, &bus.config.bus, &bus.exchanges).ok().map(Arc::new)
+    });
+    let mut groups: Vec<Arc<GroupSpec>> = bus.groups.iter().cloned().chain(others).collect();
+    groups.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
+    let published: Vec<EventKind> = bus.registry.kinds().into_iter().copied().collect();
+    let specs: Vec<&GroupSpec> = groups.iter().map(|group| &**group).collect();
+    match build(&specs, &published, &bus.exchanges) {
+        Ok(topology) => Whole { topology, groups },
+        // They contradict each other where this process does not see it.
+        Err(_) => Whole { topology: bus.topology.clone(), groups: bus.groups.clone() },
+    }
+}
+
+fn by_group(registry: &Registry) -> BTreeMap<&'static str, Vec<&'static HandlerDef>> {
+    let mut by_group: BTreeMap<&str, Vec<&'static HandlerDef>> = BTreeMap::new();
+    for def in registry.handlers() {
+        by_group.entry(def.group.name).or_default().push(def);
+    }
+    by_group
 }
 
 /// The settings of a group as the configuration has them.

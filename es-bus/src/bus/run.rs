@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BusBuilder, Handle, groups::Groups, summary};
+use super::{BusBuilder, Handle, assemble, groups::Groups, summary};
 use crate::{
     clock::Clock,
     config::Config,
@@ -22,7 +22,10 @@ use crate::{
     publish::{Background, Publisher, PublisherSettings},
     registry::Registry,
     shutdown::Signals,
-    topology::{Exchanges, GroupSpec, Provision, ProvisionError},
+    topology::{
+        Exchanges, GroupSpec, Provision, ProvisionError,
+        explain::{self, ExplainError, Explanation, Question},
+    },
     transport::{Link, LinkState, Transport, TransportError},
     wire,
     worker::{FullQueues, Handovers, Observation, Post, WorkerContext, work},
@@ -104,6 +107,44 @@ impl Bus {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Says who gets an event or a message, by which exchange, binding and queue, what follows a failure, and why
+    /// a handler does not get it. Looks at what the program declares, and at no broker.
+    ///
+    /// All groups of the program are asked, also those that this process does not consume.
+    ///
+    /// # Errors
+    ///
+    /// [`ExplainError`] for an event, an exchange or a handler that the program does not know, with the nearest
+    /// one that it does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use es_bus::{Bus, Registry, explain::Question};
+    ///
+    /// # fn main() -> es_bus::Result<()> {
+    /// let bus = Bus::builder().url("memory://").registry(Registry::new()).publish_only().build()?;
+    ///
+    /// let explanation = bus.explain(&Question::key("Order.OrderPlaced")).unwrap();
+    /// assert!(explanation.to_string().contains("nobody in this program gets it"));
+    ///
+    /// assert!(bus.explain(&Question::event("OrderPlaced")).is_err(), "no such event is declared");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn explain(&self, question: &Question) -> std::result::Result<Explanation, ExplainError> {
+        let whole = assemble::whole(self);
+        let groups: Vec<&GroupSpec> = whole.groups.iter().map(|group| &**group).collect();
+        let program = explain::Program {
+            registry: &self.registry,
+            exchanges: &self.exchanges,
+            groups: &groups,
+            topology: &whole.topology,
+            is_consumed: &|name| self.groups.iter().any(|group| group.name.as_str() == name),
+        };
+        explain::explain(&program, question)
     }
 
     /// Connects, brings the broker to the topology, and consumes, until SIGTERM or SIGINT.

@@ -5,12 +5,10 @@ use std::{fmt::Write, sync::Arc};
 use super::cautions;
 use crate::{
     event::EventKind,
-    exchange::ExchangeKind,
-    message::Value,
     model::policy::{OnUnknown, Ordering},
     name::ExchangeName,
     registry::Registry,
-    topology::{Bound, Exchanges, GroupSpec, delay_name},
+    topology::{Exchanges, GroupSpec, delay_name},
 };
 
 pub(super) fn log(groups: &[Arc<GroupSpec>], registry: &Registry, exchanges: &Exchanges) {
@@ -37,28 +35,6 @@ pub(super) fn log(groups: &[Arc<GroupSpec>], registry: &Registry, exchanges: &Ex
     }
 }
 
-/// What a binding asks for, in words.
-fn asked(bound: &Bound) -> String {
-    match bound.kind {
-        ExchangeKind::Topic | ExchangeKind::Direct => bound.key.clone().into_owned(),
-        ExchangeKind::Fanout => "everything".to_owned(),
-        ExchangeKind::Headers => {
-            let mode = bound.arguments.get_str("x-match").unwrap_or("all");
-            let values = bound.arguments.iter().filter(|(name, _)| *name != "x-match");
-            let values: Vec<_> = values.map(|(name, value)| format!("{name} = {}", text(value))).collect();
-            format!("{mode} of {}", values.join(", "))
-        }
-    }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::Bool(flag) => flag.to_string(),
-        value if value.is_integer() => value.as_int().unwrap_or_default().to_string(),
-        value => format!("{:?}", value.as_str().unwrap_or_default()),
-    }
-}
-
 /// One line for one group.
 pub(super) fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
     let settings = &group.settings;
@@ -67,7 +43,7 @@ pub(super) fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
         .into_iter()
         .chain(group.bound.iter().map(|late| &late.bound))
         .map(|bound| {
-            let asked = asked(bound);
+            let asked = bound.in_words();
             if bound.exchange == *exchange { asked } else { format!("{asked} on {}", bound.exchange) }
         })
         .collect();

@@ -1,7 +1,10 @@
 //! Which messages a binding delivers: AMQP's rule, per kind of exchange.
 
 use super::ExchangeKind;
-use crate::message::{Headers, Value};
+use crate::{
+    message::{Headers, Value},
+    topic,
+};
 
 /// Whether a binding delivers a message to its queue.
 ///
@@ -31,14 +34,82 @@ pub fn delivers(
     }
 }
 
+/// Why a binding does not deliver a message, to follow the binding: `Order.*: word 1 is "Invoice", …`; `None`
+/// where it delivers it.
+pub(crate) fn refusal(
+    kind: ExchangeKind,
+    (binding_key, arguments): (&str, &Headers),
+    (routing_key, headers): (&str, &Headers),
+) -> Option<String> {
+    if delivers(kind, (binding_key, arguments), (routing_key, headers)) {
+        return None;
+    }
+    Some(match kind {
+        ExchangeKind::Topic => topic::parting(binding_key, routing_key)?.to_string(),
+        ExchangeKind::Direct => {
+            format!("the key is {routing_key:?}, which a direct exchange compares as a whole")
+        }
+        ExchangeKind::Fanout => return None,
+        ExchangeKind::Headers => {
+            let mut refused = wanted(arguments).filter(|(name, value)| !fits(headers, name, value));
+            match refused.next() {
+                Some((name, value)) => match headers.get(name) {
+                    Some(there) => {
+                        format!("the header {name} is {}, not {}", in_words(there), in_words(value))
+                    }
+                    None => format!("the message has no header {name}"),
+                },
+                None => "it names no header, and asks for one of them".to_owned(),
+            }
+        }
+    })
+}
+
+/// What a binding asks for, in words: `Order.*`, `everything`, `all of format = "pdf"`.
+pub(crate) fn asked(kind: ExchangeKind, binding_key: &str, arguments: &Headers) -> String {
+    match kind {
+        ExchangeKind::Topic | ExchangeKind::Direct => binding_key.to_owned(),
+        ExchangeKind::Fanout => "everything".to_owned(),
+        ExchangeKind::Headers => {
+            let mode = arguments.get_str("x-match").unwrap_or("all");
+            let values = arguments.iter().filter(|(name, _)| *name != "x-match");
+            let values: Vec<_> =
+                values.map(|(name, value)| format!("{name} = {}", in_words(value))).collect();
+            format!("{mode} of {}", values.join(", "))
+        }
+    }
+}
+
+/// A value of a header as a person would write it.
+pub(crate) fn in_words(value: &Value) -> String {
+    match value {
+        Value::Bool(flag) => flag.to_string(),
+        value if value.is_integer() => value.as_int().unwrap_or_default().to_string(),
+        value => format!("{:?}", value.as_str().unwrap_or_default()),
+    }
+}
+
 fn headers_match(arguments: &Headers, headers: &Headers) -> bool {
-    let mode = arguments.get_str("x-match").unwrap_or("all");
-    let with_x = mode.ends_with("-with-x");
-    let mut wanted =
-        arguments.iter().filter(|(name, _)| *name != "x-match" && (with_x || !name.starts_with("x-")));
-    let mut fits =
-        |(name, value): (&str, &Value)| headers.get(name).is_some_and(|there| same_value(value, there));
-    if mode.starts_with("any") { wanted.any(&mut fits) } else { wanted.all(&mut fits) }
+    let mut fits = |(name, value): (&str, &Value)| fits(headers, name, value);
+    if mode(arguments).starts_with("any") {
+        wanted(arguments).any(&mut fits)
+    } else {
+        wanted(arguments).all(&mut fits)
+    }
+}
+
+fn mode(arguments: &Headers) -> &str {
+    arguments.get_str("x-match").unwrap_or("all")
+}
+
+/// The headers that a binding looks at.
+fn wanted(arguments: &Headers) -> impl Iterator<Item = (&str, &Value)> {
+    let with_x = mode(arguments).ends_with("-with-x");
+    arguments.iter().filter(move |(name, _)| *name != "x-match" && (with_x || !name.starts_with("x-")))
+}
+
+fn fits(headers: &Headers, name: &str, wanted: &Value) -> bool {
+    headers.get(name).is_some_and(|there| same_value(wanted, there))
 }
 
 /// RabbitMQ compares within a class of types (any integer with any integer, `f` with `d`); a binding without a
@@ -80,6 +151,39 @@ mod tests {
             (table(&[("level", "4".into())]), false),
         ] {
             assert_eq!(headers_match(&arguments, &message), expected, "{arguments:?}");
+            let refusal = refusal(ExchangeKind::Headers, ("", &arguments), ("", &message));
+            assert_eq!(refusal.is_none(), expected, "{arguments:?}: {refusal:?}");
         }
+    }
+
+    #[test]
+    fn says_what_a_message_lacks() {
+        let none = Headers::new();
+        let pdf: Headers = [("format", "pdf")].into_iter().collect();
+        let csv: Headers = [("format", "csv")].into_iter().collect();
+        let any: Headers = [("x-match", "any")].into_iter().collect();
+        for (kind, key, arguments, headers, expected) in [
+            (
+                ExchangeKind::Topic,
+                "Order.*",
+                &none,
+                &none,
+                "word 1 is \"Report\", the binding asks for \"Order\"",
+            ),
+            (
+                ExchangeKind::Direct,
+                "Report.*",
+                &none,
+                &none,
+                "the key is \"Report.Rendered\", which a direct exchange compares as a whole",
+            ),
+            (ExchangeKind::Headers, "", &pdf, &csv, "the header format is \"csv\", not \"pdf\""),
+            (ExchangeKind::Headers, "", &pdf, &none, "the message has no header format"),
+            (ExchangeKind::Headers, "", &any, &pdf, "it names no header, and asks for one of them"),
+        ] {
+            let refusal = refusal(kind, (key, arguments), ("Report.Rendered", headers));
+            assert_eq!(refusal.as_deref(), Some(expected), "{kind:?} {key}");
+        }
+        assert_eq!(refusal(ExchangeKind::Fanout, ("", &none), ("a", &none)), None);
     }
 }

@@ -25,4 +25,9 @@ impl Exchange {
     pub fn durable(name: ExchangeName, kind: ExchangeKind) -> Self {
         Self { name, kind, durable: true, auto_delete: false, internal: false, arguments: Headers::new() }
     }
+
+    /// Where messages go that it has no queue for.
+    pub(crate) fn alternate(&self) -> Option<&str> {
+        self.arguments.get_str("alternate-exchange")
+    }
 }

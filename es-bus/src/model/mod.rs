@@ -13,8 +13,9 @@ pub mod policy;
 mod queue;
 mod template;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
+pub(crate) use self::delivers::{asked, in_words, refusal};
 pub use self::{
     arguments::Arguments,
     binding::Binding,
@@ -125,20 +126,30 @@ impl Topology {
     /// exchange or on the alternate exchange of that one.
     #[must_use]
     pub fn routes(&self, exchange: &str, routing_key: &str, headers: &Headers) -> bool {
-        let mut next = Some(exchange);
-        // Alternate exchanges may lead back to where they began.
-        for _ in 0..=self.exchanges.len() {
-            let Some(exchange) = next.and_then(|name| self.exchange(name)) else { return false };
-            let taken = self.bindings.iter().any(|binding| {
-                binding.source == exchange.name
-                    && delivers(exchange.kind, (&binding.key, &binding.arguments), (routing_key, headers))
-            });
-            if taken {
-                return true;
-            }
-            next = exchange.arguments.get_str("alternate-exchange");
-        }
-        false
+        self.way_of(exchange).any(|exchange| {
+            self.bindings_of(&exchange.name).any(|binding| {
+                delivers(exchange.kind, (&binding.key, &binding.arguments), (routing_key, headers))
+            })
+        })
+    }
+
+    /// The exchange of a name, and those that it hands over to what it has no queue for: its alternate
+    /// exchange, the alternate exchange of that one, and so on, each once.
+    pub(crate) fn way_of<'a>(&'a self, exchange: &str) -> impl Iterator<Item = &'a Exchange> {
+        let mut seen: Vec<&str> = Vec::new();
+        let mut next = self.exchange(exchange);
+        iter::from_fn(move || {
+            // Alternate exchanges may lead back to where they began.
+            let exchange = next.filter(|exchange| !seen.contains(&exchange.name.as_str()))?;
+            seen.push(exchange.name.as_str());
+            next = exchange.alternate().and_then(|name| self.exchange(name));
+            Some(exchange)
+        })
+    }
+
+    /// The bindings of an exchange, in the order in which they were added.
+    pub(crate) fn bindings_of<'a>(&'a self, exchange: &ExchangeName) -> impl Iterator<Item = &'a Binding> {
+        self.bindings.iter().filter(move |binding| binding.source == *exchange)
     }
 
     /// Whether there is nothing in it.

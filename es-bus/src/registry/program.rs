@@ -227,7 +227,7 @@ impl Registry {
         self.collected
     }
 
-    pub(super) fn insert(&mut self, submission: &Submission) {
+    pub(crate) fn insert(&mut self, submission: &Submission) {
         match submission {
             Submission::Exchange(def) => self.insert_exchange(def),
             Submission::Event(def) => self.insert_event(def),

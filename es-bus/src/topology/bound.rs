@@ -8,7 +8,7 @@ use crate::{
     event::EventKind,
     exchange::{Bind, ExchangeKind, HeadersMatch, Match},
     message::{Headers, StaticValue},
-    model::{Binding, delivers},
+    model::{Binding, asked, delivers, refusal},
     name::{ExchangeName, InvalidName, QueueName},
     topic,
 };
@@ -66,6 +66,16 @@ impl Bound {
         }
     }
 
+    /// Why it does not deliver such a message; `None` where it does.
+    pub(crate) fn refusal(&self, routing_key: &str, headers: &Headers) -> Option<String> {
+        refusal(self.kind, (&self.key, &self.arguments), (routing_key, headers))
+    }
+
+    /// What it asks for, in words.
+    pub(crate) fn in_words(&self) -> String {
+        asked(self.kind, &self.key, &self.arguments)
+    }
+
     /// Whether it brings events that nobody named.
     pub(crate) fn is_wide(&self) -> bool {
         match self.kind {
@@ -87,7 +97,7 @@ impl Bound {
 }
 
 /// The headers that every message of an event has, of those that a publisher can foresee.
-fn always(kind: &EventKind) -> Headers {
+pub(super) fn always(kind: &EventKind) -> Headers {
     let named = [("event_type", kind.name), ("aggregate_type", kind.aggregate)];
     let named = named.into_iter().map(|(name, text)| (name, StaticValue::Str(text)));
     kind.headers.iter().copied().chain(named).collect()

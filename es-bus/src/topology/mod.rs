@@ -1,7 +1,8 @@
 //! From what the program declares to what the broker has to hold.
 //!
 //! `group` puts a group's handlers and settings together, [`build`] makes a topology of groups and
-//! events (pure), [`apply`] brings a broker to it, [`Provision`] keeps it there over reconnects.
+//! events (pure), [`apply`] brings a broker to it, [`Provision`] keeps it there over reconnects. [`explain`] tells
+//! who gets what by it.
 
 mod apply;
 mod bound;
@@ -9,6 +10,7 @@ mod build;
 mod dead_letters;
 mod differences;
 mod exchanges;
+pub mod explain;
 mod group;
 mod patience;
 mod provision;

@@ -178,10 +178,20 @@ impl Takers {
         }
     }
 
-    /// Whether an event came by what was bound while the program runs. It is the group's, and goes to each of its
-    /// handlers that takes the type.
-    pub(crate) fn is_late_bound(&self, routing_key: &str, headers: &Headers) -> bool {
+    /// Whether an event goes to each handler of the group that takes its type, whatever the bindings of these say.
+    ///
+    /// So does what came by a binding that was made while the program runs, which is the group's; and what came
+    /// through the default exchange: a shovel or a person put it into this queue, and its routing key is merely
+    /// the name of that. No binding brought it, so none can rule it out.
+    pub(crate) fn is_for_all(
+        &self,
+        group: &GroupSpec,
+        exchange: &str,
+        routing_key: &str,
+        headers: &Headers,
+    ) -> bool {
         self.late.delivers(routing_key, headers)
+            || (exchange.is_empty() && routing_key == group.queue.as_str())
     }
 
     /// What happens to an event that no handler takes.

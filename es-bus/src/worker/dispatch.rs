@@ -58,7 +58,7 @@ pub(super) fn plan(
     now_ms: u64,
 ) -> Plan {
     let takers = group.takers();
-    let is_for_all = takers.is_late_bound(&origin.routing_key, headers) || was_put_here(group, origin);
+    let is_for_all = takers.is_for_all(group, &origin.exchange, &origin.routing_key, headers);
     if pending.is_empty() {
         let claims = Claims {
             exchange: &origin.exchange,
@@ -90,12 +90,6 @@ pub(super) fn plan(
         }
     }
     Plan::Handlers(concerned)
-}
-
-/// Whether a message came through the default exchange: a shovel or a person put it into this queue, and its
-/// routing key is merely the name of that. No binding brought it, so none can rule it out.
-fn was_put_here(group: &GroupSpec, origin: &Origin) -> bool {
-    origin.exchange.is_empty() && origin.routing_key == group.queue.as_str()
 }
 
 /// Whether a handler would still be brought an event that it failed before. The headers of a copy are

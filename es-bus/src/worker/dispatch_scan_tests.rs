@@ -51,8 +51,8 @@ fn plan_by_scan(
     now_ms: u64,
 ) -> Plan {
     let (key, all) = (&*origin.routing_key, &group.handlers);
-    let is_for_all =
-        group.bound.iter().any(|late| late.bound.delivers(key, headers)) || was_put_here(group, origin);
+    let is_for_all = group.bound.iter().any(|late| late.bound.delivers(key, headers))
+        || (origin.exchange.is_empty() && origin.routing_key == group.queue.as_str());
     if pending.is_empty() {
         let came_by_own = all
             .iter()
