@@ -4,8 +4,10 @@
 ///
 /// It belongs in the crate that holds `main`: it sees what that crate links. `es_bus::check!()`
 /// finds two events with one key, two handlers with one name, a group configured twice, a binding
-/// that no known event matches; given the program's own builder, also a `State<T>` that nobody
-/// provides.
+/// that no known event matches, dead letters that would go nowhere or come back; given the program's
+/// own builder, also a `State<T>` that nobody provides, and what the configuration makes of it all.
+///
+/// What is allowed and probably not meant is no error: [`Bus::cautions`](crate::Bus::cautions) has it.
 ///
 /// # Examples
 ///

@@ -131,7 +131,7 @@ pub use self::{
     retry::RetryPolicy,
     scope::{Scope, scope},
     subscriber::{BlockingFn, HandlerFn, Subscriber},
-    topology::{Conflict, explain},
+    topology::{Conflict, GraphFinding, Severity, explain},
 };
 
 #[cfg(feature = "macros")]

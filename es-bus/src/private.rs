@@ -69,8 +69,8 @@ use crate::{
     registry::{self, Facts, Registry, Report},
 };
 
-/// What `es_bus::check!()` runs: everything that is wrong with the linked program as a whole, but
-/// for the state that only the program's own builder provides.
+/// What `es_bus::check!()` runs: everything that is wrong with the linked program as a whole, and with the topology
+/// that its attributes make, but for the state that only the program's own builder provides.
 ///
 /// # Panics
 ///
@@ -82,7 +82,10 @@ pub fn check_registry() {
     let facts = if registry.is_empty() { Facts::new().consuming() } else { Facts::new() };
     let findings = registry::check(&registry, &facts);
     assert!(findings.is_empty(), "{}", Report(&findings));
+    let conflicts = crate::bus::conflicts(&registry);
+    assert!(conflicts.is_empty(), "{:?}", crate::error::Error::Conflict(conflicts));
 }
+
 /// `str`, whatever the user's crate calls so.
 pub type Str = str;
 

@@ -41,6 +41,13 @@ impl RetryPolicy {
         })
     }
 
+    /// How long all delays are together, jitter aside: an event is tried for at least so long.
+    #[must_use]
+    pub(crate) fn span(&self) -> Duration {
+        let delays = (0..self.retries).map_while(|attempt| self.delay(attempt));
+        delays.fold(Duration::ZERO, Duration::saturating_add)
+    }
+
     /// Every distinct delay that the policy can ask for, shortest first.
     #[must_use]
     pub fn delays(&self) -> Vec<Duration> {
@@ -103,6 +110,7 @@ mod tests {
         let policy = RetryPolicy { retries: 1000, ..RetryPolicy::default() };
 
         assert_eq!(policy.delay(999), Some(s(60)));
+        assert_eq!(policy.span(), s(1 + 2 + 4 + 8 + 16 + 32 + 994 * 60));
         assert_eq!(policy.delays().len(), 7);
     }
 

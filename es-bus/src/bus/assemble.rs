@@ -1,6 +1,6 @@
 //! Builder → checked bus: configuration, registry, groups, topology. Touches no broker.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::{
     BusBuilder,
@@ -8,7 +8,9 @@ use super::{
     run::{Bus, TransportChoice},
 };
 use crate::{
-    config::{Attributes, BusSettings, Config, ConfigBuilder, GroupConfig, GroupSelection, Policy, Source},
+    config::{
+        Attributes, BusSettings, Config, ConfigBuilder, GroupConfig, GroupSelection, Policy, Scope, Source,
+    },
     dead_letters::KnownGroup,
     error::{Error, Result},
     event::EventKind,
@@ -103,6 +105,32 @@ fn with_findings(error: Error, registry: &Registry, state: &TypeMap, consumes: b
     if findings.is_empty() { error } else { Error::Several(vec![error, Error::Registry(findings)]) }
 }
 
+/// What cannot stand in one topology, of what attributes alone say. What hangs on how long the broker waits is left
+/// to the configuration, and so is what it finds itself.
+pub(crate) fn conflicts(registry: &Registry) -> Vec<Conflict> {
+    let mut conflicts = Vec::new();
+    for bus in registry.buses() {
+        let registry = registry.on_bus(bus);
+        let Ok(config) =
+            declare(ConfigBuilder::new(), &registry, &[]).set_default(Scope::Bus, "url", "memory://").load()
+        else {
+            continue;
+        };
+        let found = ExchangeName::new(&config.bus.exchange.value)
+            .map_err(|error| vec![error.into()])
+            .and_then(|default| {
+                let exchanges = Exchanges::new(default, config.bus.exchange_type.value, registry.exchanges());
+                let groups = groups(&registry, &config, &exchanges)?;
+                let published: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
+                build(&groups, &published, &exchanges)
+            });
+        conflicts.extend(found.err().into_iter().flatten());
+    }
+    conflicts
+        .retain(|conflict| !matches!(conflict, Conflict::TooLong { .. } | Conflict::Unfinishable { .. }));
+    conflicts
+}
+
 /// Tells the configuration which groups and handlers there are, and what their attributes say.
 fn declare(mut config: ConfigBuilder, registry: &Registry, groups: &[String]) -> ConfigBuilder {
     for name in groups {
@@ -164,17 +192,21 @@ fn dead_letter_queues(
 }
 
 /// Every group that the program declares, whoever consumes it, and what they come to on a broker.
-pub(super) struct Whole {
+pub(super) struct Whole<'a> {
     pub(super) groups: Vec<Arc<GroupSpec>>,
-    pub(super) topology: Topology,
+    pub(super) topology: Cow<'a, Topology>,
 }
 
 /// The program beyond this process. A group that is not consumed here and cannot be put together is left out: it
 /// is an error where it is consumed.
-pub(super) fn whole(bus: &Bus) -> Whole {
+pub(super) fn whole(bus: &Bus) -> Whole<'_> {
     let is_here = |name: &str| bus.groups.iter().any(|group| group.name.as_str() == name);
     let mut elsewhere = by_group(&bus.registry);
     elsewhere.retain(|name, _| !is_here(name));
+    let here = || Whole { topology: Cow::Borrowed(&bus.topology), groups: bus.groups.clone() };
+    if elsewhere.is_empty() {
+        return here();
+    }
     let others = elsewhere.into_iter().filter_map(|(name, handlers)| {
         let settings = bus.config.groups.get(name)?;
         group(name, &handlers, settings, &bus.config.bus, &bus.exchanges).ok().map(Arc::new)
@@ -184,9 +216,9 @@ pub(super) fn whole(bus: &Bus) -> Whole {
     let published: Vec<EventKind> = bus.registry.kinds().into_iter().copied().collect();
     let specs: Vec<&GroupSpec> = groups.iter().map(|group| &**group).collect();
     match build(&specs, &published, &bus.exchanges) {
-        Ok(topology) => Whole { topology, groups },
+        Ok(topology) => Whole { topology: Cow::Owned(topology), groups },
         // They contradict each other where this process does not see it.
-        Err(_) => Whole { topology: bus.topology.clone(), groups: bus.groups.clone() },
+        Err(_) => here(),
     }
 }
 

@@ -5,7 +5,6 @@
 
 mod assemble;
 mod builder;
-mod cautions;
 mod connect;
 mod groups;
 mod handle;
@@ -14,6 +13,7 @@ mod run;
 mod subscribe;
 mod summary;
 
+pub(crate) use self::assemble::conflicts;
 pub use self::subscribe::{Subscribe, SubscribeError, Subscribers, Subscription, Subscriptions};
 pub use self::{builder::BusBuilder, handle::Handle, run::Bus};
 

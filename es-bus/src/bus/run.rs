@@ -23,8 +23,9 @@ use crate::{
     registry::Registry,
     shutdown::Signals,
     topology::{
-        Exchanges, GroupSpec, Provision, ProvisionError,
+        Exchanges, GraphFinding, GroupSpec, Program, Provision, ProvisionError,
         explain::{self, ExplainError, Explanation, Question},
+        graph,
     },
     transport::{Link, LinkState, Transport, TransportError},
     wire,
@@ -135,16 +136,34 @@ impl Bus {
     /// # }
     /// ```
     pub fn explain(&self, question: &Question) -> std::result::Result<Explanation, ExplainError> {
+        self.as_a_whole(|program| explain::explain(program, question))
+    }
+
+    /// What about the program's topology is allowed and probably not meant: settings that lose events or undo each
+    /// other, events that nobody takes, exchanges that lead nowhere, handlers that may call each other for ever. The
+    /// gravest first.
+    ///
+    /// All groups of the program are looked at. A start tells those of the groups that it consumes.
+    #[must_use]
+    pub fn cautions(&self) -> Vec<GraphFinding> {
+        self.as_a_whole(graph::findings)
+    }
+
+    /// Looks at the program beyond what this process consumes.
+    fn as_a_whole<T>(&self, look: impl FnOnce(&Program<'_>) -> T) -> T {
         let whole = assemble::whole(self);
         let groups: Vec<&GroupSpec> = whole.groups.iter().map(|group| &**group).collect();
-        let program = explain::Program {
+        look(&Program {
             registry: &self.registry,
             exchanges: &self.exchanges,
             groups: &groups,
             topology: &whole.topology,
-            is_consumed: &|name| self.groups.iter().any(|group| group.name.as_str() == name),
-        };
-        explain::explain(&program, question)
+            is_consumed: &|name| self.is_consumed(name),
+        })
+    }
+
+    fn is_consumed(&self, group: &str) -> bool {
+        self.groups.iter().any(|there| there.name.as_str() == group)
     }
 
     /// Connects, brings the broker to the topology, and consumes, until SIGTERM or SIGINT.
@@ -190,6 +209,8 @@ impl Bus {
             tracing::warn!("{warning}");
         }
         tracing::debug!("effective configuration:\n{}", self.config);
+        let mut findings = self.cautions();
+        findings.retain(|finding| finding.group.as_deref().is_none_or(|group| self.is_consumed(group)));
         let monitor = self.monitor;
         monitor.starts();
         // Ended with this call when it fails, and with the supervisor when it does not.
@@ -210,7 +231,7 @@ impl Bus {
         if let (true, Some(every)) = (cfg!(feature = "metrics"), self.config.bus.queue_size_interval.value) {
             attendants.spawn(measure_queues(Arc::clone(&provision), every));
         }
-        summary::log(&self.groups, &self.registry, &self.exchanges);
+        summary::log(&self.groups, &self.registry, &self.exchanges, &findings);
         let shutdown_timeout = self.config.bus.shutdown_timeout.value;
 
         let (publisher, background) =

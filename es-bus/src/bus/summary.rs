@@ -2,22 +2,23 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use super::cautions;
 use crate::{
     event::EventKind,
     model::policy::{OnUnknown, Ordering},
     name::ExchangeName,
     registry::Registry,
-    topology::{Exchanges, GroupSpec, delay_name},
+    topology::{Exchanges, GraphFinding, GroupSpec, Severity, delay_name},
 };
 
-pub(super) fn log(groups: &[Arc<GroupSpec>], registry: &Registry, exchanges: &Exchanges) {
+pub(super) fn log(
+    groups: &[Arc<GroupSpec>],
+    registry: &Registry,
+    exchanges: &Exchanges,
+    findings: &[GraphFinding],
+) {
     let known: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
     for group in groups {
         tracing::info!("{}", line(group, exchanges.default()));
-        for caution in cautions::of(group) {
-            tracing::warn!("{caution}");
-        }
         let skipped = group.skipped(&known, exchanges);
         if !skipped.is_empty() && group.on_unknown() == OnUnknown::Skip {
             let keys: Vec<_> = skipped.iter().map(|kind| kind.key).collect();
@@ -26,6 +27,12 @@ pub(super) fn log(groups: &[Arc<GroupSpec>], registry: &Registry, exchanges: &Ex
                 group.name.as_str(),
                 keys.join(", ")
             );
+        }
+    }
+    for finding in findings {
+        match finding.severity {
+            Severity::Caution => tracing::warn!("{}", finding.line()),
+            Severity::Note => tracing::info!("{}", finding.line()),
         }
     }
     if groups.is_empty() {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::Location;
 
 /// One thing that cannot work: what, where, and what to do about it.
@@ -55,7 +57,7 @@ pub enum FindingKind {
 }
 
 /// A definition that takes part in a finding.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[non_exhaustive]
 pub struct Place {
     /// Where it stands.
@@ -78,7 +80,7 @@ impl Finding {
 }
 
 impl Place {
-    pub(super) fn new(what: impl Into<String>, location: Location) -> Self {
+    pub(crate) fn new(what: impl Into<String>, location: Location) -> Self {
         Self { location, what: what.into() }
     }
 

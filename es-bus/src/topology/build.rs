@@ -9,7 +9,8 @@ use crate::{
     event::EventKind,
     message::Headers,
     model::{
-        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Overflow, Queue, QueueKind, Topology,
+        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Overflow, Queue, QueueKind,
+        Topology, delivers,
     },
     name::{InvalidName, QueueName},
     topic,
@@ -140,6 +141,23 @@ pub enum Conflict {
         /// How long an event may be kept.
         limit: String,
     },
+    /// Dead letters that come back to be handled.
+    #[error(
+        "dead letters of group {group:?} (key {key:?} on {dlx:?}) would come to queue {queue:?}, {whose}: they would be \
+         handled again, and never be kept; name another `dlx`"
+    )]
+    Returns {
+        /// The group that fails.
+        group: String,
+        /// The key of its dead letters.
+        key: String,
+        /// Its dead-letter exchange.
+        dlx: String,
+        /// The queue that takes them as well.
+        queue: String,
+        /// What that queue is.
+        whose: String,
+    },
     /// Dead letters among the events.
     #[error(
         "group {group:?} dead-letters to {exchange:?}, to which events are published: groups that are bound there \
@@ -214,6 +232,7 @@ pub(crate) fn build<G: Borrow<GroupSpec>>(
         }
         builder.conflicts.push(conflict);
     }
+    builder.returns(&groups);
     if builder.conflicts.is_empty() { Ok(builder.topology) } else { Err(builder.conflicts) }
 }
 
@@ -346,6 +365,29 @@ impl Builder<'_> {
         for late in group.bound.iter().filter(|late| late.holds) {
             self.event_exchange(late.bound.exchange.as_str());
             self.topology.add_binding(late.bound.of(&group.queue));
+        }
+    }
+
+    /// Dead letters that come to a queue from which events are handled. Those among the events have been told of.
+    fn returns(&mut self, groups: &[&GroupSpec]) {
+        for group in groups.iter().filter(|group| group.keeps_dead_letters()) {
+            let Some(exchange) = self.topology.exchange(group.dlx.as_str()) else { continue };
+            if self.event_exchanges.contains(group.dlx.as_str()) {
+                continue;
+            }
+            let none = Headers::new();
+            let taking = self.topology.bindings_of(&exchange.name).filter(|binding| {
+                delivers(exchange.kind, (&binding.key, &binding.arguments), (&group.dlq_key, &none))
+            });
+            let queues: BTreeSet<&str> = taking.map(|binding| binding.queue.as_str()).collect();
+            let handled = queues.into_iter().filter(|queue| !self.dead_letter_queues.contains(*queue));
+            self.conflicts.extend(handled.map(|queue| Conflict::Returns {
+                group: group.name.as_str().to_owned(),
+                key: group.dlq_key.clone(),
+                dlx: group.dlx.as_str().to_owned(),
+                queue: queue.to_owned(),
+                whose: self.owners.get(queue).cloned().unwrap_or_else(|| "a queue".to_owned()),
+            }));
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `group` puts a group's handlers and settings together, [`build`] makes a topology of groups and
 //! events (pure), [`apply`] brings a broker to it, [`Provision`] keeps it there over reconnects. [`explain`] tells
-//! who gets what by it.
+//! who gets what by it, `graph` what about it is probably not meant.
 
 mod apply;
 mod bound;
@@ -11,16 +11,19 @@ mod dead_letters;
 mod differences;
 mod exchanges;
 pub mod explain;
+pub(crate) mod graph;
 mod group;
 mod patience;
+mod program;
 mod provision;
 mod strict;
 mod takers;
 
 #[cfg(test)]
+pub(crate) mod declarations;
+#[cfg(test)]
 pub(crate) mod fixtures;
 
-pub use self::build::Conflict;
 pub(crate) use self::{
     apply::ApplyError,
     bound::{Asked, Bound, bound},
@@ -28,6 +31,11 @@ pub(crate) use self::{
     exchanges::Exchanges,
     group::{GroupSettings, GroupSpec, HandlerSpec, LateBound, UnknownWait, delay_name},
     patience::Patience,
+    program::Program,
     provision::{Provision, ProvisionError},
     takers::Claims,
+};
+pub use self::{
+    build::Conflict,
+    graph::{GraphFinding, Severity},
 };

@@ -10,7 +10,7 @@ use es_bus::{
     transport::{Transport, memory::Memory},
 };
 
-use crate::support::{Journal, OrderPlaced, placed, take_all};
+use crate::support::{InvoiceSent, Journal, Log, OrderPlaced, placed, take_all};
 
 #[group(dlx = "dlx.events", dlx_kind = "topic", dlq = "dlq.events", dlq_bind = "#", dlq_key = "{queue}.dead")]
 struct Stock;
@@ -261,4 +261,36 @@ async fn a_program_that_declares_nothing_says_all_that_is_missing_and_runs_once_
         running.publisher().publish(&placed("o-1")).await.unwrap();
         running.stop().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_warns_of_the_groups_that_it_consumes_and_notes_what_nobody_takes() {
+    let start = || {
+        let registry = Registry::new().event::<InvoiceSent>().handler::<reserve>().handler::<bill>();
+        TestBus::start(|builder| {
+            let builder = builder.registry(registry).groups(["stock"]);
+            builder.set_for_group("stock", "message_ttl", "1h").set_for_group("billing", "message_ttl", "1h")
+        })
+    };
+    // Where something is logged for the first time while one test records, by a test that does not, tracing takes
+    // nobody to be interested, until the next one begins to record.
+    let recording = Log::default().record();
+    start().await.unwrap().stop().await.unwrap();
+    drop(recording);
+    let log = Log::default();
+    let _recording = log.record();
+
+    let bus = start().await.unwrap();
+
+    let cautions = log.lines_with("has message_ttl 1h");
+    assert!(
+        cautions.len() == 1 && cautions[0].contains("WARN") && cautions[0].contains("\"stock\""),
+        "{cautions:?}"
+    );
+    let notes = log.lines_with("no group of this program takes");
+    assert!(
+        notes.len() == 1 && notes[0].contains("INFO") && notes[0].contains("Invoice.InvoiceSent"),
+        "{notes:?}"
+    );
+    bus.stop().await.unwrap();
 }

@@ -3,7 +3,7 @@
 use super::{
     GroupAnswer, HandlerAnswer, Program, failure,
     message::Message,
-    queue_name,
+    place, queue_name,
     way::Way,
     why::{other, who},
 };
@@ -26,7 +26,7 @@ pub(super) fn answer(
         let handler = &group.handlers[*index];
         HandlerAnswer {
             handler: handler.name.as_ref().to_owned(),
-            declared: program.place_of(name, &handler.name),
+            declared: place(program, name, &handler.name),
             timeout: duration::print(handler.timeout),
             retry: failure::retry(group, handler),
             end: failure::end(group),

@@ -27,33 +27,7 @@ pub use self::{
     question::Question,
 };
 
-use super::{Exchanges, GroupSpec};
-use crate::{model::Topology, registry::Registry};
-
-/// What is known of a program.
-#[derive(Clone, Copy)]
-pub(crate) struct Program<'a> {
-    pub(crate) registry: &'a Registry,
-    pub(crate) exchanges: &'a Exchanges,
-    /// Every group that the program declares.
-    pub(crate) groups: &'a [&'a GroupSpec],
-    /// What they come to.
-    pub(crate) topology: &'a Topology,
-    /// Whether this process consumes a group.
-    pub(crate) is_consumed: &'a dyn Fn(&str) -> bool,
-}
-
-impl<'a> Program<'a> {
-    /// Where a handler stands, for one that is declared.
-    fn place_of(&self, group: &str, handler: &str) -> Option<String> {
-        let mut handlers = self.registry.handlers_of(group);
-        handlers.find(|def| def.name == handler).map(|def| def.location.to_string())
-    }
-
-    fn group_of(&self, queue: &str) -> Option<&'a GroupSpec> {
-        self.groups.iter().copied().find(|group| group.queue.as_str() == queue)
-    }
-}
+use super::{GroupSpec, Program};
 
 /// Answers a question about a program.
 ///
@@ -77,6 +51,11 @@ pub(crate) fn explain(program: &Program<'_>, question: &Question) -> Result<Expl
         hints: message::hints(program, &message),
         subject: message.subject,
     })
+}
+
+/// Where a handler stands, for one that is declared.
+fn place(program: &Program<'_>, group: &str, handler: &str) -> Option<String> {
+    program.handler_place(group, handler).map(|place| place.location.to_string())
 }
 
 /// What stands for the process in the name of a queue that each process has for itself.

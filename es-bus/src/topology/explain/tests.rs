@@ -9,12 +9,10 @@ use crate::{
     Bus, BusBuilder,
     event::{EventKind, Unroutable},
     exchange::{Bind, ExchangeDef, ExchangeKind, ExchangeRef, HeadersMatch, Match},
-    extract::Input,
-    handler::Call,
     message::{Headers, StaticValue},
-    outcome::Outcome,
-    registry::{EventDef, GroupDef, GroupRef, HandlerDef, Location, Submission},
+    registry::{HandlerDef, Registry},
     testing::{Fate, TestBus},
+    topology::declarations::{declared, exchange, group, handler, keys},
     transport::PublishError,
 };
 
@@ -29,20 +27,6 @@ const RENDERED: EventKind = EventKind::new("Rendered", "Report", "Report.Rendere
     .on(PAPERS)
     .headers(&[("format", StaticValue::Str("pdf"))]);
 
-const fn exchange(name: &'static str, kind: ExchangeKind) -> ExchangeDef {
-    ExchangeDef {
-        bus: "default",
-        name,
-        kind,
-        durable: true,
-        auto_delete: false,
-        internal: false,
-        alternate: None,
-        arguments: &[],
-        location: at(1),
-    }
-}
-
 const TASKS: &ExchangeDef = &exchange("tasks", ExchangeKind::Direct);
 const PAPERS: &ExchangeDef = &exchange("papers", ExchangeKind::Headers);
 const LOST: &ExchangeDef = &exchange("lost", ExchangeKind::Fanout);
@@ -52,63 +36,8 @@ const SHOP: &ExchangeDef = &ExchangeDef {
 };
 const INNER: &ExchangeDef = &ExchangeDef { internal: true, ..exchange("inner", ExchangeKind::Topic) };
 
-const fn at(line: u32) -> Location {
-    Location { module: "shop", file: "src/shop.rs", line }
-}
-
-fn leak<T>(value: T) -> &'static T {
-    Box::leak(Box::new(value))
-}
-
-fn group(name: &'static str, settings: &'static [(&'static str, &'static str)]) -> GroupRef {
-    let def = GroupDef { bus: "default", name, settings, exchange: None, layer: None, location: at(2) };
-    GroupRef { name, def: Some(leak(def)) }
-}
-
-/// A handler of typed events, or of raw ones.
-fn handler(
-    group: GroupRef,
-    name: &'static str,
-    line: u32,
-    binds: Option<Vec<Bind>>,
-    kinds: Option<&'static [EventKind]>,
-) -> HandlerDef {
-    HandlerDef {
-        bus: "default",
-        group,
-        name,
-        formerly: &[],
-        has_bind: binds.is_some(),
-        binds: match (binds, kinds) {
-            (Some(binds), _) => binds.leak(),
-            (None, Some(kinds)) => kinds.iter().map(|kind| Bind::Key(kind.key)).collect::<Vec<_>>().leak(),
-            (None, None) => &[],
-        },
-        foreign: true,
-        inputs: leak([kinds.map_or(Input::Raw, |kinds| Input::Event { name: "Event", kinds })]),
-        needs: |_| {},
-        emits: |_| {},
-        settings: &[],
-        layer: None,
-        call: Call::One(|_| Box::pin(async { Outcome::Done })),
-        location: at(line),
-    }
-}
-
-fn keys(keys: &[&'static str]) -> Option<Vec<Bind>> {
-    Some(keys.iter().copied().map(Bind::Key).collect())
-}
-
 fn registry(handlers: Vec<HandlerDef>, events: &'static [EventKind]) -> Registry {
-    let mut registry = Registry::new();
-    let event = EventDef { bus: "default", type_name: "Event", kinds: events, view: false, location: at(7) };
-    registry.insert(&Submission::Event(leak(event)));
-    registry.insert(&Submission::Exchange(INNER));
-    registry.insert(&Submission::Exchange(SHOP));
-    for def in handlers {
-        registry.insert(&Submission::Handler(leak(def)));
-    }
-    registry
+    declared(handlers, events, &[INNER, SHOP])
 }
 
 fn builder(registry: Registry) -> BusBuilder {

@@ -1,6 +1,6 @@
 //! Why a handler does not get a message.
 
-use super::{ExplainError, OtherHandler, Program, WhyAnswer, message::Message, way::Way};
+use super::{ExplainError, OtherHandler, Program, WhyAnswer, message::Message, place, way::Way};
 use crate::{
     event::EventKind,
     exchange::ExchangeKind,
@@ -60,7 +60,7 @@ pub(super) fn answer(
     WhyAnswer {
         group: group.name.as_str().to_owned(),
         handler: handler.name.as_ref().to_owned(),
-        declared: program.place_of(group.name.as_str(), &handler.name),
+        declared: place(program, group.name.as_str(), &handler.name),
         runs,
         because,
         hint: (!runs).then(|| hint(handler, message)).flatten(),
@@ -82,7 +82,7 @@ pub(super) fn other(
 ) -> OtherHandler {
     OtherHandler {
         handler: handler.name.as_ref().to_owned(),
-        declared: program.place_of(group.name.as_str(), &handler.name),
+        declared: place(program, group.name.as_str(), &handler.name),
         because: because(handler, group, message, way),
     }
 }
