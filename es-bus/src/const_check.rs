@@ -409,6 +409,21 @@ const fn asks_for(bind: &Bind, kind: &EventKind) -> bool {
     }
 }
 
+/// An event with fields in its key is not published to an exchange that compares whole keys.
+#[track_caller]
+pub const fn check_key_fields(kind: &EventKind) {
+    if kind.has_fields()
+        && let Some(def) = kind.exchange_def
+        && matches!(def.kind, ExchangeKind::Direct)
+    {
+        Text::new()
+            .put("the key of this event has fields, and ")
+            .quote(def.name)
+            .put(" is a direct exchange, which compares whole keys: nobody could be bound to all of its messages; make it a topic exchange, or leave the fields out")
+            .panic()
+    }
+}
+
 /// How many binding keys a handler without `bind` has: one for each event that it takes.
 #[must_use]
 pub const fn own_key_count(inputs: &[Input]) -> usize {

@@ -8,7 +8,7 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserializer, Serializer};
 
-use crate::{exchange::ExchangeDef, message::StaticValue};
+use crate::{exchange::ExchangeDef, message::StaticValue, topic};
 
 /// An event, or a set of events of which a value is one. Implemented by `#[event]`.
 #[diagnostic::on_unimplemented(
@@ -27,7 +27,8 @@ pub trait Event: Sized + Send + Sync + 'static {
     /// Which of [`Self::KINDS`] this value is.
     fn kind(&self) -> &'static EventKind;
 
-    /// The key that this value is published with.
+    /// The key that this value is published with: that of its kind, with the value's own words in place of the
+    /// fields in it.
     fn routing_key(&self) -> Cow<'static, str> {
         Cow::Borrowed(self.kind().key)
     }
@@ -60,7 +61,8 @@ pub struct EventKind {
     pub name: &'static str,
     /// The type of the aggregate that it happens to: `Order`.
     pub aggregate: &'static str,
-    /// The routing key: `Order.OrderPlaced`.
+    /// The routing key: `Order.OrderPlaced`. A word that each message takes from a field is `*`: what binds all
+    /// of them, `order.created.*`.
     pub key: &'static str,
     /// The version of the event's schema, from 1.
     pub version: u32,
@@ -164,6 +166,33 @@ impl EventKind {
     pub const fn headers(mut self, headers: &'static [(&'static str, StaticValue)]) -> Self {
         self.headers = headers;
         self
+    }
+
+    /// Whether words of its routing key are taken from fields.
+    #[must_use]
+    pub const fn has_fields(&self) -> bool {
+        topic::is_pattern(self.key)
+    }
+
+    /// Whether its messages may have this routing key.
+    #[must_use]
+    pub(crate) fn has_key(&self, routing_key: &str) -> bool {
+        topic::matches(self.key, routing_key)
+    }
+
+    /// Whether a message is one of this event: told by the type that it claims, and of what aggregate where it says
+    /// that, or by its routing key where it claims none.
+    #[must_use]
+    pub(crate) fn is_claimed(
+        &self,
+        event_type: Option<&str>,
+        aggregate_type: Option<&str>,
+        routing_key: &str,
+    ) -> bool {
+        match event_type {
+            Some(name) => self.name == name && aggregate_type.is_none_or(|of| of == self.aggregate),
+            None => self.has_key(routing_key),
+        }
     }
 
     /// Whether its own headers tell it apart on a headers exchange, which does not look at those that

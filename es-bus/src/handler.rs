@@ -349,9 +349,9 @@ impl Invocation {
             // Two aggregates may have an event of one name: the key tells them apart.
             Some(name) => {
                 let named = || E::KINDS.iter().filter(|kind| kind.name == name);
-                named().find(|kind| kind.key == origin.routing_key).or_else(|| named().next())
+                named().find(|kind| kind.has_key(&origin.routing_key)).or_else(|| named().next())
             }
-            None => E::KINDS.iter().find(|kind| kind.key == origin.routing_key),
+            None => E::KINDS.iter().find(|kind| kind.has_key(&origin.routing_key)),
         };
         let kind = kind.ok_or_else(|| {
             let claimed = origin.event_type.as_deref().unwrap_or(&origin.routing_key);

@@ -43,8 +43,8 @@ pub use crate::{
     blocking::call_blocking,
     const_check::{
         check_aggregate, check_bind, check_covers, check_distinct, check_event_argument, check_headers,
-        check_one_event, check_own_headers, check_raw_has_bind, check_wrapped, own_key_count, own_keys,
-        wrapped_kind,
+        check_key_fields, check_one_event, check_own_headers, check_raw_has_bind, check_wrapped,
+        own_key_count, own_keys, wrapped_kind,
     },
     event::{Event, EventKind, PayloadStyle, Unroutable},
     event_set::{AggregateId, Payload, kind_index, unknown_event},
@@ -61,6 +61,8 @@ pub use crate::{
 
 #[cfg(feature = "linkme")]
 pub use crate::registry::SUBMISSIONS;
+
+use std::fmt::{Display, Write as _};
 
 use tower::{Layer, Service};
 
@@ -103,6 +105,18 @@ pub type Needs = Vec<Need>;
 
 /// What a result may publish.
 pub type Emits = Vec<&'static EventKind>;
+
+/// The routing key that words make: texts, and the values of fields.
+#[must_use]
+pub fn key_of(words: &[&dyn Display]) -> Cow<'static, str> {
+    let mut key = String::new();
+    for (index, word) in words.iter().enumerate() {
+        key.push_str(if index == 0 { "" } else { "." });
+        // What a value refuses to print is missing, and the publish is refused.
+        let _ = write!(key, "{word}");
+    }
+    Cow::Owned(key)
+}
 
 /// Runs a handler: an error of an extractor is the handler's own.
 pub fn run(

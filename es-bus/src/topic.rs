@@ -30,6 +30,20 @@ const DONE: usize = usize::MAX;
 /// ```
 #[must_use]
 pub const fn matches(binding_key: &str, routing_key: &str) -> bool {
+    walk::<false>(binding_key, routing_key)
+}
+
+/// Whether a binding key matches one of the routing keys of an event, in whose key `*` stands for a word that each
+/// of its messages has for itself.
+///
+/// Whatever words a key takes for its `*`, each of them meets one word of the binding key, or is among what a `#`
+/// takes: so a `*` on either side is a word that fits.
+#[must_use]
+pub(crate) const fn may_match(binding_key: &str, key_of_event: &str) -> bool {
+    walk::<true>(binding_key, key_of_event)
+}
+
+const fn walk<const WITH_FIELDS: bool>(binding_key: &str, routing_key: &str) -> bool {
     let (pattern, key) = (binding_key.as_bytes(), routing_key.as_bytes());
     let (mut at_pattern, mut at_key) = (first_word(pattern), first_word(key));
     // One backtrack point is enough: what an earlier `#` could swallow, the last one can as well.
@@ -53,6 +67,7 @@ pub const fn matches(binding_key: &str, routing_key: &str) -> bool {
                 let key_end = word_end(key, at_key);
                 if is_word(pattern, at_pattern, pattern_end, b'*')
                     || same_word(pattern, at_pattern, pattern_end, key, at_key, key_end)
+                    || (WITH_FIELDS && is_word(key, at_key, key_end, b'*'))
                 {
                     at_pattern = next_word(pattern, pattern_end);
                     at_key = next_word(key, key_end);
@@ -283,6 +298,26 @@ mod tests {
                     oracle(&words(pattern), &words(key)),
                     "{pattern:?} {key:?}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn a_binding_may_match_what_some_words_in_place_of_the_fields_make_of_a_key() {
+        let keys = all_texts(&["a", "b", "*"], 4);
+        let filled = |key: &str| {
+            let mut all = vec![key.to_owned()];
+            while let Some(at) = all.iter().position(|key| key.contains('*')) {
+                let key = all.swap_remove(at);
+                all.extend(["a", "b", "c"].map(|word| key.replacen('*', word, 1)));
+            }
+            all
+        };
+        let keys: Vec<_> = keys.iter().map(|key| (key, filled(key))).collect();
+        for pattern in all_texts(&["a", "b", "*", "#"], 4) {
+            for (key, filled) in &keys {
+                let expected = filled.iter().any(|key| matches(&pattern, key));
+                assert_eq!(may_match(&pattern, key), expected, "{pattern:?} {key:?}");
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Writes the implementations beside the item.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
-use syn::{Ident, Type, ext::IdentExt as _};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::{Ident, Member, Type, ext::IdentExt as _};
 
-use super::model::{Content, Kind, Model, Shape, Unroutable, Variant};
+use super::model::{Content, Kind, Model, Shape, Unroutable, Variant, Word};
 use crate::{
     exchange::ExchangeName,
     private::{Private, Range, here, of_type},
@@ -16,7 +16,11 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let name = &ident.unraw().to_string();
     let body = match shape {
         None => broken(p, ident),
-        Some(Shape::Struct(kind)) => of_struct(p, ident, kind),
+        Some(Shape::Struct(kind)) => {
+            let own = of_struct(p, ident, kind);
+            let key = key_check(p, ident, kind, 0);
+            quote!(#own #key)
+        }
         Some(Shape::Set { aggregate, variants }) => {
             let set = of_set(p, ident, variants);
             let checks = checks(p, name, ident, aggregate.as_ref(), variants);
@@ -137,7 +141,18 @@ fn of_struct(p: &Private, ident: &Ident, kind: &Kind) -> TokenStream {
             }
         }
     });
-    let doc = format!("The routing key of this event: `{key}`.");
+    let routing_key = (!kind.words.is_empty()).then(|| {
+        let words = words(kind, |at, member| quote_spanned!(at=> self.#member));
+        quote_spanned! {here(ident.span())=>
+            fn routing_key(&self) -> #p::Cow<'static, #p::Str> {
+                #p::key_of(#words)
+            }
+        }
+    });
+    let doc = match kind.words.is_empty() {
+        true => format!("The routing key of this event: `{key}`."),
+        false => format!("The binding key of this event, whatever its fields: `{key}`."),
+    };
     quote_spanned! {here(ident.span())=>
         impl #p::Event for #ident {
             const TYPE_NAME: &'static #p::Str = #type_name;
@@ -145,6 +160,7 @@ fn of_struct(p: &Private, ident: &Ident, kind: &Kind) -> TokenStream {
             fn kind(&self) -> &'static #p::EventKind {
                 &<Self as #p::Event>::KINDS[0]
             }
+            #routing_key
             #aggregate_id
             fn serialize_payload<S: #p::Serializer>(&self, serializer: S) -> #p::Result<S::Ok, S::Error> {
                 <Self as #p::Payload>::write(self, serializer)
@@ -182,9 +198,32 @@ fn of_set(private: &Private, ident: &Ident, variants: &[Variant]) -> TokenStream
         quote_spanned!(at=> Self::#ident { .. } => &<Self as #p::Event>::KINDS[#i])
     });
     let key_arms = variants.iter().map(|Variant { ident, content, .. }| match content {
-        Content::Inline { kind, .. } => {
+        Content::Inline { kind, .. } if kind.words.is_empty() => {
             let key = &kind.key;
             quote_spanned!(at=> Self::#ident { .. } => #p::Cow::Borrowed(#key))
+        }
+        Content::Inline { kind, .. } => {
+            let members: Vec<&Member> = kind
+                .words
+                .iter()
+                .filter_map(|word| match word {
+                    Word::Text(_) => None,
+                    Word::Field(member) => Some(member),
+                })
+                .collect();
+            let value = |member: &Member| {
+                let at = members.iter().position(|it| *it == member).unwrap_or_default();
+                Ident::new(&format!("word{at}"), here(ident.span()))
+            };
+            let words = words(kind, |_, member| value(member).into_token_stream());
+            let mut bound: Vec<&Member> = Vec::new();
+            for member in &members {
+                if !bound.contains(member) {
+                    bound.push(member);
+                }
+            }
+            let values = bound.iter().map(|member| value(member));
+            quote_spanned!(at=> Self::#ident { #(#bound: #values,)* .. } => #p::key_of(#words))
         }
         Content::Wraps(ty) => {
             let routing_key = of_type(ty, private, "Event", "routing_key");
@@ -255,6 +294,34 @@ fn of_set(private: &Private, ident: &Ident, variants: &[Variant]) -> TokenStream
     }
 }
 
+/// The words of a key, each field by what `value` makes of it.
+fn words(kind: &Kind, value: impl Fn(Span, &Member) -> TokenStream) -> TokenStream {
+    // What a field lacks is told where the key names it.
+    let at = here(kind.key_at.unwrap_or_else(Span::call_site));
+    let words = kind.words.iter().map(|word| match word {
+        Word::Text(text) => quote_spanned!(at=> &#text),
+        Word::Field(member) => {
+            let value = value(at, member);
+            quote_spanned!(at=> &#value)
+        }
+    });
+    quote_spanned!(at=> &[#(#words),*])
+}
+
+/// An event with fields in its key is on an exchange that can bind all of its messages.
+fn key_check(p: &Private, ident: &Ident, kind: &Kind, index: usize) -> Option<TokenStream> {
+    let by_type = matches!(kind.exchange, Some(ExchangeName::Type(_)));
+    (by_type && !kind.words.is_empty()).then(|| {
+        let at = here(kind.key_at.unwrap_or_else(Span::call_site));
+        let p = p.at(at);
+        quote_spanned! {at=>
+            const _: () = {
+                const KEY: () = #p::check_key_fields(&<#ident as #p::Event>::KINDS[#index]);
+            };
+        }
+    })
+}
+
 /// What only the types know: that wrapped ones are single events, and that no two are the same.
 fn checks(
     p: &Private,
@@ -269,6 +336,9 @@ fn checks(
     for (i, variant) in variants.iter().enumerate() {
         if let Content::Wraps(ty) = &variant.content {
             checks.extend(wrapped_checks(p, name, aggregate, ty));
+        }
+        if let Content::Inline { kind, .. } = &variant.content {
+            checks.extend(key_check(p, ident, kind, i));
         }
         if any_wraps && i > 0 {
             let at = here(variant.at);

@@ -63,7 +63,12 @@ pub(crate) enum Content {
 pub(crate) struct Kind {
     pub(crate) name: String,
     pub(crate) aggregate: String,
+    /// The routing key; `*` for a word that is a field.
     pub(crate) key: String,
+    /// The words of the key, when fields are among them.
+    pub(crate) words: Vec<Word>,
+    /// Where the key is said.
+    pub(crate) key_at: Option<Span>,
     pub(crate) version: u32,
     pub(crate) exchange: Option<ExchangeName>,
     pub(crate) headers: Vec<(String, Constant)>,
@@ -73,6 +78,12 @@ pub(crate) struct Kind {
     pub(crate) unroutable: Option<Unroutable>,
     pub(crate) nested: bool,
     pub(crate) aggregate_id: Option<Member>,
+}
+
+/// One word of a routing key.
+pub(crate) enum Word {
+    Text(String),
+    Field(Member),
 }
 
 /// What an event says about reaching no queue.

@@ -8,11 +8,12 @@ use syn::{
 };
 
 use super::{
+    key::{SaidKey, field},
     model::{Content, Kind, Model, Shape, Unroutable, Variant},
     serde_attrs::SerdeAttrs,
 };
 use crate::{
-    args::{Args, Constant, nearest},
+    args::{Args, Constant},
     errors::Errors,
     exchange::{ExchangeName, take_exchange},
     pattern,
@@ -194,7 +195,7 @@ fn take_event_attributes(attrs: &mut Vec<Attribute>) -> Vec<Attribute> {
 struct Said {
     aggregate: Option<LitStr>,
     name: Option<LitStr>,
-    key: Option<LitStr>,
+    key: Option<SaidKey>,
     version: Option<u64>,
     exchange: Option<ExchangeName>,
     aggregate_id: Option<(Member, Span)>,
@@ -223,9 +224,7 @@ impl Said {
             pattern::check_event_name(name, errors);
         }
         let key = args.text("key", "orders.placed", errors);
-        if let Some(key) = &key {
-            pattern::check_routing_key(key, errors);
-        }
+        let key = key.map(|key| SaidKey::read(&key, errors));
         let exchange = take_exchange(args, "exchange", "#[event]", errors);
         let headers = args.constants("headers", "region = \"eu\", \"x-team\" = \"orders\"", errors);
         for (header, value) in &headers {
@@ -301,7 +300,7 @@ impl Said {
         let aggregate = match (&self.aggregate, &self.key) {
             (Some(aggregate), _) => aggregate.value(),
             // The seeds' keys begin with the aggregate, so that a whole key says it as well.
-            (None, Some(key)) => key.value().split('.').next().unwrap_or_default().to_owned(),
+            (None, Some(key)) => key.aggregate(errors),
             (None, None) => {
                 if let Some(missing) = missing {
                     errors.at(Span::call_site(), missing);
@@ -309,7 +308,8 @@ impl Said {
                 String::new()
             }
         };
-        let key = self.key.as_ref().map_or_else(|| format!("{aggregate}.{name}"), LitStr::value);
+        let key = self.key.as_ref().map_or_else(|| format!("{aggregate}.{name}"), |key| key.pattern.clone());
+        let words = self.key.as_ref().map(|key| key.words(ident, fields, errors)).unwrap_or_default();
         if key.len() > 255 && self.key.is_none() {
             errors.at(
                 ident.span(),
@@ -319,23 +319,19 @@ impl Said {
             pattern::check_event_type(ident, errors);
         }
         let aggregate_id = self.aggregate_id.and_then(|(member, span)| {
-            let known: Vec<Member> = fields.members().collect();
-            if known.contains(&member) {
-                return Some(member);
-            }
-            let wanted = member.to_token_stream().to_string();
-            let names: Vec<String> =
-                known.iter().map(|member| member.to_token_stream().to_string()).collect();
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let near =
-                nearest(&wanted, &names).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            errors.at(span, format!("`{ident}` has no field `{wanted}`{near}"));
-            None
+            let wanted = match &member {
+                Member::Named(ident) => ident.unraw().to_string(),
+                Member::Unnamed(_) => member.to_token_stream().to_string(),
+            };
+            // As it was written, so that an error about its type stands there.
+            field(&wanted, span, ident, fields, errors).map(|_| member)
         });
         Kind {
             name,
             aggregate,
             key,
+            words,
+            key_at: self.key.as_ref().map(|key| key.at),
             version: self.version.and_then(|version| u32::try_from(version).ok()).unwrap_or(1),
             exchange: self.exchange,
             headers: self.headers,

@@ -182,6 +182,7 @@ impl From<PublishError> for Obstacle {
             | PublishError::Refused { .. }
             | PublishError::Rejected { .. }
             | PublishError::TooLarge { .. }
+            | PublishError::Key { .. }
             | PublishError::Encode(_) => Self::Its(reason),
             PublishError::Interrupted { .. }
             | PublishError::TimedOut { .. }

@@ -28,13 +28,14 @@ impl Bind {
     }
 
     /// Whether an exchange of this kind may deliver the event by this binding: for certain where it
-    /// looks at keys, as far as the event's own headers tell on a headers exchange.
+    /// looks at keys and the event's has no fields, as far as the event's own headers tell on a headers
+    /// exchange.
     #[must_use]
     pub const fn may_take(&self, exchange: ExchangeKind, kind: &EventKind) -> bool {
         match (self, exchange) {
             (Self::Headers(headers), ExchangeKind::Headers) => headers.may_take(kind),
             (Self::Headers(_), ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout) => false,
-            (Self::Key(key), _) => exchange.delivers(key, kind.key),
+            (Self::Key(key), _) => exchange.may_deliver(key, kind.key),
         }
     }
 

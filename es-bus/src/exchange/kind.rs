@@ -39,6 +39,16 @@ impl ExchangeKind {
             Self::Headers => false,
         }
     }
+
+    /// Whether a binding by this key delivers some of the messages of an event whose key is this, fields and all.
+    #[must_use]
+    pub(crate) const fn may_deliver(self, binding_key: &str, key_of_event: &str) -> bool {
+        match self {
+            Self::Topic => topic::may_match(binding_key, key_of_event),
+            // It compares texts: none is equal to all that a key with fields may be.
+            Self::Direct | Self::Fanout | Self::Headers => self.delivers(binding_key, key_of_event),
+        }
+    }
 }
 
 #[cfg(test)]

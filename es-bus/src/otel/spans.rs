@@ -227,6 +227,7 @@ fn kind(error: &PublishError) -> &'static str {
         PublishError::TimedOut { .. } => "timed_out",
         PublishError::Unavailable { .. } => "unavailable",
         PublishError::Closed => "closed",
+        PublishError::Key { .. } => "routing_key",
         PublishError::Encode(_) => "encode",
         PublishError::Backlog { .. } => "backlog",
     }

@@ -19,15 +19,16 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    event::{Event, Unroutable},
+    event::{Event, EventKind, Unroutable},
     extract::FromDelivery,
     handler::Invocation,
-    message::Message,
+    message::{Message, Text},
     metadata::Metadata,
     name::ExchangeName,
     otel,
     outcome::HandlerError,
     telemetry::Counters,
+    topic,
     topology::{Provision, ProvisionError},
     transport::{Link, LinkState, Publication},
     wire,
@@ -298,8 +299,10 @@ impl Publisher {
         mut options: Options,
     ) -> Result<Prepared, PublishError> {
         let kind = event.any_kind();
-        let key = options.key.take();
-        let routing_key = key.map_or_else(|| event.any_routing_key(), Into::into);
+        let routing_key = match options.key.take() {
+            Some(key) => key.into(),
+            None => own_key(event, kind)?,
+        };
         let (metadata, message) =
             encode(event, options, self.cause.as_deref(), self.shared.clock.now(), wire::new_id)?;
         let (size, limit) = (message.body.len(), self.shared.settings.max_body);
@@ -467,6 +470,26 @@ impl Publisher {
             }
         }
     }
+}
+
+/// The key of an event, held to what its kind says where fields are words of it. Pure.
+fn own_key(event: &dyn AnyEvent, kind: &EventKind) -> Result<Text, PublishError> {
+    let key = event.any_routing_key();
+    if !kind.has_fields() {
+        return Ok(key);
+    }
+    let fault = match topic::routing_key_fault(&key) {
+        Some(fault) => fault.describe(),
+        None if kind.has_key(&key) => return Ok(key),
+        None => "has more words than that: the value of a field has a dot",
+    };
+    Err(PublishError::Key {
+        event: kind.name,
+        pattern: kind.key,
+        // What is too long is not repeated.
+        key: key.chars().take(topic::MAX_KEY_LEN).collect(),
+        fault,
+    })
 }
 
 /// Whether another publish may fail of the same, whatever it is. Pure.

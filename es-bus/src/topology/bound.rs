@@ -61,7 +61,7 @@ impl Bound {
         match self.kind {
             ExchangeKind::Headers => delivers(self.kind, ("", &self.arguments), ("", &always(kind))),
             ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout => {
-                self.kind.delivers(&self.key, kind.key)
+                self.kind.may_deliver(&self.key, kind.key)
             }
         }
     }

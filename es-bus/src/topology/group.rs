@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     event::EventKind,
+    exchange::ExchangeKind,
     handler::{Call, HandlerService, Pace},
     model::{
         Arguments, Filling, Overflow, QueueKind, Template,
@@ -159,6 +160,17 @@ impl HandlerSpec {
             service: None,
             pace: Arc::default(),
         })
+    }
+}
+
+impl HandlerSpec {
+    /// Whether a binding brings events that the handler did not name. One by the key of an event brings that event,
+    /// fields or not.
+    fn is_wide(&self, bound: &Bound) -> bool {
+        let is_own = |kind: &EventKind| kind.has_fields() && bound.key == kind.key;
+        bound.is_wide()
+            && !(bound.kind == ExchangeKind::Topic
+                && self.kinds.iter().flat_map(|kinds| kinds.iter()).any(is_own))
     }
 }
 
@@ -360,7 +372,8 @@ impl GroupSpec {
         }
         self.settings.on_unknown.unwrap_or_else(|| {
             let late = self.bound.iter().map(|late| &late.bound);
-            if self.handlers.iter().flat_map(|handler| &handler.bound).chain(late).any(Bound::is_wide) {
+            let is_wide = |handler: &HandlerSpec| handler.bound.iter().any(|bound| handler.is_wide(bound));
+            if self.handlers.iter().any(is_wide) || late.into_iter().any(Bound::is_wide) {
                 OnUnknown::Skip
             } else {
                 OnUnknown::Wait

@@ -16,7 +16,7 @@ use crate::{
     exchange::ExchangeKind,
     message::Headers,
     model::policy::OnUnknown,
-    topic::{Trie, is_pattern},
+    topic::{self, Trie, is_pattern},
 };
 
 /// What a message says of itself, as far as handlers are picked by it.
@@ -42,6 +42,8 @@ pub(crate) struct Takers {
     by_type: HashMap<&'static str, Vec<Typed>>,
     /// The same by its key, for messages that name no type.
     by_key: HashMap<&'static str, Vec<Typed>>,
+    /// The same where words of the key are fields.
+    by_pattern: Vec<(&'static str, Typed)>,
     /// Those of raw events.
     raw: Vec<usize>,
     /// The same by their bindings.
@@ -71,6 +73,7 @@ impl Takers {
             by_former_name: HashMap::new(),
             by_type: HashMap::new(),
             by_key: HashMap::new(),
+            by_pattern: Vec::new(),
             raw: Vec::new(),
             raw_on: HashMap::new(),
             typed_on: HashMap::new(),
@@ -113,7 +116,11 @@ impl Takers {
         let likely = bound.iter().position(|bound| bound.may_deliver(kind)).unwrap_or_default();
         let typed = || Typed { handler, aggregate: kind.aggregate, likely };
         self.by_type.entry(kind.name).or_default().push(typed());
-        self.by_key.entry(kind.key).or_default().push(typed());
+        if kind.has_fields() {
+            self.by_pattern.push((kind.key, typed()));
+        } else {
+            self.by_key.entry(kind.key).or_default().push(typed());
+        }
     }
 
     /// The handler of a name, or the one that had it before.
@@ -130,11 +137,12 @@ impl Takers {
     pub(crate) fn find(&self, group: &GroupSpec, claims: Claims<'_>, is_for_all: bool) -> Vec<usize> {
         let (key, headers) = (claims.routing_key, claims.headers);
         let mut found = Vec::new();
-        let typed = match claims.event_type {
-            Some(name) => self.by_type.get(name),
-            None => self.by_key.get(key),
+        let (typed, patterns) = match claims.event_type {
+            Some(name) => (self.by_type.get(name), &[][..]),
+            None => (self.by_key.get(key), self.by_pattern.as_slice()),
         };
-        for typed in typed.into_iter().flatten() {
+        let by_fields = patterns.iter().filter(|(pattern, _)| topic::matches(pattern, key));
+        for typed in typed.into_iter().flatten().chain(by_fields.map(|(_, typed)| typed)) {
             let is_of_aggregate =
                 claims.event_type.is_none() || claims.aggregate_type.is_none_or(|of| of == typed.aggregate);
             let bound = &group.handlers[typed.handler].bound;
@@ -153,7 +161,7 @@ impl Takers {
         } else {
             self.find_raw(claims, &mut found);
         }
-        if typed < found.len() {
+        if typed < found.len() || !patterns.is_empty() {
             found.sort_unstable();
             // Two bindings of one handler may bring it.
             found.dedup();

@@ -230,6 +230,18 @@ pub enum PublishError {
     /// The bus is closed.
     #[error("the bus is closed")]
     Closed,
+    /// The fields of the event make no routing key: each is to be one word, without dots and wildcards.
+    #[error("the fields of {event} make the routing key {key:?} of `{pattern}`, which {fault}")]
+    Key {
+        /// The event.
+        event: &'static str,
+        /// Its key, with `*` for each field.
+        pattern: &'static str,
+        /// The key that the fields make.
+        key: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
     /// The event could not be made into a message.
     #[error("the event cannot be encoded")]
     Encode(#[source] BoxError),

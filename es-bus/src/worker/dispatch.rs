@@ -1,6 +1,7 @@
 //! Which handlers a delivery goes to. Pure.
 
 use crate::{
+    event::EventKind,
     exchange::ExchangeKind,
     message::Headers,
     model::policy::OnUnknown,
@@ -105,20 +106,17 @@ fn is_still_asked_for(handler: &HandlerSpec, origin: &Origin) -> bool {
 /// routing key.
 fn takes(handler: &HandlerSpec, origin: &Origin, aggregate_type: Option<&str>) -> bool {
     handler.kinds.as_deref().is_none_or(|kinds| {
-        kinds.iter().any(|kind| match origin.event_type.as_deref() {
-            Some(name) => kind.name == name && aggregate_type.is_none_or(|of| of == kind.aggregate),
-            None => kind.key == origin.routing_key,
-        })
+        let is_it = |kind: &EventKind| {
+            kind.is_claimed(origin.event_type.as_deref(), aggregate_type, &origin.routing_key)
+        };
+        kinds.iter().any(is_it)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        event::EventKind,
-        topology::fixtures::{PLACED, SHIPPED, group, group_with, handler},
-    };
+    use crate::topology::fixtures::{PLACED, SHIPPED, group, group_with, handler};
 
     fn origin(event_type: Option<&str>, routing_key: &str) -> Origin {
         Origin {

@@ -17,6 +17,8 @@ use crate::{
 const CANCELLED: EventKind = EventKind::new("Cancelled", "Order", "Order.Cancelled");
 /// Another event of the same name.
 const VOIDED: EventKind = EventKind::new("Cancelled", "Invoice", "Invoice.Cancelled");
+/// One whose key has a field.
+const REGIONAL: EventKind = EventKind::new("Regional", "Order", "a.*.c");
 const SETS: &[Option<&[EventKind]>] = &[
     None,
     Some(&[PLACED]),
@@ -24,6 +26,8 @@ const SETS: &[Option<&[EventKind]>] = &[
     Some(&[CANCELLED]),
     Some(&[VOIDED]),
     Some(&[CANCELLED, VOIDED, PLACED]),
+    Some(&[REGIONAL]),
+    Some(&[REGIONAL, PLACED]),
 ];
 const EXCHANGES: &[&str] = &["events", "other", ""];
 const KEYS: &[&str] = &[

@@ -12,6 +12,7 @@ mod extractors;
 mod faults;
 mod groups;
 mod isolation;
+mod keys;
 mod lease;
 mod middleware;
 mod observing;

@@ -112,7 +112,7 @@ impl Wanted {
             Some(kinds) => {
                 let events = || kinds.iter().map(|kind| kind.key).collect::<Vec<_>>().join(", ");
                 let delivers = |key: &String, kind: &EventKind| {
-                    exchanges.kind(exchanges.of(kind)).delivers(key, kind.key)
+                    exchanges.kind(exchanges.of(kind)).may_deliver(key, kind.key)
                 };
                 let brings = |key: &String| kinds.iter().any(|kind| delivers(key, kind));
                 if let Some(key) = self.binds.iter().find(|key| !brings(key)) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Finding, Program, event_place, handler_place, listed};
 use crate::{
     event::EventKind,
+    exchange::ExchangeKind,
     name::{ExchangeName, MAX_NAME_LEN},
     registry::{EventDef, FindingKind, HandlerDef},
     topic,
@@ -25,6 +26,7 @@ pub(super) fn check(program: &Program<'_>, findings: &mut Vec<Finding>) {
     // A view is a second look at what somebody else declares: it is nobody's rival.
     let owned: Vec<Declared> = declared.iter().copied().filter(|(def, _)| !def.view).collect();
     duplicate_keys(program, &owned, findings);
+    overlapping_keys(program, &owned, findings);
     duplicate_events(program, &owned, findings);
     for handler in program.registry.handlers() {
         if let Some(kinds) = handler.kinds() {
@@ -39,7 +41,11 @@ fn names(def: &'static EventDef, kind: &EventKind, findings: &mut Vec<Finding>) 
     let mut invalid = |message: String, help: &str| {
         findings.push(Finding::new(FindingKind::InvalidName, message, vec![place.clone()], help));
     };
-    if let Some(fault) = topic::routing_key_fault(kind.key) {
+    let fault = match kind.has_fields() {
+        true => topic::binding_key_fault(kind.key),
+        false => topic::routing_key_fault(kind.key),
+    };
+    if let Some(fault) = fault {
         invalid(
             format!("routing key {:?} of {place} {}", kind.key, fault.describe()),
             "correct `key`, or the names that it is made of",
@@ -73,6 +79,33 @@ fn duplicate_keys(program: &Program<'_>, owned: &[Declared], findings: &mut Vec<
             "give one of them another `key`, or mark the one that only reads what the other publishes \
              with `#[event(view)]`",
         ));
+    }
+}
+
+/// Keys with fields, which may come to be the key of another event: whoever is bound to that gets both.
+fn overlapping_keys(program: &Program<'_>, owned: &[Declared], findings: &mut Vec<Finding>) {
+    for (index, (def, kind)) in owned.iter().enumerate() {
+        for (other_def, other) in &owned[..index] {
+            let overlap = (kind.has_fields() || other.has_fields())
+                && kind.key != other.key
+                && program.exchange(kind) == program.exchange(other)
+                && program.kind(program.exchange(kind)) == ExchangeKind::Topic
+                && topic::may_match(kind.key, other.key);
+            if !overlap {
+                continue;
+            }
+            findings.push(Finding::new(
+                FindingKind::DuplicateKey,
+                format!(
+                    "routing keys `{}` and `{}` on exchange {:?} may be one key, and belong to two events",
+                    other.key,
+                    kind.key,
+                    program.exchange(kind)
+                ),
+                vec![event_place(other_def), event_place(def)],
+                "give one of them another `key`: a word that differs, before the fields or behind them",
+            ));
+        }
     }
 }
 

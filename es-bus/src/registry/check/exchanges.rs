@@ -19,6 +19,7 @@ pub(super) fn check(program: &Program<'_>, findings: &mut Vec<Finding>) {
     }
     default_kind(program, findings);
     internal(program, findings);
+    fields_on_direct(program, findings);
 }
 
 fn place(def: &ExchangeDef) -> Place {
@@ -120,6 +121,28 @@ fn internal(program: &Program<'_>, findings: &mut Vec<Finding>) {
                     ),
                     vec![event_place(event), place(def)],
                     "drop `internal` from the exchange, or name another `exchange` on the event",
+                ));
+            }
+        }
+    }
+}
+
+/// Nobody can be bound to all that a key with fields may be, where whole keys are compared.
+fn fields_on_direct(program: &Program<'_>, findings: &mut Vec<Finding>) {
+    for event in program.registry.events() {
+        for kind in event.kinds.iter().filter(|kind| kind.has_fields()) {
+            let exchange = program.exchange(kind);
+            if program.kind(exchange) == ExchangeKind::Direct {
+                let def = program.registry.exchange_def(exchange);
+                findings.push(Finding::new(
+                    FindingKind::ConflictingExchange,
+                    format!(
+                        "`{}` has fields in its key, and {exchange:?} is a direct exchange, which compares whole keys: \
+                         nobody could be bound to all of its messages",
+                        kind.key
+                    ),
+                    [event_place(event)].into_iter().chain(def.map(place)).collect(),
+                    "make it a topic exchange, or leave the fields out of `key`",
                 ));
             }
         }

@@ -22,6 +22,19 @@ pub enum ExplainError {
         /// Each with its exchange.
         events: Vec<String>,
     },
+    /// Words of the event's key are fields, and who gets it depends on them.
+    #[error(
+        "words of the key of {event} are fields, `{pattern}`, and who gets it depends on them: ask by a key, \
+         `Question::key({example:?})`"
+    )]
+    Fields {
+        /// The event.
+        event: String,
+        /// Its key, with `*` for each field.
+        pattern: String,
+        /// A key that it may have.
+        example: String,
+    },
     /// The program has nothing to do with the exchange.
     #[error("no exchange {name:?} is known to this program{}; {}", near(nearest), listed("it knows", known))]
     UnknownExchange {

@@ -46,6 +46,13 @@ pub(super) fn message<'a>(program: &Program<'a>, question: &Question) -> Result<
     let (kind, exchange, routing_key) = match &question.about {
         About::Event(name) => {
             let kind = event(program, name, question.exchange.as_deref())?;
+            if kind.has_fields() {
+                return Err(ExplainError::Fields {
+                    event: kind.name.to_owned(),
+                    pattern: kind.key.to_owned(),
+                    example: kind.key.replace('*', "x"),
+                });
+            }
             (Some(kind), program.exchanges.of(kind).to_owned(), kind.key.to_owned())
         }
         About::Key(key) => {
@@ -117,7 +124,7 @@ fn event<'a>(
 fn of_key<'a>(program: &Program<'a>, exchange: &str, key: &str, headers: &Headers) -> Option<&'a EventKind> {
     let claimed = headers.get_str(names::EVENT_TYPE);
     let is_it = |kind: &&EventKind| {
-        kind.key == key
+        kind.has_key(key)
             && program.exchanges.of(kind) == exchange
             && claimed.is_none_or(|claimed| claimed == kind.name)
     };
@@ -167,7 +174,7 @@ pub(super) fn hints(program: &Program<'_>, message: &Message<'_>) -> Vec<String>
         return Vec::new();
     }
     let here = kinds.iter().filter(|kind| program.exchanges.of(kind) == message.exchange);
-    if let Some(other) = kinds.iter().find(|kind| kind.key == key) {
+    if let Some(other) = kinds.iter().find(|kind| kind.has_key(key)) {
         let exchange = program.exchanges.of(other);
         if exchange == message.exchange {
             // It claims to be something else.

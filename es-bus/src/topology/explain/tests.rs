@@ -23,6 +23,8 @@ const CANCELLED: EventKind = EventKind::new("Cancelled", "Order", "Order.Cancell
 const VOIDED: EventKind = EventKind::new("Cancelled", "Invoice", "Invoice.Cancelled").on(SHOP);
 const RESIZE: EventKind = EventKind::new("Resize", "Task", "Task.Resize").on(TASKS);
 const TOLD: EventKind = EventKind::new("Told", "News", "News.Told").on(LOST);
+/// One whose key has a field.
+const REGIONAL: EventKind = EventKind::new("Regional", "Order", "a.*.c");
 const RENDERED: EventKind = EventKind::new("Rendered", "Report", "Report.Rendered")
     .on(PAPERS)
     .headers(&[("format", StaticValue::Str("pdf"))]);
@@ -239,6 +241,8 @@ const SETS: &[&[EventKind]] = &[
     &[PLACED, SHIPPED],
     &[PLACED, RESIZE, TOLD],
     &[CANCELLED, RENDERED],
+    &[REGIONAL],
+    &[PLACED, REGIONAL],
 ];
 const PATTERNS: &[&str] = &[
     "#",
@@ -326,7 +330,7 @@ fn program(groups: &[AnyGroup]) -> Registry {
                         .all(|kind| kind.exchange_def.is_none_or(|def| def.kind == ExchangeKind::Topic));
                     let binds = binds.as_ref().filter(|binds| {
                         topics
-                            && binds.iter().all(|bind| kinds.iter().any(|kind| crate::topic::matches(bind, kind.key)))
+                            && binds.iter().all(|bind| kinds.iter().any(|kind| crate::topic::may_match(bind, kind.key)))
                             // A namesake that a wide binding brings is told at start.
                             && !kinds.iter().any(|kind| kind.name == "Cancelled")
                     });
@@ -345,16 +349,16 @@ fn program(groups: &[AnyGroup]) -> Registry {
             handlers.push(def);
         }
     }
-    registry(handlers, &[PLACED, SHIPPED, CANCELLED, VOIDED, RESIZE, TOLD, RENDERED])
+    registry(handlers, &[PLACED, SHIPPED, CANCELLED, VOIDED, RESIZE, TOLD, RENDERED, REGIONAL])
 }
 
 /// The headers that the message has when a program of these events publishes it.
 fn headers_of(message: AnyMessage) -> Headers {
     let (exchange, key, event_type, aggregate, language) = message;
     let mut headers = Headers::new();
-    let kinds = [PLACED, SHIPPED, CANCELLED, VOIDED, RESIZE, TOLD, RENDERED];
+    let kinds = [PLACED, SHIPPED, CANCELLED, VOIDED, RESIZE, TOLD, RENDERED, REGIONAL];
     let is_it = |kind: &&EventKind| {
-        kind.key == key
+        crate::topic::matches(kind.key, key)
             && kind.exchange.unwrap_or("events") == exchange
             && event_type.is_none_or(|name| name == kind.name)
     };

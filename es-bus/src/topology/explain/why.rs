@@ -103,10 +103,8 @@ fn because(handler: &HandlerSpec, group: &GroupSpec, message: &Message<'_>, way:
 /// What a handler takes instead; `None` where it takes what the message is.
 fn type_refused(handler: &HandlerSpec, message: &Message<'_>) -> Option<String> {
     let (kinds, claims) = (handler.kinds.as_deref()?, message.claims());
-    let takes = |kind: &EventKind| match claims.event_type {
-        Some(name) => kind.name == name && claims.aggregate_type.is_none_or(|of| of == kind.aggregate),
-        None => kind.key == claims.routing_key,
-    };
+    let takes =
+        |kind: &EventKind| kind.is_claimed(claims.event_type, claims.aggregate_type, claims.routing_key);
     if kinds.iter().any(takes) {
         return None;
     }

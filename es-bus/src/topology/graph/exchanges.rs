@@ -7,7 +7,7 @@ use crate::{
     event::{EventKind, Unroutable},
     model::{Exchange, ExchangeKind},
     registry::Place,
-    topology::{Bound, HandlerSpec, Program, bound::always},
+    topology::{Bound, HandlerSpec, Program},
 };
 
 pub(super) fn check(program: &Program<'_>, findings: &mut Vec<GraphFinding>) {
@@ -36,14 +36,14 @@ fn dead_events(program: &Program<'_>, findings: &mut Vec<GraphFinding>) {
     let mut dead: BTreeMap<&str, BTreeMap<&str, Vec<Place>>> = BTreeMap::new();
     for kind in program.registry.kinds() {
         let exchange = program.exchanges.of(kind);
-        // What a publish adds to the headers is not known.
-        let has_headers = program.topology.way_of(exchange).any(|at| at.kind == ExchangeKind::Headers);
-        let is_taken = || match has_headers {
-            true => program
-                .topology
-                .way_of(exchange)
-                .any(|at| program.topology.bindings_of(&at.name).next().is_some()),
-            false => program.topology.routes(exchange, kind.key, &always(kind)),
+        let is_taken = || {
+            program.topology.way_of(exchange).any(|at| {
+                program.topology.bindings_of(&at.name).any(|binding| match at.kind {
+                    // What a publish adds to the headers is not known.
+                    ExchangeKind::Headers => true,
+                    how => how.may_deliver(&binding.key, kind.key),
+                })
+            })
         };
         if kind.unroutable != Unroutable::Optional && !is_taken() {
             dead.entry(exchange).or_default().entry(kind.key).or_default().extend(places_of(program, kind));
