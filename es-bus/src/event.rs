@@ -82,6 +82,8 @@ pub struct EventKind {
     pub unroutable: Unroutable,
     /// Headers that every message of this event carries.
     pub headers: &'static [(&'static str, StaticValue)],
+    /// Whether the key has a `*`: asked at each publish.
+    pub(crate) has_fields: bool,
 }
 
 impl EventKind {
@@ -101,6 +103,7 @@ impl EventKind {
             ttl_ms: None,
             unroutable: Unroutable::Known,
             headers: &[],
+            has_fields: topic::is_pattern(key),
         }
     }
 
@@ -171,7 +174,7 @@ impl EventKind {
     /// Whether words of its routing key are taken from fields.
     #[must_use]
     pub const fn has_fields(&self) -> bool {
-        topic::is_pattern(self.key)
+        self.has_fields
     }
 
     /// Whether its messages may have this routing key.

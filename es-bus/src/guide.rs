@@ -5,7 +5,7 @@
 //! | page | answers |
 //! | --- | --- |
 //! | [`first_service`] | how to get from an empty directory to a service on RabbitMQ |
-//! | [`routing`] | which queue gets which event: topic, direct, fanout and headers exchanges |
+//! | [`routing`] | which queue gets which event: topic, direct, fanout and headers exchanges; why one does not |
 //! | [`groups`] | who shares the work, who gets a copy, and how a group's queue is shaped |
 //! | [`publishing`] | how events are published: one, a list, in the background, from a handler, from a web server |
 //! | [`subscribing`] | how handlers, bindings and consumers come and go while the program runs |
@@ -15,7 +15,7 @@
 //! | [`security`] | TLS, client certificates, logins without a password, and what is never told |
 //! | [`observing`] | what a running bus tells of itself: statistics, queues, health, metrics, traces |
 //! | [`testing`] | how a service is tested, from a plain call to a broker that dies |
-//! | [`production`] | starting, stopping, scaling, the first deploy |
+//! | [`production`] | starting, stopping, scaling, the first deploy, what a start warns of |
 //! | [`troubleshooting`] | what you see, what it is, what to do |
 //! | [`mixed_fleet`] | what happens while old and new replicas of a service run side by side |
 //! | [`guarantees`] | what is promised, and what a kill at each moment leaves behind |

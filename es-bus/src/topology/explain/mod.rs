@@ -3,7 +3,7 @@
 //! In comes a [`Question`], an event of the program or a message by its key; out goes an [`Explanation`], a value
 //! that serializes and that prints itself for a person. The way of the message is found by the rules that the
 //! broker and the worker go by, which are asked here and not written down anew: `model::delivers` for bindings,
-//! [`Takers`](super::takers::Takers) for handlers, [`RetryPolicy`](crate::RetryPolicy) for what follows a failure.
+//! `Takers` for handlers, [`RetryPolicy`](crate::RetryPolicy) for what follows a failure.
 //! What other programs have bound is not known here, and not told.
 
 mod answer;

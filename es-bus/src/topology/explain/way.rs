@@ -97,11 +97,11 @@ fn told(
 
 /// What a queue is to the program.
 fn whose(program: &Program<'_>, queue: &str) -> String {
+    if let Some(group) = program.group_of(queue) {
+        return format!("group {:?}", group.name.as_str());
+    }
     for group in program.groups {
         let name = group.name.as_str();
-        if group.queue.as_str() == queue {
-            return format!("group {name:?}");
-        }
         if group.keeps_dead_letters() && group.dlq.as_str() == queue {
             return format!("the dead-letter queue of group {name:?}");
         }

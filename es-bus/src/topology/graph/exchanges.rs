@@ -140,12 +140,14 @@ fn circles(program: &Program<'_>) -> Vec<GraphFinding> {
 
 /// Bindings on exchanges that nothing comes to.
 fn unreachable(program: &Program<'_>, findings: &mut Vec<GraphFinding>) {
+    let kinds = program.registry.kinds();
+    let published: BTreeSet<&str> = kinds.iter().map(|kind| program.exchanges.of(kind)).collect();
     for group in program.groups {
         let name = group.name.as_str();
         let mut told: BTreeMap<&str, (Idle, Vec<&HandlerSpec>)> = BTreeMap::new();
         for handler in &group.handlers {
             for bound in &handler.bound {
-                if let Some(idle) = idle(program, name, handler, bound) {
+                if let Some(idle) = idle(program, &published, name, handler, bound) {
                     let (_, handlers) = told.entry(bound.exchange.as_str()).or_insert((idle, Vec::new()));
                     handlers.push(handler);
                 }
@@ -193,13 +195,18 @@ enum Idle {
     Shadowed(String),
 }
 
-fn idle(program: &Program<'_>, group: &str, handler: &HandlerSpec, bound: &Bound) -> Option<Idle> {
+fn idle(
+    program: &Program<'_>,
+    published: &BTreeSet<&str>,
+    group: &str,
+    handler: &HandlerSpec,
+    bound: &Bound,
+) -> Option<Idle> {
     let exchange = program.topology.exchange(bound.exchange.as_str())?;
     let name = exchange.name.as_str();
-    let is_foreign = program.handler_def(group, &handler.name).is_none_or(|def| def.foreign);
-    let is_published_to =
-        || is_foreign || program.registry.kinds().iter().any(|kind| program.exchanges.of(kind) == name);
-    if !exchange.internal && is_published_to() {
+    // What others publish is not known.
+    let is_foreign = || program.handler_def(group, &handler.name).is_none_or(|def| def.foreign);
+    if !exchange.internal && (published.contains(name) || is_foreign()) {
         return None;
     }
     let mut sources =
