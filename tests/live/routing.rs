@@ -1,6 +1,9 @@
 //! Exchanges of every kind on a real broker: what is declared, and who gets what.
 
-use es_bus::{Attempt, Delivered, HandlerError, RawEvent, Registry, State, event, exchange, group, handler};
+use es_bus::{
+    Attempt, Delivered, HandlerError, RawEvent, Registry, State, event, exchange, explain::Question, group,
+    handler,
+};
 use es_bus_tests::{Node, Vhost};
 use insta::assert_snapshot;
 use serde::{Deserialize, Serialize};
@@ -39,6 +42,13 @@ events! {
     Told(key = "news.told", exchange = Notifications);
     Rendered(aggregate = "Report", exchange = Documents, headers(format = "pdf", pages = 3));
     Exported(aggregate = "Report", exchange = Documents);
+}
+
+/// One with a key of its own for each region.
+#[event(aggregate = "order", key = "order.{region}.settled", exchange = Erp)]
+#[derive(Debug, Serialize, Deserialize)]
+struct Settled {
+    region: String,
 }
 
 macro_rules! raw {
@@ -115,6 +125,7 @@ fn registry() -> Registry {
         .event::<OrderCreatedUs>()
         .event::<OrderPaidUs>()
         .event::<Forgotten>()
+        .event::<Settled>()
         .handler::<created>()
         .handler::<us>()
         .handler::<orders>()
@@ -154,6 +165,21 @@ fn render(vhost: &Vhost) -> String {
     lines.join("\n")
 }
 
+/// The handlers that run, as the program tells without a broker, sorted; and how many messages nobody takes.
+fn explained(questions: &[Question]) -> (Vec<String>, usize) {
+    let bus = builder("memory://", registry()).state(Journal::default()).build();
+    let bus = bus.expect("nothing is wrong with the program");
+    let answers = questions.iter().map(|question| bus.explain(question).expect("it is known"));
+    let (mut handlers, mut unroutable) = (Vec::new(), 0);
+    for answer in answers {
+        unroutable += usize::from(answer.nobody.is_some());
+        let ran = answer.groups.iter().flat_map(|group| &group.handlers);
+        handlers.extend(ran.map(|handler| handler.handler.clone()));
+    }
+    handlers.sort();
+    (handlers, unroutable)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_exchange_is_declared_and_routes_by_its_own_rule() {
     let vhost = Node::shared().vhost("routing");
@@ -175,7 +201,8 @@ async fn every_kind_of_exchange_is_declared_and_routes_by_its_own_rule() {
     publisher.publish(&Exported {}).header("format", "csv").header("draft", true).await.expect("drafts");
     publisher.publish(&Exported {}).header("urgent", true).await.expect("desk");
     publisher.publish(&Exported {}).header("format", "csv").await.expect("nobody, which is counted");
-    let mut lines = journal.until_len(18).await;
+    publisher.publish(&Settled { region: "eu".to_owned() }).await.expect("orders takes it");
+    let mut lines = journal.until_len(19).await;
 
     assert_eq!(left_over(&vhost).await, []);
     lines.sort();
@@ -192,6 +219,7 @@ async fn every_kind_of_exchange_is_declared_and_routes_by_its_own_rule() {
     mails
     mails
     orders order.created.us
+    orders order.eu.settled
     orders order.paid.us
     own
     us order.created.us
@@ -199,8 +227,27 @@ async fn every_kind_of_exchange_is_declared_and_routes_by_its_own_rule() {
     worker Mail(Mail)
     worker Resize(Resize)
     ");
-    assert_eq!(journal.lines().len(), 18);
+    assert_eq!(journal.lines().len(), 19);
     assert_eq!(bus.counts().unroutable, 1);
+    let (explained, unroutable) = explained(&[
+        Question::event("UserCreated"),
+        Question::event("OrderCreatedUs"),
+        Question::event("OrderPaidUs"),
+        Question::event("book.created"),
+        Question::event("Forgotten"),
+        Question::event("task.resize"),
+        Question::event("Mail"),
+        Question::event("task.cleanup"),
+        Question::event("Told"),
+        Question::key("a.key.that.says.nothing").exchange("notifications").header("event_type", "Told"),
+        Question::event("Rendered"),
+        Question::event("Exported").header("format", "csv").header("draft", true),
+        Question::event("Exported").header("urgent", true),
+        Question::event("Exported").header("format", "csv"),
+        Question::key("order.eu.settled").exchange("erp.events"),
+    ]);
+    let ran: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!((explained, unroutable), (ran.into_iter().map(str::to_owned).collect(), 1));
     assert_snapshot!(render(&vhost));
     stop(bus).await;
 }

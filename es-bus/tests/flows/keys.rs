@@ -1,8 +1,8 @@
 //! Routing keys with fields: the key of each message has a word of its own.
 
 use es_bus::{
-    Bus, Delivered, Event, PublishError, RawEvent, Registry, State, event, exchange, explain::Question,
-    group, handler, testing::TestBus,
+    Bus, Delivered, Error, Event, PublishError, RawEvent, Registry, State, SubscribeError, event, exchange,
+    explain::Question, group, handler, testing::TestBus,
 };
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +116,32 @@ async fn a_message_that_names_no_type_is_told_by_its_key() {
         ["everywhere order.created.jp jp", "orders order.created.jp", "orders order.shipped.jp"]
     );
     bus.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_subscribed_while_it_runs_gets_what_its_binding_may_match() {
+    let journal = Journal::default();
+    let registry = Registry::new().event::<OrderCreated>();
+    let bus = TestBus::start(|builder| builder.registry(registry).publish_only()).await.unwrap();
+    let subscribe = |group: &str, word: &'static str| {
+        let journal = journal.clone();
+        bus.subscriptions().subscribe(group, move |event: OrderCreated| {
+            let journal = journal.clone();
+            async move { journal.note(format!("{word} {}", event.region)) }
+        })
+    };
+
+    let _everywhere = subscribe("everywhere", "everywhere").await.unwrap();
+    let _europe = subscribe("europe", "europe").bind("order.created.eu").await.unwrap();
+    let _bound = subscribe("bound", "bound").bind("order.created.jp").await.unwrap();
+    bus.subscriptions().bind_event::<OrderCreated>("bound").await.unwrap();
+    let refused = subscribe("nowhere", "nowhere").bind("order.paid.eu").await;
+    bus.publish(&created("eu")).await.unwrap();
+    bus.publish(&created("us")).await.unwrap();
+    bus.run_until_idle().await;
+
+    assert!(matches!(refused, Err(Error::Subscribe(SubscribeError::BringsNothing { .. }))), "{refused:?}");
+    assert_eq!(sorted(&journal), ["bound eu", "bound us", "europe eu", "everywhere eu", "everywhere us"]);
 }
 
 #[tokio::test(start_paused = true)]
