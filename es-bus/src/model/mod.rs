@@ -8,9 +8,11 @@ mod binding;
 mod definitions;
 mod delivers;
 mod exchange;
+mod lanes;
 mod mermaid;
 pub mod policy;
 mod queue;
+mod svg;
 mod template;
 
 use std::{collections::BTreeMap, iter};
