@@ -16,6 +16,7 @@ mod middleware;
 mod observing;
 mod outage;
 mod peers;
+mod permissions;
 mod publishing;
 mod python;
 mod reconnect;

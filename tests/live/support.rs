@@ -144,11 +144,18 @@ pub(crate) fn soon<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 
 /// A connection that knows nothing of events.
 pub(crate) async fn connect(vhost: &Vhost) -> Arc<Amqp> {
+    connect_as(vhost, "guest", "guest").await
+}
+
+/// A connection of some user.
+pub(crate) async fn connect_as(vhost: &Vhost, user: &str, password: &str) -> Arc<Amqp> {
     let url = vhost.url();
     let port = url.rsplit_once('/').and_then(|(rest, _)| rest.rsplit_once(':')).expect("a port").1;
     let amqp = Amqp::connect(AmqpOptions {
         hosts: vec![Host { host: "127.0.0.1".to_owned(), port: port.parse().expect("a number") }],
         vhost: vhost.name().to_owned(),
+        user: user.to_owned(),
+        password: password.to_owned(),
         ..AmqpOptions::default()
     });
     let mut link = amqp.link();

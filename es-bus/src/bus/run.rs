@@ -1,6 +1,12 @@
 //! The checked program, and how it runs.
 
-use std::{collections::BTreeMap, fmt, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -17,7 +23,7 @@ use crate::{
     duration,
     error::{Error, Result},
     handler::{HandlerService, TypeMap},
-    model::Topology,
+    model::{Permissions, Topology},
     monitor::{Monitor, measure_queues, watch_link},
     publish::{Background, Publisher, PublisherSettings},
     registry::Registry,
@@ -91,6 +97,20 @@ impl Bus {
     #[must_use]
     pub fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// What users of the broker have to be allowed, and no more: one who makes the topology, one as whom this program
+    /// runs with `declare = "passive"`.
+    ///
+    /// The runtime user may publish the events that the program knows, each with its key; what is published raw
+    /// ([`Publisher::raw`]) to a topic exchange needs topic permissions besides.
+    #[must_use]
+    pub fn permissions(&self) -> Permissions {
+        let mut published: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for kind in self.registry.kinds() {
+            published.entry(self.exchanges.of(kind)).or_default().insert(kind.key);
+        }
+        Permissions::of(&self.topology, &published)
     }
 
     /// The queues that this process will consume.

@@ -10,6 +10,7 @@ mod delivers;
 mod exchange;
 mod lanes;
 mod mermaid;
+mod permissions;
 pub mod policy;
 mod queue;
 mod svg;
@@ -24,6 +25,7 @@ pub use self::{
     definitions::NotInDefinitions,
     delivers::delivers,
     exchange::Exchange,
+    permissions::{Permissions, Rights, TopicRights},
     queue::{DeadLetter, DeadLetterStrategy, Overflow, Queue, QueueKind},
     template::{Filling, Template},
 };
