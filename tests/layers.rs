@@ -31,7 +31,20 @@ const LAYERS: [(u8, &[&str]); 6] = [
         ],
     ),
     (1, &["model"]),
-    (2, &["outcome", "extract", "handler", "registry", "const_check", "blocking", "scope", "subscriber"]),
+    (
+        2,
+        &[
+            "outcome",
+            "extract",
+            "handler",
+            "registry",
+            "const_check",
+            "blocking",
+            "scope",
+            "subscriber",
+            "schema",
+        ],
+    ),
     (3, &["transport", "clock"]),
     (4, &["topology", "otel", "publish", "dead_letters", "worker"]),
     (

@@ -42,6 +42,7 @@
 //! | configure | [`config`] |
 //! | check | [`check!`], [`Registry`] |
 //! | ask who gets an event, and why a handler does not | [`Bus::explain`], [`explain`] |
+//! | export | [`Topology`](model::Topology), [`Bus::permissions`], [`Registry::schemas`] |
 //! | test | `testing::TestBus` (feature `testing`) |
 //!
 //! # Guides
@@ -81,6 +82,7 @@ mod const_check;
 mod extract;
 mod handler;
 pub mod registry;
+pub mod schema;
 mod scope;
 mod subscriber;
 // Brokers.

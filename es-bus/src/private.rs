@@ -22,7 +22,7 @@ macro_rules! __submit {
     };
 }
 
-pub use crate::__submit as submit;
+pub use crate::{__schema_of as schema_of, __submit as submit};
 #[cfg(not(feature = "linkme"))]
 pub use inventory;
 #[cfg(feature = "linkme")]
@@ -58,6 +58,11 @@ pub use crate::{
         Location, Submission,
     },
 };
+
+#[cfg(not(feature = "schema"))]
+pub use crate::schema::no_schema;
+#[cfg(feature = "schema")]
+pub use crate::schema::{SchemaProbe, WithSchema, WithoutSchema};
 
 #[cfg(feature = "linkme")]
 pub use crate::registry::SUBMISSIONS;

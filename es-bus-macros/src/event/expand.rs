@@ -30,6 +30,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let declared = declared_kinds(p, shape.as_ref());
     let at = here(ident.span());
     let p_at = p.at(at);
+    let is_set = matches!(shape, Some(Shape::Set { .. }));
     let submission = shape
         .as_ref()
         .map(|_| quote!(#p::submit! { #p::Submission::Event(<#ident as #p::DeclaredEvent>::DEF) }));
@@ -40,6 +41,8 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
                 type_name: #name,
                 kinds: #declared,
                 view: #view,
+                is_set: #is_set,
+                schema: #p_at::schema_of!(#ident),
                 location: #p_at::location!(),
             };
         }

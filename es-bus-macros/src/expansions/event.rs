@@ -37,6 +37,8 @@ const _: () = {
             type_name: "OrderPlaced",
             kinds: &[P::EventKind::new("OrderPlaced", "Order", "Order.OrderPlaced").version(2u32)],
             view: false,
+            is_set: false,
+            schema: P::schema_of!(OrderPlaced),
             location: P::location!(),
         };
     }

@@ -63,6 +63,8 @@ const _: () = {
             type_name: "OrderEvent",
             kinds: &[P::EventKind::new("OrderPaid", "Order", "Order.OrderPaid")],
             view: false,
+            is_set: true,
+            schema: P::schema_of!(OrderEvent),
             location: P::location!(),
         };
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::Value as Json;
+
 use crate::{
     event::EventKind,
     exchange::{Bind, ExchangeDef},
@@ -22,6 +24,10 @@ pub struct EventDef {
     pub kinds: &'static [EventKind],
     /// Whether the type is a second view of an event that another type declares.
     pub view: bool,
+    /// Whether it is an event set.
+    pub is_set: bool,
+    /// The JSON Schema of the type, when it has one.
+    pub schema: fn() -> Option<Json>,
     /// Where it stands.
     pub location: Location,
 }

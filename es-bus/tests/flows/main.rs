@@ -20,6 +20,7 @@ mod order;
 mod patience;
 mod publishing;
 mod retries;
+mod schema;
 mod scope;
 mod serving;
 mod shutdown;

@@ -30,6 +30,8 @@ fn event(type_name: &'static str, line: u32, kinds: &[EventKind]) -> EventDef {
         type_name,
         kinds: Box::leak(kinds.to_vec().into_boxed_slice()),
         view: false,
+        is_set: false,
+        schema: || None,
         location: at(line),
     }
 }
