@@ -59,6 +59,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "check_macro",
             "guide",
             "monitor",
+            "lock",
             "http",
         ],
     ),

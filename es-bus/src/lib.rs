@@ -43,6 +43,7 @@
 //! | check | [`check!`], [`Registry`] |
 //! | ask who gets an event, and why a handler does not | [`Bus::explain`], [`explain`] |
 //! | export | [`Topology`](model::Topology), [`Bus::permissions`], [`Registry::schemas`] |
+//! | agree to what changes | [`lock`] |
 //! | test | `testing::TestBus` (feature `testing`) |
 //!
 //! # Guides
@@ -102,6 +103,7 @@ pub mod guide;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
+pub mod lock;
 mod logging;
 mod monitor;
 mod shutdown;

@@ -99,6 +99,16 @@ impl Bus {
         &self.topology
     }
 
+    /// The groups that this process will consume.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &GroupSpec> {
+        self.groups.iter().map(|group| &**group)
+    }
+
+    /// Which exchange a name means.
+    pub(crate) fn exchanges(&self) -> &Exchanges {
+        &self.exchanges
+    }
+
     /// What users of the broker have to be allowed, and no more: one who makes the topology, one as whom this program
     /// runs with `declare = "passive"`.
     ///

@@ -24,7 +24,7 @@ use super::{ExchangeKind, Queue, Topology, lanes::lanes};
 ///
 /// # Examples
 ///
-/// ```
+/// ```standalone_crate
 /// # fn main() -> es_bus::Result<()> {
 /// let bus = es_bus::Bus::builder().url("memory://").exchange("shop").publish_only().build()?;
 ///

@@ -25,6 +25,7 @@ impl Registry {
     /// The schemas of the events whose types derive `schemars::JsonSchema` (1.x), by exchange, routing key and name. Without
     /// the feature `schema` there are none.
     ///
+    /// An event that a registry made by hand knows by its handlers alone has none: put it in ([`Registry::event`]).
     /// Of an event set, those variants have one that serde writes under the name of their event. A second view of an
     /// event (`view`) has none beside that of the event.
     ///
@@ -54,7 +55,7 @@ impl Registry {
 }
 
 /// The schema of an event, if its type has one.
-fn schema_of(registry: &Registry, kind: &EventKind) -> Option<EventSchema> {
+pub(crate) fn schema_of(registry: &Registry, kind: &EventKind) -> Option<EventSchema> {
     let declares = |def: &&&EventDef| !def.view && def.kinds.contains(kind);
     let def = registry.events().iter().find(declares)?;
     let payload = (def.schema)().and_then(|of_type| match def.is_set {

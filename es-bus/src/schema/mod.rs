@@ -4,6 +4,7 @@
 //! `#[event]`; [`EventSchema`] makes of it what stands on the wire. Without the feature `schema` no event has any.
 
 mod event_schema;
+mod fields;
 mod probe;
 
 pub use self::event_schema::EventSchema;
@@ -11,3 +12,7 @@ pub use self::event_schema::EventSchema;
 pub use self::probe::no_schema;
 #[cfg(feature = "schema")]
 pub use self::probe::{SchemaProbe, WithSchema, WithoutSchema};
+pub(crate) use self::{
+    event_schema::schema_of,
+    fields::{CLOSED, Field, ROOT, fields},
+};

@@ -14,6 +14,7 @@ mod groups;
 mod isolation;
 mod keys;
 mod lease;
+mod lock;
 mod middleware;
 mod observing;
 mod order;

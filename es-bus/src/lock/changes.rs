@@ -1,0 +1,238 @@
+//! What changed between two locks, and what of it a running system does not stand. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Arguments, Lock, LockFinding, LockedBinding, LockedExchange, LockedGroup, LockedQueue, events,
+    finding::Findings, text::inline,
+};
+
+impl Lock {
+    /// What changed from this lock, which somebody agreed to, to what a program declares now. What would break a
+    /// running system comes first; nothing at all when both are the same.
+    ///
+    /// What breaks: another kind, setting or argument of an exchange or a queue that is there; a binding that is
+    /// dropped and not retired; a group that is gone, or whose queue is another one; a handler that is gone and is
+    /// nobody's `formerly`; an event that is gone while a queue is still bound to it, or goes elsewhere; and a schema
+    /// that one side cannot read:
+    ///
+    /// | a field | new readers, old messages | old readers, new messages |
+    /// | --- | --- | --- |
+    /// | comes, required | break | read on, unless the event was closed to unknown fields |
+    /// | comes, optional | read on | read on, unless the event was closed to unknown fields |
+    /// | goes, was required | read on, unless the event is closed | break |
+    /// | goes, was optional | read on, unless the event is closed | read on |
+    /// | becomes required | break | read on |
+    /// | becomes optional | read on | read on, while it is still written |
+    /// | has another type | break | break |
+    #[must_use]
+    pub fn check(&self, now: &Self) -> Vec<LockFinding> {
+        let mut findings = Findings::default();
+        each(&self.exchanges, &now.exchanges, "exchange", &mut findings, exchange, |_, findings, subject| {
+            findings
+                .harmless(subject, "not declared any more; it stays on the broker until it is deleted there");
+        });
+        each(&self.queues, &now.queues, "queue", &mut findings, queue, |name, findings, subject| {
+            // Of the queue that a group works on, the group tells.
+            if !self.groups.values().any(|group| group.queue == *name || group.dlq.as_ref() == Some(name)) {
+                findings.harmless(
+                    subject,
+                    "not declared any more; what waits in it still comes back, and it can be deleted when it is empty",
+                );
+            }
+        });
+        self.check_groups(now, &mut findings);
+        events::check(&self.events, now, &mut findings);
+        findings.into_vec()
+    }
+
+    fn check_groups(&self, now: &Self, findings: &mut Findings) {
+        let gone = |name: &String, findings: &mut Findings, subject: &str| {
+            let Some(was) = self.groups.get(name) else { return };
+            match now.groups.iter().find(|(_, group)| group.queue == was.queue) {
+                Some((heir, group)) => {
+                    findings.harmless(subject, format!("is group {heir:?} now, with the same queue"));
+                    handlers(was, group, subject, findings);
+                }
+                None => findings.breaks(
+                    subject,
+                    format!("is gone, and its queue {:?} stays bound and fills", was.queue),
+                    format!(
+                        "renamed, let the new group keep the queue (`queue = {:?}`); given up, let a version run that \
+                         retires its events and works off what is left, then delete the queue",
+                        was.queue
+                    ),
+                ),
+            }
+        };
+        each(&self.groups, &now.groups, "group", findings, group, gone);
+    }
+}
+
+/// Compares what has the same name, and tells what came and what went.
+fn each<T: PartialEq>(
+    was: &BTreeMap<String, T>,
+    is: &BTreeMap<String, T>,
+    what: &str,
+    findings: &mut Findings,
+    changed: impl Fn(&T, &T, &str, &mut Findings),
+    gone: impl Fn(&String, &mut Findings, &str),
+) {
+    let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    for name in names {
+        let subject = format!("{what} {name:?}");
+        match (was.get(name), is.get(name)) {
+            (Some(was), Some(is)) if was != is => changed(was, is, &subject, findings),
+            (Some(_), Some(_)) | (None, None) => {}
+            (Some(_), None) => gone(name, findings, &subject),
+            (None, Some(_)) => findings.harmless(&subject, "is new"),
+        }
+    }
+}
+
+fn exchange(was: &LockedExchange, is: &LockedExchange, subject: &str, findings: &mut Findings) {
+    let remedy = "an exchange cannot be changed: declare one of another name, publish and bind to both for a while, or \
+                  delete this one while nothing is published";
+    let mut differs = vec![("kind", was.kind.clone(), is.kind.clone())];
+    let flag = |name, was: bool, is: bool| (name, was.to_string(), is.to_string());
+    differs.push(flag("durable", was.durable, is.durable));
+    differs.push(flag("auto_delete", was.auto_delete, is.auto_delete));
+    differs.push(flag("internal", was.internal, is.internal));
+    settings(differs, &was.arguments, &is.arguments, subject, findings, remedy);
+}
+
+fn queue(was: &LockedQueue, is: &LockedQueue, subject: &str, findings: &mut Findings) {
+    let remedy = "the broker refuses to declare it so (406): keep what it has, migrate the queue, or give it another \
+                  name";
+    let flag = |name, was: bool, is: bool| (name, was.to_string(), is.to_string());
+    let flags = vec![
+        flag("durable", was.durable, is.durable),
+        flag("exclusive", was.exclusive, is.exclusive),
+        flag("auto_delete", was.auto_delete, is.auto_delete),
+    ];
+    settings(flags, &was.arguments, &is.arguments, subject, findings, remedy);
+    let shown = |binding: &LockedBinding| {
+        let by: Vec<String> =
+            binding.arguments.iter().map(|(name, value)| format!("{name} = {}", inline(value))).collect();
+        let by = if by.is_empty() { format!("{:?}", binding.key) } else { by.join(", ") };
+        format!("the binding to exchange {:?} by {by}", binding.exchange)
+    };
+    for binding in was.bindings.iter().filter(|binding| !is.bindings.contains(binding)) {
+        if is.retired.contains(binding) {
+            findings.harmless(subject, format!("{} is retired", shown(binding)));
+        } else {
+            findings.breaks(
+                subject,
+                format!(
+                    "{} is dropped; it stays on the broker, and goes on to bring events that nothing here asks for",
+                    shown(binding)
+                ),
+                "retire it (`retired = [..]` of the group), or prune it when the last replica of the old version is gone",
+            );
+        }
+    }
+    for binding in is.bindings.iter().filter(|binding| !was.bindings.contains(binding)) {
+        findings.harmless(subject, format!("{} is new", shown(binding)));
+    }
+    let retired = is.retired.iter().filter(|binding| !was.retired.contains(binding));
+    for binding in retired.filter(|binding| !was.bindings.contains(binding)) {
+        findings.harmless(subject, format!("{} is retired", shown(binding)));
+    }
+    for binding in was.retired.iter().filter(|it| !is.retired.contains(it) && !is.bindings.contains(it)) {
+        findings.harmless(subject, format!("{} is not taken back any more", shown(binding)));
+    }
+}
+
+/// Settings and arguments, none of which the broker lets be changed.
+fn settings(
+    flags: Vec<(&str, String, String)>,
+    was: &Arguments,
+    is: &Arguments,
+    subject: &str,
+    findings: &mut Findings,
+    remedy: &str,
+) {
+    let shown = |value: Option<&toml::Value>| value.map_or_else(|| "not set".to_owned(), inline);
+    let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let arguments = names.into_iter().map(|name| (name.as_str(), shown(was.get(name)), shown(is.get(name))));
+    for (name, was, is) in flags.into_iter().chain(arguments).filter(|(_, was, is)| was != is) {
+        findings.breaks(subject, format!("{name} was {was}, is {is}"), remedy);
+    }
+}
+
+fn group(was: &LockedGroup, is: &LockedGroup, subject: &str, findings: &mut Findings) {
+    if was.queue != is.queue {
+        findings.breaks(
+            subject,
+            format!("its queue was {:?}, is {:?}: the old one stays bound and fills", was.queue, is.queue),
+            format!("keep it (`queue = {:?}`), or migrate what is in it", was.queue),
+        );
+    }
+    match (&was.dlq, &is.dlq) {
+        (Some(was), Some(is)) if was == is => {}
+        (Some(was), is) => findings.breaks(
+            subject,
+            match is {
+                Some(is) => format!(
+                    "its dead letters went to {was:?}, go to {is:?}: what is in the old one is forgotten"
+                ),
+                None => format!("its dead letters went to {was:?}, and are dropped now"),
+            },
+            format!("keep it, or replay or export what is in {was:?} before"),
+        ),
+        (None, Some(is)) => findings.harmless(subject, format!("its dead letters go to {is:?}")),
+        (None, None) => {}
+    }
+    handlers(was, is, subject, findings);
+}
+
+fn handlers(was: &LockedGroup, is: &LockedGroup, subject: &str, findings: &mut Findings) {
+    for old in &was.handlers {
+        if is.handlers.iter().any(|new| new.name == old.name) {
+            continue;
+        }
+        match is.handlers.iter().find(|new| new.formerly.contains(&old.name)) {
+            Some(heir) => {
+                findings.harmless(subject, format!("handler {:?} is {:?} now", old.name, heir.name))
+            }
+            None => findings.breaks(
+                subject,
+                format!(
+                    "handler {:?} is gone: its retries that still wait end as dead letters (handler_gone)",
+                    old.name
+                ),
+                format!(
+                    "renamed, say so (`formerly = [{:?}]`); given up, let its retries run out before it goes",
+                    old.name
+                ),
+            ),
+        }
+    }
+    for new in &is.handlers {
+        let Some(old) = was.handlers.iter().find(|old| old.name == new.name) else {
+            if !new.formerly.iter().any(|name| was.handlers.iter().any(|old| old.name == *name)) {
+                findings.harmless(subject, format!("handler {:?} is new", new.name));
+            }
+            continue;
+        };
+        if old.takes != new.takes {
+            let shown = |takes: &Option<Vec<String>>| {
+                takes.as_ref().map_or_else(|| "raw events".to_owned(), |takes| takes.join(", "))
+            };
+            findings.harmless(
+                subject,
+                format!("handler {:?} took {}, takes {}", new.name, shown(&old.takes), shown(&new.takes)),
+            );
+        }
+        for name in old.formerly.iter().filter(|name| !new.formerly.contains(name)) {
+            findings.breaks(
+                subject,
+                format!("handler {:?} is not known as {name:?} any more", new.name),
+                format!("leave it in `formerly` until no retry and no dead letter names {name:?}"),
+            );
+        }
+        for name in new.formerly.iter().filter(|name| !old.formerly.contains(name)) {
+            findings.harmless(subject, format!("handler {:?} was {name:?}", new.name));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `es-bus.lock`: what a program has on its broker and what its events look like, as a text that is committed.
+//!
+//! In comes a checked [`Bus`](crate::Bus), out goes a [`Lock`]; two of them are compared without a broker, and what would
+//! break a running system is told before it is deployed. One thing per line, sorted, so that a difference reads well.
+
+mod changes;
+mod events;
+mod finding;
+mod of;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+pub use self::{
+    finding::{LockFinding, Risk},
+    text::LockError,
+};
+
+/// What a program declares, as it was when somebody last agreed to it.
+///
+/// Its text (`Display`, `FromStr`) is the file `es-bus.lock`. It is a function of the program alone: the same program
+/// has the same text, whatever is linked first and whichever process asks. Of a process that consumes only some of its
+/// groups (`groups`) it holds only those, so it is made of one that consumes all.
+///
+/// # Examples
+///
+/// In a test of the service, so that a change which breaks a running system is agreed to by whoever commits the file:
+///
+/// ```standalone_crate
+/// use es_bus::{Bus, lock::Lock};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = Bus::builder().url("memory://").exchange("shop").publish_only().build()?;
+/// let now = Lock::of(&bus);
+/// let committed: Lock = "format = 1\n[exchange.shop]\nkind = \"direct\"\n".parse()?;
+///
+/// let findings = committed.check(&now);
+///
+/// assert!(findings[0].breaks());
+/// assert!(findings[0].to_string().starts_with("exchange \"shop\": kind was direct, is topic"));
+/// assert!(now.check(&now).is_empty());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// Looked at before the rest is read.
+    #[serde(rename = "format")]
+    _format: i64,
+    #[serde(default, rename = "exchange")]
+    exchanges: BTreeMap<String, LockedExchange>,
+    #[serde(default, rename = "queue")]
+    queues: BTreeMap<String, LockedQueue>,
+    #[serde(default, rename = "group")]
+    groups: BTreeMap<String, LockedGroup>,
+    #[serde(default, rename = "event")]
+    events: BTreeMap<String, LockedEvent>,
+}
+
+type Arguments = BTreeMap<String, toml::Value>;
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockedExchange {
+    kind: String,
+    #[serde(default = "yes")]
+    durable: bool,
+    #[serde(default)]
+    auto_delete: bool,
+    #[serde(default)]
+    internal: bool,
+    #[serde(default)]
+    arguments: Arguments,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockedQueue {
+    #[serde(default = "yes")]
+    durable: bool,
+    #[serde(default)]
+    exclusive: bool,
+    #[serde(default)]
+    auto_delete: bool,
+    #[serde(default)]
+    arguments: Arguments,
+    #[serde(default)]
+    bindings: Vec<LockedBinding>,
+    /// What is taken back.
+    #[serde(default)]
+    retired: Vec<LockedBinding>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockedBinding {
+    exchange: String,
+    key: String,
+    #[serde(default)]
+    arguments: Arguments,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockedGroup {
+    queue: String,
+    dlq: Option<String>,
+    #[serde(default)]
+    handlers: Vec<LockedHandler>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockedHandler {
+    name: String,
+    /// The events that it takes; none for a handler of raw events.
+    takes: Option<Vec<String>>,
+    #[serde(default)]
+    formerly: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockedEvent {
+    exchange: String,
+    key: String,
+    version: u32,
+    #[serde(default)]
+    nested: bool,
+    /// A line per field, where the type has a schema.
+    schema: Option<Vec<String>>,
+}
+
+fn yes() -> bool {
+    true
+}
