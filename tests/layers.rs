@@ -60,6 +60,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "guide",
             "monitor",
             "lock",
+            "asyncapi",
             "http",
         ],
     ),

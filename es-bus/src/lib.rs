@@ -43,6 +43,7 @@
 //! | check | [`check!`], [`Registry`] |
 //! | ask who gets an event, and why a handler does not | [`Bus::explain`], [`explain`] |
 //! | export | [`Topology`](model::Topology), [`Bus::permissions`], [`Registry::schemas`] |
+//! | export | [`Topology`](model::Topology), [`Bus::permissions`], [`Bus::asyncapi`], [`Registry::schemas`] |
 //! | agree to what changes | [`lock`] |
 //! | test | `testing::TestBus` (feature `testing`) |
 //!
@@ -83,7 +84,7 @@ mod const_check;
 mod extract;
 mod handler;
 pub mod registry;
-pub mod schema;
+mod schema;
 mod scope;
 mod subscriber;
 // Brokers.
@@ -96,6 +97,7 @@ pub mod telemetry;
 mod topology;
 pub mod worker;
 // Front doors.
+mod asyncapi;
 mod bus;
 pub mod config;
 mod error;
@@ -133,6 +135,7 @@ pub use self::{
     publish::{AnyEvent, Emit, PublishError, PublishHandle, PublishReport, Publisher},
     registry::Registry,
     retry::RetryPolicy,
+    schema::EventSchema,
     scope::{Scope, scope},
     subscriber::{BlockingFn, HandlerFn, Subscriber},
     topology::{Conflict, GraphFinding, Severity, explain},

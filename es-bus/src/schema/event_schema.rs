@@ -65,6 +65,11 @@ pub(crate) fn schema_of(registry: &Registry, kind: &EventKind) -> Option<EventSc
     Some(EventSchema { event: *kind, body: body(kind, &payload), payload })
 }
 
+/// The schema of the body of an event, as far as it is known: of the envelope at least.
+pub(crate) fn body_of(registry: &Registry, kind: &EventKind) -> Json {
+    schema_of(registry, kind).map_or_else(|| body(kind, &json!({ "type": "object" })), |schema| schema.body)
+}
+
 /// What a set says of one of its variants, which serde writes as `{"OrderPlaced": {..}}`.
 fn of_variant(of_set: &Json, name: &str) -> Option<Json> {
     let is_unit = |variant: &Json| {

@@ -1,6 +1,6 @@
 //! What the bodies of events look like, as JSON Schemas.
 //!
-//! An event type that derives `schemars::JsonSchema` has one, found by [`probe`] without the type saying so to
+//! An event type that derives `schemars::JsonSchema` has one, found by `probe` without the type saying so to
 //! `#[event]`; [`EventSchema`] makes of it what stands on the wire. Without the feature `schema` no event has any.
 
 mod event_schema;
@@ -13,6 +13,6 @@ pub use self::probe::no_schema;
 #[cfg(feature = "schema")]
 pub use self::probe::{SchemaProbe, WithSchema, WithoutSchema};
 pub(crate) use self::{
-    event_schema::schema_of,
+    event_schema::{body_of, schema_of},
     fields::{CLOSED, Field, ROOT, fields},
 };
