@@ -43,7 +43,7 @@ impl Lock {
                 bindings: own(&mut topology.bindings()),
                 retired: own(&mut topology.unbound()),
             };
-            (name_of(topology, it.name.as_str()), queue)
+            (it.common_name().into_owned(), queue)
         });
         let groups = bus.groups().map(|group| {
             let mut handlers: Vec<_> = group
@@ -94,11 +94,7 @@ impl Lock {
 
 /// The queue of an exclusive group is named after its process too, which is nobody's to agree to.
 fn name_of(topology: &Topology, queue: &str) -> String {
-    let is_exclusive = topology.queue(queue).is_some_and(|queue| queue.exclusive);
-    match queue.rsplit_once('.').filter(|_| is_exclusive) {
-        Some((stem, _process)) => format!("{stem}.*"),
-        None => queue.to_owned(),
-    }
+    topology.queue(queue).map_or_else(|| queue.to_owned(), |queue| queue.common_name().into_owned())
 }
 
 fn binding(binding: &Binding) -> LockedBinding {

@@ -241,8 +241,8 @@ fn permission_name(exchange: &str) -> &str {
 
 /// The queue of an exclusive group, whose name ends in what no other process has.
 fn of_any_process(queue: &Queue) -> Vec<String> {
-    let name = queue.name.as_str();
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _process)| stem);
+    let name = queue.common_name();
+    let stem = name.strip_suffix(".*").unwrap_or(&name);
     stem.split('.').map(escaped).chain(["[0-9a-f]{8}".to_owned()]).collect()
 }
 

@@ -1,6 +1,6 @@
 //! A queue and the arguments that it is declared with.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use crate::{
     message::{Headers, Value},
@@ -67,6 +67,16 @@ impl Queue {
             single_active_consumer: false,
             untyped: false,
             arguments: Headers::new(),
+        }
+    }
+
+    /// Its name, as it is the same in every process: that of an exclusive group ends in what only one has.
+    #[must_use]
+    pub(crate) fn common_name(&self) -> Cow<'_, str> {
+        let name = self.name.as_str();
+        match name.rsplit_once('.').filter(|_| self.exclusive) {
+            Some((stem, _process)) => Cow::Owned(format!("{stem}.*")),
+            None => Cow::Borrowed(name),
         }
     }
 

@@ -17,7 +17,10 @@ use super::{
     Binding, Exchange, Queue, Topology,
     lanes::{End, Lane, lanes},
 };
-use crate::message::{Headers, Value};
+use crate::{
+    duration,
+    message::{Headers, Value},
+};
 
 impl Topology {
     /// A drawing in SVG: exchanges with their kinds, the queue of each group, what is bound to what by which key,
@@ -134,7 +137,7 @@ impl Columns {
         let lines = |name: &str| fit(name, CARD_CHARS).iter().map(|line| columns_of(line)).max().unwrap_or(0);
         let card = |chars: usize| text_width(chars, NAME) + 36;
         let widest = |all: &mut dyn Iterator<Item = usize>| card(all.max().unwrap_or(0).max(18));
-        let queue_width = widest(&mut lanes.iter().map(|lane| lines(lane.queue.name.as_str())));
+        let queue_width = widest(&mut lanes.iter().map(|lane| lines(&lane.queue.common_name())));
         let ends = || lanes.iter().filter_map(|lane| lane.end.as_ref());
         let end_width = widest(&mut ends().map(|end| lines(end_name(end))));
         let row = |lane: &Lane<'_>| chip_rows(lane).iter().map(|row| row_width(row)).max().unwrap_or(0);
@@ -213,7 +216,7 @@ fn draw_lanes(page: &mut Page, lanes: &[Lane<'_>], rails: &[Rail<'_>], columns: 
     for (lane, top) in lanes.iter().zip(&tops) {
         for (index, binding) in lane.bindings.iter().enumerate() {
             let rail = rails.iter().find(|rail| rail.name == binding.source.as_str());
-            draw_binding(page, binding, rail, columns, at(*top, lane, index));
+            draw_binding(page, (lane, binding), rail, columns, at(*top, lane, index));
         }
         draw_lane(page, lane, columns, *top);
     }
@@ -225,11 +228,17 @@ fn draw_lanes(page: &mut Page, lanes: &[Lane<'_>], rails: &[Rail<'_>], columns: 
     bottom - 14
 }
 
-fn draw_binding(page: &mut Page, binding: &Binding, rail: Option<&Rail<'_>>, columns: &Columns, y: i32) {
+fn draw_binding(
+    page: &mut Page,
+    (lane, binding): (&Lane<'_>, &Binding),
+    rail: Option<&Rail<'_>>,
+    columns: &Columns,
+    y: i32,
+) {
     let (key, middle) = (key_of(binding), y + PILL / 2);
     let shown = shortened(&key, KEY_CHARS);
     let width = pill_width(columns_of(&shown));
-    page.open(&format!("{} gets {key} of {}", binding.queue, binding.source));
+    page.open(&format!("{} gets {key} of {}", lane.queue.common_name(), binding.source));
     let colour = rail.map_or(0, |rail| rail.colour);
     if let Some(rail) = rail {
         let run = format!("M{} {middle}H{}", rail.x, columns.keys);
@@ -248,7 +257,7 @@ fn heights(lane: &Lane<'_>) -> (i32, Option<i32>) {
     let panel = lane.retry.map(|_| 30 + STEP * to_i32(chip_rows(lane).len()) + 4);
     let keys = STEP * to_i32(lane.bindings.len());
     let name = |queue: &Queue| {
-        16 * to_i32(fit(queue.name.as_str(), CARD_CHARS).len()) + 16 * to_i32(facts(queue).len())
+        16 * to_i32(fit(&queue.common_name(), CARD_CHARS).len()) + 16 * to_i32(facts(queue).len())
     };
     let card = (name(lane.queue) + 24).max(64).max(keys);
     (panel.map_or(card, |panel| card.max(panel + 34)), panel)
@@ -295,11 +304,16 @@ fn draw_lane(page: &mut Page, lane: &Lane<'_>, columns: &Columns, top: i32) {
 /// The dashed arrow over the panel, and the queue at its end.
 fn draw_end(page: &mut Page, lane: &Lane<'_>, end: &End<'_>, columns: &Columns, y: i32) {
     let (from, line) = (columns.queue + columns.queue_width, y + 18);
-    let exchange = if end.exchange.is_empty() { "the default exchange" } else { end.exchange };
+    let exchange = named(end.exchange);
     let key = end.key.map_or_else(|| "their own key".to_owned(), |key| format!("the key {key}"));
     page.open(&format!("dead letters of {} go to {exchange} with {key}", lane.queue.name));
     page.arrow(&format!("M{from} {line}H{}", columns.end - 3), "dead");
-    page.text(from + 12, line - 5, "small", &shortened(&format!("given up, by {exchange}"), LABEL_CHARS));
+    page.text(
+        from + 12,
+        line - 5,
+        "small",
+        &shortened(&format!("given up, by {}", named(end.exchange)), LABEL_CHARS),
+    );
     page.shut();
     let size = (columns.end_width, end_height(end));
     match end.queue {
@@ -319,7 +333,12 @@ fn draw_end(page: &mut Page, lane: &Lane<'_>, end: &End<'_>, columns: &Columns, 
 
 fn end_name<'a>(end: &End<'a>) -> &'a str {
     let name = end.queue.map_or(end.exchange, |queue| queue.name.as_str());
-    if name.is_empty() { "(default exchange)" } else { name }
+    named(name)
+}
+
+/// An exchange by its name, also the one that has none.
+fn named(exchange: &str) -> &str {
+    if exchange.is_empty() { "amq.default" } else { exchange }
 }
 
 fn end_height(end: &End<'_>) -> i32 {
@@ -328,10 +347,10 @@ fn end_height(end: &End<'_>) -> i32 {
 }
 
 fn draw_queue(page: &mut Page, queue: &Queue, x: i32, y: i32, (width, height): (i32, i32), class: &str) {
-    page.open(&format!("queue {}: {}", queue.name, facts(queue).join(", ")));
+    page.open(&format!("queue {}: {}", queue.common_name(), facts(queue).join(", ")));
     page.rect(x, y, width, height, 10, "card");
     page.rect(x + 7, y + 10, 4, height - 20, 2, &format!("bar {class}"));
-    let mut below = draw_name(page, queue.name.as_str(), x + 20, y + 21);
+    let mut below = draw_name(page, &queue.common_name(), x + 20, y + 21);
     for fact in facts(queue) {
         page.text(x + 20, below, "small", &shortened(&fact, CARD_CHARS));
         below += 16;
@@ -414,8 +433,8 @@ fn facts(queue: &Queue) -> Vec<String> {
     let mut facts = vec![kind];
     let limit = |what: &str, value: Option<u64>| value.map(|value| format!("{what} {value}"));
     let limits = [
-        queue.message_ttl.map(|ttl| format!("ttl {ttl:?}")),
-        queue.expires.map(|expires| format!("expires {expires:?}")),
+        queue.message_ttl.map(|ttl| format!("ttl {}", duration::print(ttl))),
+        queue.expires.map(|expires| format!("expires {}", duration::print(expires))),
         limit("at most", queue.max_length),
         limit("bytes", queue.max_length_bytes),
         limit("priorities", queue.max_priority.map(u64::from)),
@@ -461,7 +480,7 @@ fn summary(topology: &Topology, lanes: &[Lane<'_>], rails: &[Rail<'_>]) -> Strin
 /// The drawing in words.
 fn description(lanes: &[Lane<'_>]) -> String {
     let told = lanes.iter().map(|lane| {
-        let mut text = format!("Queue {}", lane.queue.name);
+        let mut text = format!("Queue {}", lane.queue.common_name());
         let keys: Vec<String> =
             lane.bindings.iter().map(|it| format!("{} of exchange {}", key_of(it), it.source)).collect();
         text += &if keys.is_empty() {
@@ -622,6 +641,19 @@ mod tests {
             let cards = boxes.iter().filter(|area| area.class == "lane").count();
             assert_eq!(cards, groups);
         }
+    }
+
+    #[test]
+    fn the_queue_of_one_process_is_drawn_as_that_of_any() {
+        let drawing = |process: &str| {
+            let group = named_with("caches", vec![handler("h", &["#"], None)], |settings| {
+                settings.exclusive = Some(process.to_owned());
+            });
+            build(&[group], &[], &exchanges()).unwrap().svg()
+        };
+
+        assert_eq!(drawing("0123abcd"), drawing("deadbeef"));
+        assert!(drawing("0123abcd").contains("events.caches.*"));
     }
 
     #[test]
