@@ -42,7 +42,6 @@
 //! | configure | [`config`] |
 //! | check | [`check!`], [`Registry`] |
 //! | ask who gets an event, and why a handler does not | [`Bus::explain`], [`explain`] |
-//! | export | [`Topology`](model::Topology), [`Bus::permissions`], [`Registry::schemas`] |
 //! | export | [`Topology`](model::Topology), [`Bus::permissions`], [`Bus::asyncapi`], [`Registry::schemas`] |
 //! | agree to what changes | [`lock`] |
 //! | test | `testing::TestBus` (feature `testing`) |

@@ -140,13 +140,15 @@ impl Topology {
     /// The exchange of a name, and those that it hands over to what it has no queue for: its alternate
     /// exchange, the alternate exchange of that one, and so on, each once.
     pub(crate) fn way_of<'a>(&'a self, exchange: &str) -> impl Iterator<Item = &'a Exchange> {
-        let mut seen: Vec<&str> = Vec::new();
-        let mut next = self.exchange(exchange);
+        let next = |exchange: &'a Exchange| exchange.alternate().and_then(|name| self.exchange(name));
+        let start = self.exchange(exchange);
+        let (mut at, mut gone) = (start, 0);
         iter::from_fn(move || {
-            // Alternate exchanges may lead back to where they began.
-            let exchange = next.filter(|exchange| !seen.contains(&exchange.name.as_str()))?;
-            seen.push(exchange.name.as_str());
-            next = exchange.alternate().and_then(|name| self.exchange(name));
+            // Alternate exchanges may lead back to where they began. The way is short: it is gone anew rather
+            // than kept, as a publish that no queue takes asks for it.
+            let mut before = iter::successors(start, |exchange| next(exchange)).take(gone);
+            let exchange = at.filter(|at| before.all(|exchange| exchange.name != at.name))?;
+            (at, gone) = (next(exchange), gone + 1);
             Some(exchange)
         })
     }

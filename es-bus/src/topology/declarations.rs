@@ -77,7 +77,15 @@ pub(crate) fn declared(
     exchanges: &[&'static ExchangeDef],
 ) -> Registry {
     let mut registry = Registry::new();
-    let event = EventDef { bus: "default", type_name: "Event", kinds: events, view: false, location: at(7) };
+    let event = EventDef {
+        bus: "default",
+        type_name: "Event",
+        kinds: events,
+        view: false,
+        is_set: false,
+        schema: || None,
+        location: at(7),
+    };
     registry.insert(&Submission::Event(leak(event)));
     for def in exchanges {
         registry.insert(&Submission::Exchange(def));
