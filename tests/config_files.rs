@@ -18,7 +18,7 @@ fn assert_is(name: &str, expected: &str) {
     let found = fs::read_to_string(path(name)).unwrap_or_default();
     assert!(
         found == expected,
-        "{name} is not what the table of settings says; write it anew:\n\n    ES_BUS_BLESS=1 cargo test -p es-bus-tests \
+        "{name} is not what the table of settings says, or no copy of the one that is; write it anew:\n\n    ES_BUS_BLESS=1 cargo test -p es-bus-tests \
          --test config_files\n"
     );
 }
@@ -140,11 +140,22 @@ fn set(text: &str, sets: impl Fn(&str) -> bool) -> String {
 #[test]
 fn es_bus_toml_is_what_the_table_says() {
     assert_is("es-bus.toml", &toml());
+    assert_is("es-bus/src/cli/init/es-bus.toml", &toml());
 }
 
 #[test]
 fn the_example_of_variables_is_what_the_table_says() {
     assert_is(".env.example", &dotenv());
+    assert_is("es-bus/src/cli/init/env.example", &dotenv());
+}
+
+/// What `init` writes has to be within the package.
+#[test]
+fn the_command_line_has_copies_of_the_compose_files() {
+    for name in ["compose.yaml", "compose.cluster.yaml"] {
+        let text = fs::read_to_string(path(name)).expect("the repository has it");
+        assert_is(&format!("es-bus/src/cli/init/{name}"), &text);
+    }
 }
 
 #[test]

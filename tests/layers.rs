@@ -10,7 +10,7 @@ use std::{
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Each room with its layer. A room may name rooms of its own layer and of lower ones.
-const LAYERS: [(u8, &[&str]); 6] = [
+const LAYERS: [(u8, &[&str]); 7] = [
     (
         0,
         &[
@@ -64,6 +64,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "http",
         ],
     ),
+    (6, &["cli"]),
 ];
 
 /// What generated code calls. No room names it, and it names these layers at most.
@@ -71,7 +72,7 @@ const PRIVATE: &str = "private";
 const PRIVATE_USES: u8 = 5;
 
 /// A path, and the only modules that may name it; with none, nobody may.
-const ONLY: [(&str, &[&str]); 7] = [
+const ONLY: [(&str, &[&str]); 10] = [
     ("lapin", &["transport::amqp"]),
     ("opentelemetry", &["otel"]),
     ("std::env", &["config"]),
@@ -79,6 +80,9 @@ const ONLY: [(&str, &[&str]); 7] = [
     ("linkme", &["registry", PRIVATE]),
     ("tokio::signal", &["shutdown"]),
     ("std::process::exit", &["shutdown"]),
+    ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("anstream", &["cli"]),
 ];
 
 /// A crate that layers up to this one do without: time and chance reach them as arguments.

@@ -18,7 +18,7 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 
 #[test]
 fn every_block_of_rust_stands_in_an_example() {
-    let examples: Vec<String> = ["service", "invoicing", "quickstart"]
+    let examples: Vec<String> = ["service", "invoicing", "quickstart", "operations"]
         .map(|name| read(&format!("examples/src/bin/{name}.rs")))
         .into();
     let readme = read("README.md");

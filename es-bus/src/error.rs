@@ -9,6 +9,9 @@ mod report;
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
+#[cfg(feature = "cli")]
+pub(crate) use self::remedy::of as remedies;
+
 use crate::{
     bus::SubscribeError,
     config,

@@ -4,10 +4,13 @@
 //! has to say about each event is an [`EventKind`], plain data that the registry, the publisher and
 //! the dispatcher read.
 
+mod any;
+
 use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserializer, Serializer};
 
+pub use self::any::AnyEvent;
 use crate::{exchange::ExchangeDef, message::StaticValue, topic};
 
 /// An event, or a set of events of which a value is one. Implemented by `#[event]`.

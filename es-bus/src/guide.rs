@@ -16,6 +16,7 @@
 //! | [`observing`] | what a running bus tells of itself: statistics, queues, health, metrics, traces |
 //! | [`testing`] | how a service is tested, from a plain call to a broker that dies |
 //! | [`production`] | starting, stopping, scaling, the first deploy, what a start warns of |
+//! | `operating` | the command line in the program: check, doctor, dead letters, publish, tail (feature `cli`) |
 //! | [`troubleshooting`] | what you see, what it is, what to do |
 //! | [`mixed_fleet`] | what happens while old and new replicas of a service run side by side |
 //! | [`guarantees`] | what is promised, and what a kill at each moment leaves behind |
@@ -79,6 +80,10 @@ pub mod observing {}
 #[cfg(feature = "testing")]
 #[doc = include_str!("docs/guide/testing.md")]
 pub mod testing {}
+
+#[cfg(feature = "cli")]
+#[doc = include_str!("docs/guide/operating.md")]
+pub mod operating {}
 
 #[doc = include_str!("docs/guide/production.md")]
 pub mod production {}

@@ -39,6 +39,7 @@
 //! | run | [`run`], [`Bus`], [`Handle`] |
 //! | subscribe while it runs | [`Subscriptions`], [`Subscriber`] |
 //! | observe | [`Monitor`], [`Stats`], [`Health`], the features `metrics` and `http` |
+//! | operate | `cli::run` (feature `cli`): a command line in the program itself |
 //! | configure | [`config`] |
 //! | check | [`check!`], [`Registry`] |
 //! | ask who gets an event, and why a handler does not | [`Bus::explain`], [`explain`] |
@@ -98,6 +99,9 @@ pub mod worker;
 // Front doors.
 mod asyncapi;
 mod bus;
+#[cfg(feature = "cli")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cli")))]
+pub mod cli;
 pub mod config;
 mod error;
 pub mod guide;

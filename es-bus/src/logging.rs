@@ -12,6 +12,11 @@ use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 /// `RUST_LOG` filters; without it, `info` and above are shown, and nothing of lapin: what it reports is
 /// reported by the transport, in the words of this program.
 pub(crate) fn install() {
+    install_with(DEFAULT, io::stderr().is_terminal());
+}
+
+/// The same, with another filter than the usual one where `RUST_LOG` says nothing, with colours or without.
+pub(crate) fn install_with(default: &str, colours: bool) {
     if tracing::dispatcher::has_been_set() {
         return;
     }
@@ -20,14 +25,14 @@ pub(crate) fn install() {
         // Not set, or not understood.
         Err(error) => {
             let is_mistake = error.source().is_some_and(|source| source.is::<ParseError>());
-            (EnvFilter::new(DEFAULT), is_mistake.then_some(error))
+            (EnvFilter::new(default), is_mistake.then_some(error))
         }
     };
     // A subscriber that another thread has set meanwhile is as good.
     let _ = fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(colours)
         .with_target(false)
         .try_init();
     if let Some(mistake) = mistake {

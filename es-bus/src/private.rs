@@ -130,6 +130,21 @@ pub fn run(
     Box::pin(async move { handler.await.unwrap_or_else(Outcome::Failed) })
 }
 
+/// Reads an event from JSON, where the program has a command line that publishes by name; else there is no code
+/// for it.
+#[must_use]
+pub const fn decoder_of<E: Event>() -> Option<registry::DecodeFn> {
+    #[cfg(feature = "cli")]
+    return Some(|name, json| {
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let event = E::deserialize_payload(name, &mut deserializer)?;
+        deserializer.end()?;
+        Ok(Box::new(event))
+    });
+    #[cfg(not(feature = "cli"))]
+    return None;
+}
+
 /// The exchange that a group or an event names by its type.
 #[must_use]
 pub const fn exchange_of<X: Exchange>() -> &'static ExchangeDef {

@@ -5,6 +5,7 @@
 //! their broker start one for themselves.
 
 mod behaviours;
+mod cli;
 mod dead_letters;
 mod examples;
 mod faults;

@@ -43,6 +43,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
                 view: #view,
                 is_set: #is_set,
                 schema: #p_at::schema_of!(#ident),
+                decode: #p_at::decoder_of::<#ident>(),
                 location: #p_at::location!(),
             };
         }

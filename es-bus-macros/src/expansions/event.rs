@@ -39,6 +39,7 @@ const _: () = {
             view: false,
             is_set: false,
             schema: P::schema_of!(OrderPlaced),
+            decode: P::decoder_of::<OrderPlaced>(),
             location: P::location!(),
         };
     }

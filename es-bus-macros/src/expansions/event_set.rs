@@ -65,6 +65,7 @@ const _: () = {
             view: false,
             is_set: true,
             schema: P::schema_of!(OrderEvent),
+            decode: P::decoder_of::<OrderEvent>(),
             location: P::location!(),
         };
     }

@@ -4,12 +4,14 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::{
     BusBuilder,
+    builder::Purpose,
     layers::unlayered,
     run::{Bus, TransportChoice},
 };
 use crate::{
     config::{
-        Attributes, BusSettings, Config, ConfigBuilder, GroupConfig, GroupSelection, Policy, Scope, Source,
+        self, Attributes, BusSettings, Config, ConfigBuilder, GroupConfig, GroupSelection, Policy, Scope,
+        Source,
     },
     dead_letters::KnownGroup,
     error::{Error, Result},
@@ -25,9 +27,8 @@ use crate::{
 };
 
 pub(super) fn assemble(mut builder: BusBuilder) -> Result<Bus> {
-    let registry = builder.registry.unwrap_or_else(Registry::collected).on_bus(builder.name);
-    let config = if builder.tls.is_given() { builder.config.tls_given() } else { builder.config };
-    let config = match declare(config, &registry, &builder.named_groups).load() {
+    let (registry, config) = configure(&mut builder);
+    let config = match config {
         Ok(config) => config,
         Err(error) => return Err(with_findings(error.into(), &registry, &builder.state, builder.consumes)),
     };
@@ -66,9 +67,16 @@ pub(super) fn assemble(mut builder: BusBuilder) -> Result<Bus> {
     let dead_letters = dead_letter_queues(&registry, &config, &exchanges);
     let published: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
     let topology = build(&groups, &published, &exchanges).map_err(Error::Conflict)?;
-    let transport = match builder.transport {
-        Some(transport) => TransportChoice::Given(transport),
-        None => TransportChoice::configured(&config, &builder.tls)?,
+    let transport = match (builder.transport, builder.purpose) {
+        #[cfg(feature = "cli")]
+        (_, Purpose::Look) => TransportChoice::Memory { chosen: true, name: None },
+        (Some(transport), _) => TransportChoice::Given(transport),
+        #[cfg(feature = "cli")]
+        (None, Purpose::Operate) => {
+            config.named_broker()?;
+            TransportChoice::configured(&config, &builder.tls)?
+        }
+        (None, Purpose::Serve) => TransportChoice::configured(&config, &builder.tls)?,
     };
     config.http()?;
     let monitor = Monitor::new(Arc::default(), builder.clock, exchange.as_str().to_owned());
@@ -95,6 +103,15 @@ pub(super) fn assemble(mut builder: BusBuilder) -> Result<Bus> {
         observer: builder.observer,
         config: Box::new(config),
     })
+}
+
+/// The definitions of this bus, and the configuration that they and everybody else lead to.
+pub(super) fn configure(builder: &mut BusBuilder) -> (Registry, std::result::Result<Config, config::Error>) {
+    let registry = builder.registry.take().unwrap_or_else(Registry::collected).on_bus(builder.name);
+    let config = std::mem::take(&mut builder.config);
+    let config = if builder.tls.is_given() { config.tls_given() } else { config };
+    let config = declare(config, &registry, &builder.named_groups).load();
+    (registry, config)
 }
 
 /// What is wrong with the configuration, together with what is wrong with the declarations as far as

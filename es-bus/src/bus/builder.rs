@@ -38,11 +38,25 @@ pub struct BusBuilder {
     pub(super) layers: Layers,
     pub(super) config: ConfigBuilder,
     pub(super) consumes: bool,
+    pub(super) purpose: Purpose,
     pub(super) named_groups: Vec<String>,
     pub(super) transport: Option<Arc<dyn Transport>>,
     pub(super) tls: GivenTls,
     pub(super) clock: Clock,
     pub(super) observer: Option<mpsc::UnboundedSender<Observation>>,
+}
+
+/// What the bus is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To run.
+    Serve,
+    /// To be looked at, without a broker.
+    #[cfg(feature = "cli")]
+    Look,
+    /// To do something on a broker for somebody who has said on which one.
+    #[cfg(feature = "cli")]
+    Operate,
 }
 
 impl fmt::Debug for BusBuilder {
@@ -61,6 +75,7 @@ impl BusBuilder {
             layers: Layers::default(),
             config: ConfigBuilder::from_process(),
             consumes: true,
+            purpose: Purpose::Serve,
             named_groups: Vec::new(),
             transport: None,
             tls: GivenTls::default(),
@@ -211,6 +226,41 @@ impl BusBuilder {
     pub(crate) fn observer(mut self, observer: mpsc::UnboundedSender<Observation>) -> Self {
         self.observer = Some(observer);
         self
+    }
+
+    /// Sets a value as the command line says it: it beats file and environment.
+    #[cfg(feature = "cli")]
+    pub(crate) fn said(mut self, key: &str, value: impl Into<Text>) -> Self {
+        self.config = self.config.set_from_command_line(Scope::Bus, key, value);
+        self
+    }
+
+    /// Reads the file that the command line names.
+    #[cfg(feature = "cli")]
+    pub(crate) fn said_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config = self.config.file_from_command_line(path);
+        self
+    }
+
+    /// Is built to be looked at, whatever broker is named, or none.
+    #[cfg(feature = "cli")]
+    pub(crate) fn for_looking(mut self) -> Self {
+        self.purpose = Purpose::Look;
+        self
+    }
+
+    /// Is built for somebody who operates the program: on a broker that is named, and that is there now.
+    #[cfg(feature = "cli")]
+    pub(crate) fn for_operating(mut self) -> Self {
+        self.purpose = Purpose::Operate;
+        self.set("start_timeout", "0s")
+    }
+
+    /// The effective configuration alone, whatever else is wrong with the program.
+    #[cfg(feature = "cli")]
+    pub(crate) fn configuration(mut self) -> Result<crate::config::Config> {
+        let (_registry, config) = assemble::configure(&mut self);
+        Ok(config?)
     }
 
     /// Checks everything that can be checked without a broker.

@@ -58,6 +58,12 @@ impl Handle {
         &self.publisher
     }
 
+    /// The broker.
+    #[cfg(feature = "cli")]
+    pub(crate) fn transport(&self) -> &Arc<dyn crate::transport::Transport> {
+        self.desk.provision.transport()
+    }
+
     /// Runs the handlers of a group that is consumed here. For those who measure it.
     #[doc(hidden)]
     #[must_use]

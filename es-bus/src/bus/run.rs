@@ -100,8 +100,8 @@ impl Bus {
     }
 
     /// The groups that this process will consume.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = &GroupSpec> {
-        self.groups.iter().map(|group| &**group)
+    pub(crate) fn groups(&self) -> &[Arc<GroupSpec>] {
+        &self.groups
     }
 
     /// Which exchange a name means.
@@ -194,6 +194,23 @@ impl Bus {
 
     fn is_consumed(&self, group: &str) -> bool {
         self.groups.iter().any(|there| there.name.as_str() == group)
+    }
+
+    /// The dead-letter queues of all groups that the program declares and that keep dead letters.
+    #[cfg(feature = "cli")]
+    pub(crate) fn dead_letter_queues(&self) -> impl Iterator<Item = (&str, &crate::name::QueueName)> {
+        self.dead_letters.iter().filter_map(|(name, group)| Some((name.as_str(), group.dlq()?)))
+    }
+
+    /// The same program for somebody who operates it: started, it consumes nothing, declares nothing and serves
+    /// nothing.
+    #[cfg(feature = "cli")]
+    pub(crate) fn at_rest(mut self) -> Self {
+        self.groups.clear();
+        self.topology = Topology::new();
+        self.config.bus.declare.value = crate::model::policy::Declare::None;
+        self.config.bus.http.value = None;
+        self
     }
 
     /// Connects, brings the broker to the topology, and consumes, until SIGTERM or SIGINT.

@@ -4,10 +4,15 @@ use std::{fmt::Write, sync::Arc};
 
 use crate::{
     event::EventKind,
-    model::policy::{OnUnknown, Ordering},
+    message::Value,
+    model::{
+        ExchangeKind,
+        policy::{OnUnknown, Ordering},
+    },
     name::ExchangeName,
     registry::Registry,
-    topology::{Exchanges, GraphFinding, GroupSpec, Severity, delay_name},
+    retry::RetryPolicy,
+    topology::{Bound, Exchanges, GraphFinding, GroupSpec, Severity, delay_name},
 };
 
 pub(super) fn log(
@@ -19,14 +24,8 @@ pub(super) fn log(
     let known: Vec<EventKind> = registry.kinds().into_iter().copied().collect();
     for group in groups {
         tracing::info!("{}", line(group, exchanges.default()));
-        let skipped = group.skipped(&known, exchanges);
-        if !skipped.is_empty() && group.on_unknown() == OnUnknown::Skip {
-            let keys: Vec<_> = skipped.iter().map(|kind| kind.key).collect();
-            tracing::info!(
-                "group {:?} is bound wider than its handlers: {} will be skipped",
-                group.name.as_str(),
-                keys.join(", ")
-            );
+        if let Some(skipped) = skipped(group, &known, exchanges) {
+            tracing::info!("{skipped}");
         }
     }
     for finding in findings {
@@ -39,6 +38,53 @@ pub(super) fn log(
         tracing::info!(
             "no group is consumed; this process publishes, and consumes what is subscribed while it runs"
         );
+    }
+}
+
+/// What comes to a group and is skipped, where anything is.
+pub(crate) fn skipped(group: &GroupSpec, known: &[EventKind], exchanges: &Exchanges) -> Option<String> {
+    let skipped = group.skipped(known, exchanges);
+    if skipped.is_empty() || group.on_unknown() != OnUnknown::Skip {
+        return None;
+    }
+    let keys: Vec<_> = skipped.iter().map(|kind| kind.key).collect();
+    Some(format!(
+        "group {:?} is bound wider than its handlers: {} will be skipped",
+        group.name.as_str(),
+        keys.join(", ")
+    ))
+}
+
+/// How often, and after which delays, what fails is tried again: `3 (1s, 2s, 4s)`.
+pub(crate) fn retries(policy: &RetryPolicy) -> String {
+    let delays: Vec<_> =
+        (0..policy.retries).filter_map(|attempt| policy.delay(attempt)).map(delay_name).take(6).collect();
+    let more = if policy.retries > 6 { ", …" } else { "" };
+    match delays.as_slice() {
+        [] => "0".to_owned(),
+        _ => format!("{} ({}{more})", policy.retries, delays.join(", ")),
+    }
+}
+
+/// What a binding asks for, in words.
+pub(crate) fn asked(bound: &Bound) -> String {
+    match bound.kind {
+        ExchangeKind::Topic | ExchangeKind::Direct => bound.key.clone().into_owned(),
+        ExchangeKind::Fanout => "everything".to_owned(),
+        ExchangeKind::Headers => {
+            let mode = bound.arguments.get_str("x-match").unwrap_or("all");
+            let values = bound.arguments.iter().filter(|(name, _)| *name != "x-match");
+            let values: Vec<_> = values.map(|(name, value)| format!("{name} = {}", text(value))).collect();
+            format!("{mode} of {}", values.join(", "))
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Bool(flag) => flag.to_string(),
+        value if value.is_integer() => value.as_int().unwrap_or_default().to_string(),
+        value => format!("{:?}", value.as_str().unwrap_or_default()),
     }
 }
 
@@ -72,21 +118,9 @@ pub(super) fn line(group: &GroupSpec, exchange: &ExchangeName) -> String {
         settings.prefetch,
     );
     for handler in &group.handlers {
-        let delays: Vec<_> = (0..handler.policy.retries)
-            .filter_map(|attempt| handler.policy.delay(attempt))
-            .map(delay_name)
-            .take(6)
-            .collect();
-        let more = if handler.policy.retries > 6 { ", …" } else { "" };
-        let _ = match delays.as_slice() {
-            [] => write!(text, "; {} is never retried", handler.name),
-            _ => write!(
-                text,
-                "; {} retries {} ({}{more})",
-                handler.name,
-                handler.policy.retries,
-                delays.join(", ")
-            ),
+        let _ = match handler.policy.retries {
+            0 => write!(text, "; {} is never retried", handler.name),
+            _ => write!(text, "; {} retries {}", handler.name, retries(&handler.policy)),
         };
     }
     let queues = 1

@@ -62,6 +62,8 @@ pub struct ConfigBuilder {
     handlers: BTreeSet<(String, String)>,
     said: Vec<Said>,
     file: FileChoice,
+    /// The file that the command line names.
+    named_file: Option<PathBuf>,
     env_file: EnvFile,
     environment: BTreeMap<OsString, OsString>,
     tls_given: bool,
@@ -167,6 +169,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// Reads this file, which has to be there, whatever else names one: what the command line says.
+    #[must_use]
+    pub fn file_from_command_line(mut self, path: impl Into<PathBuf>) -> Self {
+        self.named_file = Some(path.into());
+        self
+    }
+
     /// Takes this text as the file of that name, unless `ES_BUS_CONFIG` names another one.
     #[must_use]
     pub fn file_text(mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
@@ -242,7 +251,7 @@ impl ConfigBuilder {
             loader.environment(variables, |variable| Source::EnvFile { path: path.clone(), variable })
         });
         let named = loader.environment(&self.environment, |variable| Source::Environment { variable });
-        loader.file(named.or(named_there).map_or(self.file, FileChoice::Required));
+        loader.file(self.named_file.or(named).or(named_there).map_or(self.file, FileChoice::Required));
         loader.finish(&self.handlers, self.tls_given)
     }
 

@@ -155,6 +155,39 @@ impl Config {
     }
 }
 
+#[cfg(feature = "cli")]
+impl Config {
+    /// Sees that somebody who operates the program has said which broker to look at, and that it is one which
+    /// others can be at too. A default of the program is not enough where that is memory: it is empty.
+    ///
+    /// # Errors
+    ///
+    /// There is no URL, or the one in the program's own code is that of memory. The error prints the line to
+    /// type.
+    pub(crate) fn named_broker(&self) -> Result<(), Error> {
+        let url = &self.bus.url;
+        let problem = match (&url.value, &url.source) {
+            (None, _) => {
+                "no broker URL is set, and a command never falls back to memory, where there is nothing"
+            }
+            (Some(BrokerUrl::Memory { .. }), Source::Builder) => {
+                "this program's own default is memory://, which is empty whenever a command starts, and no other \
+                 broker is named"
+            }
+            (Some(BrokerUrl::Memory { .. } | BrokerUrl::Amqp(_)), _) => return Ok(()),
+        };
+        let remedy = "type\n\n      export ES_BUS_URL=amqp://user:password@host:5672/vhost\n\n  \
+                      or give it to this command alone: --url amqp://user:password@host:5672/vhost";
+        Err(Error::new(vec![Finding::new("ES_BUS_URL", problem).remedy(remedy)]))
+    }
+}
+
+/// The arguments of this process, its own name first.
+#[cfg(feature = "cli")]
+pub(crate) fn arguments() -> Vec<std::ffi::OsString> {
+    std::env::args_os().collect()
+}
+
 fn no_url() -> Finding {
     Finding {
         place: "ES_BUS_URL".to_owned(),

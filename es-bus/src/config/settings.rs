@@ -59,10 +59,11 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
 }
 
 /// A printed setting.
-pub(super) struct Row {
-    pub(super) name: &'static str,
-    pub(super) value: String,
-    pub(super) source: String,
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+    pub(crate) source: String,
 }
 
 fn out_of_bounds(text: &str, bounds: &str) -> String {

@@ -579,3 +579,13 @@ fn the_guide_maps_the_options_of_eventsource_py_to_settings_that_there_are() {
         assert!(keys().any(|key| key.name == name), "{name} is no setting");
     }
 }
+
+#[test]
+fn the_file_of_the_command_line_beats_the_one_of_the_environment() {
+    let named = |builder: ConfigBuilder| builder.load().expect_err("neither is there").to_string();
+    let by_environment = ConfigBuilder::new().env([("ES_BUS_CONFIG", "of-environment.toml")]);
+
+    let error = named(by_environment.file_from_command_line("of-line.toml"));
+
+    assert!(error.contains("of-line.toml") && !error.contains("of-environment.toml"), "{error}");
+}

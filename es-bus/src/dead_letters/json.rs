@@ -6,7 +6,7 @@ use super::base64;
 use crate::message::{Headers, Message, Value};
 
 /// The headers, by name.
-pub(super) fn headers(headers: &Headers) -> Json {
+pub(crate) fn headers(headers: &Headers) -> Json {
     Json::Object(headers.iter().map(|(name, it)| (name.to_owned(), value(it))).collect())
 }
 
@@ -36,7 +36,8 @@ pub(super) fn properties(message: &Message) -> Json {
     Json::Object(all)
 }
 
-fn value(from: &Value) -> Json {
+/// A value of a table.
+pub(crate) fn value(from: &Value) -> Json {
     match from {
         Value::Bool(v) => json!(v),
         Value::F32(n) => json!(n),

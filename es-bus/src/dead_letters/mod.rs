@@ -26,6 +26,8 @@ mod queue;
 mod replay;
 mod scan;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::json::{headers as headers_json, value as value_json};
 pub(crate) use self::queue::{Desk, KnownGroup};
 pub use self::{
     error::DeadLetterError,

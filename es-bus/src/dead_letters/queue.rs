@@ -41,6 +41,17 @@ pub(crate) struct KnownGroup {
     /// Leads to the group's queue and to no other.
     pub(super) entry: ExchangeName,
     pub(super) home: ExchangeName,
+    /// Whether dead letters are kept at all.
+    #[cfg(feature = "cli")]
+    keeps: bool,
+}
+
+#[cfg(feature = "cli")]
+impl KnownGroup {
+    /// The dead-letter queue, where there is one.
+    pub(crate) fn dlq(&self) -> Option<&QueueName> {
+        self.keeps.then_some(&self.dlq)
+    }
 }
 
 impl From<&GroupSpec> for KnownGroup {
@@ -50,6 +61,8 @@ impl From<&GroupSpec> for KnownGroup {
             dlq: group.dlq.clone(),
             entry: group.entry.clone(),
             home: group.settings.home.clone(),
+            #[cfg(feature = "cli")]
+            keeps: group.keeps_dead_letters(),
         }
     }
 }

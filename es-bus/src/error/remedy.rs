@@ -4,7 +4,7 @@ use super::report::{field, subject};
 use crate::transport::DeclareError;
 
 /// Every way out, the gentlest first. All errors are about one exchange or queue.
-pub(super) fn of(errors: &[&DeclareError]) -> Vec<String> {
+pub(crate) fn of(errors: &[&DeclareError]) -> Vec<String> {
     let Some(first) = errors.first() else { return Vec::new() };
     let (what, name) = subject(first);
     match first {

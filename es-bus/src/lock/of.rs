@@ -45,7 +45,7 @@ impl Lock {
             };
             (it.common_name().into_owned(), queue)
         });
-        let groups = bus.groups().map(|group| {
+        let groups = bus.groups().iter().map(|group| {
             let mut handlers: Vec<_> = group
                 .handlers
                 .iter()

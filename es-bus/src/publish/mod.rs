@@ -7,7 +7,6 @@
 //! nobody waits for, `emit` what a handler returns; `options` is what can be said of an event, `raw`
 //! a message that is none.
 
-mod any;
 mod background;
 mod batch;
 mod emit;
@@ -18,8 +17,8 @@ mod raw;
 mod report;
 mod turns;
 
+pub(crate) use self::{background::Background, publisher::lane};
 pub use self::{
-    any::AnyEvent,
     background::PublishHandle,
     batch::{BatchItem, PublishAll},
     emit::{Emission, Emit},
@@ -28,7 +27,6 @@ pub use self::{
     raw::RawPublish,
     report::{Failed, PublishReport},
 };
-pub(crate) use self::{background::Background, publisher::lane};
-pub use crate::transport::PublishError;
+pub use crate::{event::AnyEvent, transport::PublishError};
 
 use self::publisher::Prepared;

@@ -156,7 +156,7 @@ impl Publisher {
     }
 
     /// Publishes an event of whatever type.
-    pub(super) fn publish_any<'a>(&'a self, event: &'a dyn AnyEvent) -> Publish<'a> {
+    pub(crate) fn publish_any<'a>(&'a self, event: &'a dyn AnyEvent) -> Publish<'a> {
         Publish::new(self, event)
     }
 

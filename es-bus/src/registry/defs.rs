@@ -5,12 +5,12 @@ use std::fmt;
 use serde_json::Value as Json;
 
 use crate::{
-    event::EventKind,
+    event::{AnyEvent, EventKind},
     exchange::{Bind, ExchangeDef},
     extract::{Input, Need},
     handler::{Call, LayerFn},
     location::Location,
-    outcome::VerdictOf,
+    outcome::{BoxError, VerdictOf},
 };
 
 /// What `#[event]` says about a type.
@@ -28,9 +28,14 @@ pub struct EventDef {
     pub is_set: bool,
     /// The JSON Schema of the type, when it has one.
     pub schema: fn() -> Option<Json>,
+    /// Reads one of [`Self::kinds`] from JSON; only where something could ask for it (feature `cli`).
+    pub decode: Option<DecodeFn>,
     /// Where it stands.
     pub location: Location,
 }
+
+/// Reads the event of a name (its [`EventKind::name`]) from the JSON of its own fields.
+pub type DecodeFn = fn(&str, &[u8]) -> Result<Box<dyn AnyEvent>, BoxError>;
 
 /// What `#[group]` says about a group.
 #[derive(Debug)]

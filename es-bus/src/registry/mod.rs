@@ -14,7 +14,10 @@ mod program;
 pub use self::{
     check::{Facts, check},
     collect::{Submission, failures},
-    defs::{DeclaredEvent, EventDef, Exchange, FailureDef, Group, GroupDef, GroupRef, Handler, HandlerDef},
+    defs::{
+        DeclaredEvent, DecodeFn, EventDef, Exchange, FailureDef, Group, GroupDef, GroupRef, Handler,
+        HandlerDef,
+    },
     finding::{Finding, FindingKind, Place, Report},
     program::Registry,
 };

@@ -97,6 +97,40 @@ pub(crate) async fn look(admin: &dyn Admin, topology: &Topology) -> Result<(), A
     if errors.is_empty() { Ok(()) } else { Err(ApplyError { errors }) }
 }
 
+/// Looks whether everything is there, and as it is declared here; changes nothing. Bindings cannot be looked at
+/// over AMQP.
+///
+/// What is there is declared once more, which is how a broker tells that it is otherwise. What the user may not
+/// declare is not compared, and neither is what goes with its consumers, and might be made by that.
+#[cfg(feature = "cli")]
+pub(crate) async fn compare(admin: &dyn Admin, topology: &Topology) -> Vec<DeclareError> {
+    let mut errors = match look(admin, topology).await {
+        Ok(()) => Vec::new(),
+        Err(error) => error.errors,
+    };
+    // Missing, or its node is down.
+    let is_away = |what: &str, its_name: &str| {
+        errors.iter().any(|error| match error {
+            DeclareError::Missing { what: kind, name } | DeclareError::Down { what: kind, name, .. } => {
+                *kind == what && name == its_name
+            }
+            _ => false,
+        })
+    };
+    let exchanges =
+        topology.exchanges().filter(|it| !it.auto_delete && !is_away("exchange", it.name.as_str()));
+    let queues = topology
+        .queues()
+        .filter(|it| !it.exclusive && !it.auto_delete && !is_away("queue", it.name.as_str()));
+    let all = exchanges
+        .map(|exchange| declare_exchange(admin, exchange))
+        .chain(queues.map(|queue| declare_queue(admin, queue)))
+        .collect();
+    let found = refusals(all).await;
+    errors.extend(found.into_iter().filter(|error| !matches!(error, DeclareError::Forbidden { .. })));
+    errors
+}
+
 /// Declares the queues that only this connection has, which nobody else could declare for it.
 ///
 /// # Errors

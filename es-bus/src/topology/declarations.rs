@@ -84,6 +84,7 @@ pub(crate) fn declared(
         view: false,
         is_set: false,
         schema: || None,
+        decode: None,
         location: at(7),
     };
     registry.insert(&Submission::Event(leak(event)));

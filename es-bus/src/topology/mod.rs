@@ -24,6 +24,8 @@ pub(crate) mod declarations;
 #[cfg(test)]
 pub(crate) mod fixtures;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::apply::compare;
 pub(crate) use self::{
     apply::ApplyError,
     bound::{Asked, Bound, bound},

@@ -5,6 +5,7 @@
 mod asyncapi;
 mod background;
 mod batches;
+mod cli;
 mod dead_letters;
 mod dispatch;
 mod emit;

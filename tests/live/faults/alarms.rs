@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use es_bus::{HealthStatus, PublishError, Registry};
+use es_bus::{Bus, HealthStatus, PublishError, Registry, cli::captured};
 use tokio::{task::block_in_place, time::timeout};
 
 use super::load::Load;
@@ -44,6 +44,16 @@ async fn alarms_of_memory_and_of_disk_delay_events_and_lose_none() {
         let refused = refused.await.expect("the broker blocks");
         assert!(matches!(refused, PublishError::TimedOut { .. }), "{refused:?}");
         assert!(refused.to_string().contains("takes no publishes"), "{refused}");
+        let program = || {
+            Bus::builder()
+                .without_environment()
+                .registry(Registry::new().event::<OrderPlaced>())
+                .publish_only()
+        };
+        let examined = captured(&["doctor", "--watch", "0s", "--url", &url], "", false, program).await;
+        assert_eq!(examined.code, 1, "{examined:?}");
+        let told = reason.replace("takes no publishes", "the broker takes none");
+        assert!(examined.out.contains(&format!("fail  publishes     {told}")), "{examined:?}");
         block_in_place(|| node.rabbitmqctl(&[setting, usual]));
         load.flows_within(RECOVERY).await;
     }

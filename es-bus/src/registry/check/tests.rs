@@ -32,6 +32,7 @@ fn event(type_name: &'static str, line: u32, kinds: &[EventKind]) -> EventDef {
         view: false,
         is_set: false,
         schema: || None,
+        decode: None,
         location: at(line),
     }
 }

@@ -1,0 +1,225 @@
+//! What a command has at hand: its outputs, the program it belongs to, the broker once it is connected.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    path::Path,
+    sync::Arc,
+    thread,
+};
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::{args::Global, error::CommandError, output::Style};
+use crate::{
+    bus::{Bus, BusBuilder, Handle},
+    config::{BrokerUrl, Config},
+    error::Error,
+    model::Topology,
+    name::QueueName,
+    registry::Registry,
+    suggest,
+    topology::{Exchanges, GroupSpec},
+    transport::Transport,
+};
+
+/// Where a command reads and writes.
+pub(super) struct Io {
+    /// What was asked for.
+    pub(super) out: Box<dyn Write + Send>,
+    /// Errors, questions and remarks.
+    pub(super) err: Box<dyn Write + Send>,
+    /// What is typed, or piped in.
+    pub(super) input: Box<dyn Read + Send>,
+    /// Whether a person types.
+    pub(super) asks: bool,
+    /// Whether `out` takes colours.
+    pub(super) style: Style,
+    /// Whether `err` does.
+    pub(super) err_style: Style,
+}
+
+/// What a command has at hand.
+pub(super) struct Context<'a> {
+    /// What every command takes.
+    pub(super) global: Global,
+    /// How the program is called.
+    pub(super) program: String,
+    pub(super) io: Io,
+    builder: Option<Box<dyn FnOnce() -> BusBuilder + 'a>>,
+    /// The bus, from when a command connects until [`close`](Self::close).
+    handle: Option<Handle>,
+}
+
+/// What the program declares, beside a bus that does nothing by itself.
+pub(super) struct Program {
+    pub(super) topology: Topology,
+    /// The groups that would be consumed.
+    pub(super) groups: Vec<Arc<GroupSpec>>,
+    pub(super) exchanges: Exchanges,
+    pub(super) registry: Registry,
+    /// The groups that keep dead letters, and where.
+    pub(super) dead_letters: Vec<(String, QueueName)>,
+}
+
+impl Program {
+    pub(super) fn of(bus: &Bus) -> Self {
+        let dead_letters = bus.dead_letter_queues();
+        Self {
+            topology: bus.topology().clone(),
+            groups: bus.groups().to_vec(),
+            exchanges: bus.exchanges().clone(),
+            registry: bus.registry().clone(),
+            dead_letters: dead_letters.map(|(group, queue)| (group.to_owned(), queue.clone())).collect(),
+        }
+    }
+
+    /// The group of a name.
+    pub(super) fn group(&self, name: &str) -> Result<&Arc<GroupSpec>, CommandError> {
+        let names = || self.groups.iter().map(|group| group.name.as_str());
+        self.groups.iter().find(|group| group.name.as_str() == name).ok_or_else(|| {
+            CommandError::UnknownGroup {
+                what: "is consumed by this program, as it is configured here",
+                group: name.to_owned(),
+                nearest: suggest::nearest(name, names()).map(str::to_owned),
+                known: names().map(str::to_owned).collect(),
+            }
+        })
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(
+        global: Global,
+        program: String,
+        io: Io,
+        builder: Box<dyn FnOnce() -> BusBuilder + 'a>,
+    ) -> Self {
+        Self { global, program, io, builder: Some(builder), handle: None }
+    }
+
+    /// The program's own builder, with what the command line says.
+    pub(super) fn builder(&mut self) -> BusBuilder {
+        let builder = self.builder.take().expect("a command builds one bus")();
+        let builder = match self.global.config.take() {
+            Some(file) => builder.said_file(file),
+            None => builder,
+        };
+        match self.global.url.take() {
+            Some(url) => builder.said("url", url),
+            None => builder,
+        }
+    }
+
+    /// The program as it was checked, without a broker.
+    pub(super) fn look(&mut self) -> Result<Bus, Error> {
+        self.builder().for_looking().build()
+    }
+
+    /// The program as it was checked, for a broker that has to be named.
+    pub(super) fn operated(&mut self) -> Result<Bus, Error> {
+        self.builder().for_operating().build()
+    }
+
+    /// Connects to the broker of a bus that was built to operate; it has to be there.
+    pub(super) async fn open(&mut self, bus: Bus) -> Result<(), CommandError> {
+        if is_private(bus.config()) {
+            writeln!(
+                self.io.err,
+                "note: memory:// without a name is the broker of this command alone, and empty; memory://name is \
+                 shared within a process"
+            )?;
+        }
+        self.handle = Some(bus.at_rest().start().await?);
+        Ok(())
+    }
+
+    /// The bus, once it is connected.
+    pub(super) fn handle(&self) -> &Handle {
+        self.handle.as_ref().expect("the command has connected")
+    }
+
+    /// The broker, once it is connected.
+    pub(super) fn transport(&self) -> Arc<dyn Transport> {
+        Arc::clone(self.handle().transport())
+    }
+
+    /// Ends the connection, where there is one.
+    pub(super) async fn close(&mut self) -> Result<(), Error> {
+        match self.handle.take() {
+            Some(handle) => handle.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether output is for a program.
+    pub(super) fn is_json(&self) -> bool {
+        self.global.json
+    }
+
+    /// Writes a text.
+    pub(super) fn say(&mut self, text: &str) -> Result<(), CommandError> {
+        Ok(self.io.out.write_all(text.as_bytes())?)
+    }
+
+    /// Writes a value as JSON over several lines.
+    pub(super) fn json(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), CommandError> {
+        let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+        Ok(writeln!(self.io.out, "{text}")?)
+    }
+
+    /// Writes a remark, beside the output.
+    pub(super) fn remark(&mut self, text: &str) -> Result<(), CommandError> {
+        Ok(writeln!(self.io.err, "{text}")?)
+    }
+
+    /// Asks; whether the answer was yes. `None` where nobody can be asked.
+    pub(super) async fn ask(&mut self, question: &str) -> Result<Option<bool>, CommandError> {
+        if !self.io.asks {
+            return Ok(None);
+        }
+        write!(self.io.err, "{question} [y/N] ")?;
+        self.io.err.flush()?;
+        let answer = self.read(|input| {
+            let mut line = String::new();
+            BufReader::new(input).read_line(&mut line)?;
+            Ok(line.into_bytes())
+        });
+        let answer = answer.await?;
+        Ok(Some(matches!(answer.trim_ascii(), b"y" | b"Y" | b"yes" | b"Yes" | b"YES")))
+    }
+
+    /// All that is piped in.
+    pub(super) async fn piped(&mut self) -> Result<Vec<u8>, CommandError> {
+        let read = self.read(|mut input| {
+            let mut all = Vec::new();
+            input.read_to_end(&mut all)?;
+            Ok(all)
+        });
+        Ok(read.await?)
+    }
+
+    /// Reads on a thread of its own, which nobody waits for when the command is interrupted.
+    async fn read(
+        &mut self,
+        how: impl FnOnce(Box<dyn Read + Send>) -> io::Result<Vec<u8>> + Send + 'static,
+    ) -> io::Result<Vec<u8>> {
+        let input = std::mem::replace(&mut self.io.input, Box::new(io::empty()));
+        let (send, receive) = oneshot::channel();
+        thread::Builder::new().name("es-bus-input".to_owned()).spawn(move || {
+            let _ = send.send(how(input));
+        })?;
+        receive.await.unwrap_or_else(|_ended| Err(io::Error::other("the thread that reads ended")))
+    }
+}
+
+/// Whether the broker is one that nobody else can be at.
+fn is_private(config: &Config) -> bool {
+    matches!(config.bus.url.value, Some(BrokerUrl::Memory { name: None }))
+}
+
+/// The content of a file.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, CommandError> {
+    fs::read(path).map_err(|source| CommandError::File { path: path.to_owned(), what: "read", source })
+}

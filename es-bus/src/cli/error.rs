@@ -1,0 +1,165 @@
+//! Why a command did not come to its end.
+
+use std::{error::Error as _, fmt::Write, io, path::PathBuf};
+
+use super::Exit;
+use crate::{dead_letters::DeadLetterError, error::Error, model::NotInDefinitions, publish::PublishError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum CommandError {
+    /// The bus could not be built, started or used.
+    #[error(transparent)]
+    Bus(#[from] Error),
+    /// The output could not be written.
+    #[error("the output cannot be written: {0}")]
+    Output(#[from] io::Error),
+    /// A file cannot be read or written.
+    #[error("{} cannot be {what}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// `read` or `written`.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Several groups have dead letters, and none was named.
+    #[error("whose dead letters? name one of the groups: {}", options(known))]
+    WhichGroup {
+        /// The groups that there are.
+        known: Vec<String>,
+    },
+    /// No group keeps dead letters.
+    #[error("no group of this program keeps dead letters; `--queue` names the queue of another program")]
+    NoDeadLetters,
+    /// The program has no such group.
+    #[error("no group {group:?} {what}; {}", hint(nearest.as_deref(), known))]
+    UnknownGroup {
+        /// What it would have to be: `is consumed here`.
+        what: &'static str,
+        /// What was asked for.
+        group: String,
+        /// What may have been meant.
+        nearest: Option<String>,
+        /// The groups that there are.
+        known: Vec<String>,
+    },
+    /// The program has no such event.
+    #[error("there is no event {event:?} in this program; {}", hint(nearest.as_deref(), known))]
+    UnknownEvent {
+        /// What was asked for.
+        event: String,
+        /// What may have been meant.
+        nearest: Option<String>,
+        /// The events that there are.
+        known: Vec<String>,
+    },
+    /// Several events have that name.
+    #[error("several events are named {event:?}; name one of them by its key: {}", options(keys))]
+    SeveralEvents {
+        /// The name.
+        event: String,
+        /// Their routing keys.
+        keys: Vec<String>,
+    },
+    /// What was given as data is not that event.
+    #[error("the data are no {event}: {reason}")]
+    Data {
+        /// The event.
+        event: String,
+        /// Why not.
+        reason: String,
+    },
+    /// No dead letter is chosen by what was asked for.
+    #[error(
+        "no dead letter in {queue:?} is chosen; `dlq list` shows what is there: one that was replayed and failed \
+         again has a new id"
+    )]
+    NoneChosen {
+        /// The dead-letter queue.
+        queue: String,
+    },
+    /// Nobody can be asked.
+    #[error(
+        "this throws dead letters away, and there is no terminal to ask at: add --yes, or --dry-run to look first"
+    )]
+    NeedsYes,
+    /// The exchange picks queues by no pattern.
+    #[error("exchange {exchange:?} is a {kind} exchange, which does not go by patterns; leave --key out")]
+    NoPatterns {
+        /// The exchange.
+        exchange: String,
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// A topology holds something that definitions cannot.
+    #[error(transparent)]
+    Definitions(#[from] NotInDefinitions),
+    /// The events cannot be listened to.
+    #[error("events cannot be listened to: {reason}")]
+    Tail {
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl CommandError {
+    /// How the process ends.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            // Whoever reads has seen enough: `| head`.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::WhichGroup { .. }
+            | Self::UnknownGroup { .. }
+            | Self::UnknownEvent { .. }
+            | Self::SeveralEvents { .. }
+            | Self::NeedsYes
+            | Self::NoPatterns { .. } => Exit::Usage,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// For the person who reads it: as `main` prints an error of es-bus.
+    pub(super) fn report(&self) -> String {
+        if let Self::Bus(error) = self {
+            return format!("{error:?}");
+        }
+        let mut text = self.to_string();
+        let mut cause = match self {
+            // Their text tells the cause.
+            Self::File { .. } | Self::Output(_) => None,
+            _ => self.source(),
+        };
+        while let Some(error) = cause {
+            let _ = write!(text, "\n  caused by: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl From<DeadLetterError> for CommandError {
+    fn from(error: DeadLetterError) -> Self {
+        Self::Bus(error.into())
+    }
+}
+
+impl From<PublishError> for CommandError {
+    fn from(error: PublishError) -> Self {
+        Self::Bus(error.into())
+    }
+}
+
+fn options(names: &[String]) -> String {
+    names.join(", ")
+}
+
+fn hint(nearest: Option<&str>, known: &[String]) -> String {
+    match (nearest, known) {
+        (Some(nearest), _) => format!("did you mean {nearest:?}?"),
+        (None, []) => "there is none".to_owned(),
+        (None, known) => format!("there is {}", options(known)),
+    }
+}

@@ -1,0 +1,151 @@
+//! The command line of a program, as an operator types it.
+
+use std::sync::Arc;
+
+use es_bus_tests::{Node, Vhost};
+use serde_json::Value;
+
+use crate::support::{Ended, Launch, PATIENCE, TempDir, soon};
+
+/// The program, and the broker that its variable names.
+struct Shop {
+    vhost: Vhost,
+    dir: Arc<TempDir>,
+}
+
+impl Shop {
+    fn on(vhost: Vhost) -> Self {
+        Self { vhost, dir: Arc::new(TempDir::new()) }
+    }
+
+    fn launch(&self, arguments: &[&str]) -> Launch {
+        let launch = Launch::new(env!("CARGO_BIN_EXE_operations-as-tested"), &self.dir);
+        let launch = launch.env("ES_BUS_URL", self.vhost.url());
+        arguments.iter().fold(launch, |launch, argument| launch.arg(argument))
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &[&str], code: i32) -> Ended {
+        let ended = self.launch(arguments).run();
+        ended.assert_code(code);
+        ended
+    }
+
+    /// What a command tells a program.
+    #[track_caller]
+    fn json(&self, arguments: &[&str], code: i32) -> Value {
+        let ended = self.run(&[arguments, &["--json"]].concat(), code);
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+    }
+
+    /// The findings of the doctor that are no more than a warning away from being good.
+    #[track_caller]
+    fn complaints(&self, code: i32) -> Vec<String> {
+        let report = self.json(&["doctor", "--watch", "0s"], code);
+        let findings = report["findings"].as_array().expect("a list").iter();
+        let told = findings.filter(|finding| finding["status"] != "ok");
+        told.map(|finding| format!("{}: {}", finding["check"], finding["found"]).replace('"', "")).collect()
+    }
+}
+
+#[test]
+fn operates_a_service_from_its_first_start_to_its_last_dead_letter() {
+    let shop = Shop::on(Node::shared().vhost("cli"));
+
+    let never_started = shop.complaints(1);
+    let mut service = shop.launch(&["run"]).start();
+    service.until_says("group \"projections\" consumes shop.projections");
+    let started = shop.complaints(0);
+    let mut tail = shop.launch(&["tail", "--key", "Order.OrderPlaced", "--limit", "1", "--json"]).start();
+    tail.until_says("listening to Order.OrderPlaced on shop");
+    let bad = r#"{"order_id": "o-1", "total": -1}"#;
+    shop.run(&["publish", "OrderPlaced", "--data", bad, "--id", "bad-order"], 0);
+    let seen: Value = serde_json::from_str(&tail.wait(PATIENCE).assert_code(0).stdout).expect("one line");
+    let first = soon("it is dead-lettered", || {
+        shop.json(&["dlq", "list"], 0).as_array().and_then(|letters| letters.first().cloned())
+    });
+    let id = first["id"].as_str().expect("an id");
+    let shown = shop.json(&["dlq", "show", "--id", id], 0);
+    shop.run(&["dlq", "check"], 1);
+    let with_dead_letters = shop.complaints(0);
+    let dry = shop.json(&["dlq", "replay", "--id", id, "--dry-run"], 0);
+    let replayed = shop.json(&["dlq", "replay", "--id", id], 0);
+    let again = soon("it fails again", || {
+        shop.json(&["dlq", "list"], 0).as_array().and_then(|letters| letters.first().cloned())
+    });
+    let refused = shop.run(&["dlq", "purge"], 64);
+    let purged = shop.json(&["dlq", "purge", "--yes"], 0);
+    shop.run(&["dlq", "check"], 0);
+    service.signal("TERM");
+    service.wait(PATIENCE).assert_code(0);
+
+    assert_eq!(never_started.len(), 1, "{never_started:?}");
+    assert!(
+        never_started[0].starts_with("topology: nothing of what the program declares"),
+        "{never_started:?}"
+    );
+    assert_eq!(started, Vec::<String>::new());
+    assert_eq!((&seen["event_id"], &seen["body"]["order_id"]), (&"bad-order".into(), &"o-1".into()));
+    assert_eq!((&first["reason"], &first["replays"]), (&"handler_error".into(), &0.into()));
+    assert_eq!(shown["error"], "an order over -1 is no order");
+    assert_eq!(with_dead_letters, ["dead letters: shop.projections.dlq has 1 dead letter"]);
+    assert_eq!((&dry["matched"], &dry["replayed"]), (&1.into(), &0.into()));
+    assert_eq!((&replayed["replayed"], &replayed["left"]), (&1.into(), &0.into()));
+    assert_eq!((&again["event_id"], &again["replays"]), (&"bad-order".into(), &1.into()));
+    assert_ne!(again["id"], first["id"]);
+    assert!(refused.stderr.contains("add --yes"), "{refused:?}");
+    assert_eq!(purged["dropped"], 1);
+    let queues = shop.vhost.queues();
+    assert!(queues.iter().all(|queue| !queue.name.contains(".tail.")), "the tail's queue stays");
+}
+
+#[test]
+fn the_doctor_tells_one_closed_door_from_another() {
+    let shop = Shop::on(Node::shared().vhost("cli-doctor"));
+    let mut service = shop.launch(&["run"]).start();
+    service.until_says("group \"projections\" consumes shop.projections");
+
+    let url = shop.vhost.url();
+    let (_, rest) = url.split_once('@').expect("a user");
+    let (host, _) = rest.split_once('/').expect("a virtual host");
+    let found = |url: &str| {
+        let report = shop.json(&["doctor", "--watch", "0s", "--url", url], 1);
+        let last = report["findings"].as_array().and_then(|all| all.last()).cloned().expect("a finding");
+        format!("{}: {}", last["check"], last["found"]).replace(['"', '\\'], "").replace(host, "HOST")
+    };
+    let login = found(&format!("amqp://guest:a-wrong-one@{rest}"));
+    let vhost = found(&format!("amqp://guest:guest@{host}/nowhere"));
+    let silent = found("amqp://guest:guest@127.0.0.1:1/");
+    let differs = shop.launch(&["doctor", "--watch", "0s"]).env("ES_BUS_GROUP__PROJECTIONS__MAX_LENGTH", "5");
+    let differs = differs.run();
+
+    assert!(login.starts_with("login: refused: ") && !login.contains("a-wrong-one"), "{login}");
+    assert!(vhost.starts_with("vhost: there is no nowhere for this user: "), "{vhost}");
+    assert!(silent.starts_with("connection: none to amqp://guest@127.0.0.1:1/: "), "{silent}");
+    differs.assert_code(1);
+    let difference = "queue shop.projections: x-max-length is 5 here, and not set on the broker";
+    assert!(differs.stdout.contains(difference), "{differs:?}");
+    // What is interrupted ends in order, and says so by its code.
+    let mut doctor = shop.launch(&["doctor", "--watch", "1h", "-v"]).start();
+    doctor.until_says("side=\"publishing\"");
+    doctor.signal("INT");
+    doctor.wait(PATIENCE).assert_code(130);
+    let mut tail = shop.launch(&["tail"]).start();
+    tail.until_says("listening to # on shop");
+    tail.signal("INT");
+    tail.wait(PATIENCE).assert_code(0);
+    service.signal("TERM");
+    service.wait(PATIENCE).assert_code(0);
+}
+
+#[test]
+fn colours_follow_the_environment() {
+    let dir = Arc::new(TempDir::new());
+    let check = || Launch::new(env!("CARGO_BIN_EXE_operations-as-tested"), &dir).arg("check");
+
+    let forced = check().env("CLICOLOR_FORCE", "1").run();
+    let refused = check().env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").run();
+
+    assert!(forced.assert_code(0).stdout.starts_with("\u{1b}[32mok\u{1b}[0m: 2 events"), "{forced:?}");
+    assert!(refused.assert_code(0).stdout.starts_with("ok: 2 events"), "{refused:?}");
+}
