@@ -72,8 +72,10 @@ const PRIVATE: &str = "private";
 const PRIVATE_USES: u8 = 5;
 
 /// A path, and the only modules that may name it; with none, nobody may.
-const ONLY: [(&str, &[&str]); 10] = [
+const ONLY: [(&str, &[&str]); 12] = [
     ("lapin", &["transport::amqp"]),
+    ("hyper", &["http", "transport::amqp::management"]),
+    ("tokio_rustls", &["transport::amqp::management"]),
     ("opentelemetry", &["otel"]),
     ("std::env", &["config"]),
     ("inventory", &["registry", PRIVATE]),

@@ -17,8 +17,11 @@ use crate::{
     config,
     dead_letters::DeadLetterError,
     registry::Finding,
-    topology::{Conflict, ProvisionError},
-    transport::{DeclareError, PublishError, TransportError},
+    topology::{
+        Conflict, ProvisionError,
+        plan::{LookError, PerformError, PlanError},
+    },
+    transport::{DeclareError, ManagementError, PublishError, TransportError},
 };
 
 /// The result of whatever starts, runs or stops a bus.
@@ -63,6 +66,12 @@ pub enum Error {
     /// Dead letters could not be looked at or moved, or there are too many.
     #[error(transparent)]
     DeadLetters(#[from] DeadLetterError),
+    /// The management API of the broker did not answer what it was asked.
+    #[error(transparent)]
+    Management(#[from] ManagementError),
+    /// A plan cannot be made or performed as it was asked for.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// Several of these at once.
     #[error("{}", report::summary(.0))]
     Several(Vec<Error>),
@@ -97,6 +106,25 @@ impl From<ProvisionError> for Error {
             ProvisionError::Transport(error) => Self::Transport(error),
             ProvisionError::Topology(error) => Self::Topology(error.errors),
             ProvisionError::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<LookError> for Error {
+    fn from(error: LookError) -> Self {
+        match error {
+            #[cfg(feature = "management")]
+            LookError::Management(error) => Self::Management(error),
+            LookError::Transport(error) => Self::Topology(vec![error]),
+        }
+    }
+}
+
+impl From<PerformError> for Error {
+    fn from(error: PerformError) -> Self {
+        match error {
+            PerformError::Refused(error) => Self::Topology(error.errors),
+            PerformError::Look(error) => error.into(),
         }
     }
 }

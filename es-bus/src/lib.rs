@@ -37,6 +37,7 @@
 //! | publish | [`Publisher`], [`Emit`], [`scope()`] |
 //! | look at what failed, and replay it | [`dead_letters`] |
 //! | run | [`run`], [`Bus`], [`Handle`] |
+//! | plan what a deploy changes on the broker | [`Bus::plan`], [`plan`], the feature `management` |
 //! | subscribe while it runs | [`Subscriptions`], [`Subscriber`] |
 //! | observe | [`Monitor`], [`Stats`], [`Health`], the features `metrics` and `http` |
 //! | operate | `cli::run` (feature `cli`): a command line in the program itself |
@@ -141,7 +142,7 @@ pub use self::{
     schema::EventSchema,
     scope::{Scope, scope},
     subscriber::{BlockingFn, HandlerFn, Subscriber},
-    topology::{Conflict, GraphFinding, Severity, explain},
+    topology::{Conflict, GraphFinding, Severity, explain, plan},
 };
 
 #[cfg(feature = "macros")]

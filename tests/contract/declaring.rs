@@ -231,6 +231,66 @@ pub(crate) async fn knows_an_exchange_of_whatever_kind(fixture: &Fixture) {
     assert!(exists(&ExchangeName::default_exchange()).await);
 }
 
+pub(crate) async fn deletes_only_an_exchange_that_nothing_is_bound_to_where_that_is_asked(fixture: &Fixture) {
+    let events = fixture.exchange("events", ExchangeKind::Topic).await;
+    let queue = fixture.plain("orders").await;
+    fixture.bind(&events, &queue, "Order.*").await;
+
+    let in_use = fixture.transport.delete_unused_exchange(&events).await;
+    fixture.transport.delete_queue(&queue).await.expect("it goes, and its binding");
+    for _ in 0..2 {
+        fixture.transport.delete_unused_exchange(&events).await.expect("one that is gone is no error");
+    }
+
+    assert!(matches!(in_use, Err(DeclareError::Refused { .. })), "{in_use:?}");
+    assert!(!fixture.transport.exchange_exists(&events).await.expect("the broker answers"));
+}
+
+pub(crate) async fn is_observed_as_far_as_it_tells(fixture: &Fixture) {
+    let events = fixture.exchange("events", ExchangeKind::Topic).await;
+    let queue = fixture.plain("orders").await;
+    fixture.bind(&events, &queue, "Order.*").await;
+    fixture.send(&queue, &["a"]).await;
+    let missing = (fixture.exchange_name("missing"), fixture.queue("missing").name);
+
+    let asked = ([events.clone(), missing.0.clone()], [queue.clone(), missing.1.clone()]);
+    let seen = fixture.transport.observe(&asked.0, &asked.1).await.expect("the broker answers");
+
+    assert!(seen.exchanges.contains_key(events.as_str()) && !seen.exchanges.contains_key(missing.0.as_str()));
+    assert!(!seen.queues.contains_key(missing.1.as_str()));
+    assert_eq!(
+        (seen.queues[queue.as_str()].ready, seen.queues[queue.as_str()].consumers),
+        (Some(1), Some(0))
+    );
+    // Settings and bindings are seen both or not at all.
+    let bound =
+        seen.bindings.map(|all| all.iter().any(|it| it.source == events.as_str() && it.key == "Order.*"));
+    assert_eq!(bound, seen.queues[queue.as_str()].settings.as_ref().map(|_| true));
+}
+
+pub(crate) async fn deletes_only_a_queue_that_is_idle_where_that_is_asked(fixture: &Fixture) {
+    let queue = fixture.plain("orders").await;
+    let delete =
+        async || fixture.transport.delete_idle_queue(&queue, fixture.kind == QueueKind::Classic).await;
+    fixture.send(&queue, &["a"]).await;
+    fixture.wait_for_messages(&queue, 1).await;
+
+    let full = delete().await;
+    let mut consumer = fixture.consume(&queue, 1).await;
+    assert_eq!(take(&mut consumer).await, "a");
+    fixture.wait_for_consumers(&queue, 1).await;
+    let in_use = delete().await;
+    consumer.close().await;
+    fixture.wait_for_consumers(&queue, 0).await;
+    for _ in 0..2 {
+        delete().await.expect("one that is gone is no error");
+    }
+
+    assert!(matches!(full, Err(DeclareError::Refused { .. })), "{full:?}");
+    assert!(matches!(in_use, Err(DeclareError::Refused { .. })), "{in_use:?}");
+    assert_eq!(fixture.status(&queue).await, None);
+}
+
 pub(crate) async fn refuses_what_a_kind_of_queue_cannot_be(fixture: &Fixture) {
     let quorum = fixture.queue_of(QueueKind::Quorum, "quorum");
     let classic = fixture.queue_of(QueueKind::Classic, "classic");

@@ -86,6 +86,7 @@ macro_rules! contract {
                 ignores_arguments_that_nobody_knows,
                 refuses_to_bind_what_is_missing,
                 deletes_queues_and_their_bindings,
+                deletes_only_a_queue_that_is_idle_where_that_is_asked,
                 purges_what_is_ready,
                 status_counts_ready_messages_and_consumers,
                 an_unused_queue_expires,
@@ -121,6 +122,8 @@ macro_rules! contract {
                 names_the_setting_of_an_exchange_that_differs,
                 refuses_what_a_kind_of_queue_cannot_be,
                 knows_an_exchange_of_whatever_kind,
+                deletes_only_an_exchange_that_nothing_is_bound_to_where_that_is_asked,
+                is_observed_as_far_as_it_tells,
                 the_link_is_up_and_closes,
             ]
             limits_of_one_kind: [

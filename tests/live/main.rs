@@ -18,6 +18,7 @@ mod observing;
 mod outage;
 mod peers;
 mod permissions;
+mod plan;
 mod publishing;
 mod python;
 mod reconnect;

@@ -112,6 +112,7 @@ async fn a_provisioning_and_a_runtime_user_can_do_all_that_they_have_to_and_no_m
         tag: "own".to_owned(),
         prefetch: 1,
         exclusive: false,
+        may_hold: 0,
     };
     own.consume(suspects).await.expect("it may take suspects").close().await;
     let refused = format!("refused for user '{service}'");

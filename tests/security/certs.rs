@@ -52,6 +52,11 @@ impl Authority {
         self.sign("broker", &self.broker_params())
     }
 
+    /// As [`broker`](Self::broker), for somebody else on the same machine.
+    pub(crate) fn neighbour(&self) -> Pair {
+        self.sign("neighbour", &self.broker_params())
+    }
+
     /// As [`broker`](Self::broker), of long ago.
     pub(crate) fn expired_broker(&self) -> Pair {
         let mut params = self.broker_params();

@@ -2,6 +2,7 @@
 //! certificates made here.
 
 mod certs;
+mod management;
 mod secrets;
 mod support;
 mod tls;

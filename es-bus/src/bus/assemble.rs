@@ -79,6 +79,7 @@ pub(super) fn assemble(mut builder: BusBuilder) -> Result<Bus> {
         (None, Purpose::Serve) => TransportChoice::configured(&config, &builder.tls)?,
     };
     config.http()?;
+    config.management()?;
     let monitor = Monitor::new(Arc::default(), builder.clock, exchange.as_str().to_owned());
     let publishing = PublisherSettings {
         exchange,
@@ -101,6 +102,7 @@ pub(super) fn assemble(mut builder: BusBuilder) -> Result<Bus> {
         service: builder.layers.bus(),
         clock: builder.clock,
         observer: builder.observer,
+        consumes: builder.consumes,
         config: Box::new(config),
     })
 }

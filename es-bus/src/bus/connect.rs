@@ -6,6 +6,7 @@ use super::run::TransportChoice;
 use crate::{
     config::{Broker, Config},
     error::Result,
+    topology::plan::Eyes,
     transport::{Transport, memory::Memory},
 };
 
@@ -53,6 +54,87 @@ impl TransportChoice {
             Self::Amqp(options) => crate::transport::amqp::Amqp::connect(*options),
         }
     }
+}
+
+/// How the broker is looked at: through its management API where it has one.
+pub(super) fn eyes(config: &Config, choice: &TransportChoice) -> Result<Eyes> {
+    let url = config.management()?;
+    let because = match (choice, url) {
+        (TransportChoice::Given(_) | TransportChoice::Memory { .. }, _) => None,
+        #[cfg(feature = "amqp")]
+        (TransportChoice::Amqp(_), crate::config::ManagementUrl::Off) => {
+            Some("`management_url` is \"none\": the management API is not asked".to_owned())
+        }
+        // Another port may be that of another broker on the same machine, and the usual one not be this one's.
+        #[cfg(feature = "management")]
+        (TransportChoice::Amqp(options), crate::config::ManagementUrl::Auto)
+            if options.hosts.first().is_some_and(|host| !matches!(host.port, 5671 | 5672)) =>
+        {
+            Some(
+                "where the management API is cannot be told from a port of AMQP that is not the usual one: set \
+                 `management_url` (ES_BUS_MANAGEMENT_URL)"
+                    .to_owned(),
+            )
+        }
+        #[cfg(feature = "management")]
+        (TransportChoice::Amqp(options), url) => return management(config, url, options),
+        #[cfg(all(feature = "amqp", not(feature = "management")))]
+        (TransportChoice::Amqp(_), _) => Some(
+            "es-bus was built without its feature `management`, by which it asks the management API"
+                .to_owned(),
+        ),
+    };
+    Ok(Eyes::Transport { because })
+}
+
+#[cfg(feature = "management")]
+fn management(
+    config: &Config,
+    url: &crate::config::ManagementUrl,
+    broker: &crate::transport::amqp::AmqpOptions,
+) -> Result<Eyes> {
+    use crate::{
+        config::ManagementUrl,
+        transport::amqp::{
+            Tls,
+            management::{Management, ManagementOptions},
+        },
+    };
+
+    let (user, password) = (broker.user.clone(), broker.password.clone());
+    let first = broker.hosts.first().map_or("localhost", |host| &*host.host).to_owned();
+    let options = ManagementOptions {
+        host: first,
+        port: 15672,
+        tls: None,
+        prefix: String::new(),
+        user,
+        password,
+        vhost: broker.vhost.clone(),
+        timeout: config.bus.connect_timeout.value,
+    };
+    let (options, is_named) = match url {
+        ManagementUrl::At(url) => {
+            let tls = match (url.is_tls(), &broker.tls) {
+                (false, _) => None,
+                (true, Some(tls)) => Some(tls.clone()),
+                (true, None) => Some(Tls::from_files(tls_files(config)).map_err(|errors| {
+                    let files = errors.into_iter().map(|error| (error.setting, error.file, error.problem));
+                    crate::config::unusable_files(&config.bus, files)
+                })?),
+            };
+            let login = url.expose_login().map(|(user, password)| (user.to_owned(), password.to_owned()));
+            let (user, password) = login.unwrap_or((options.user, options.password));
+            let (host, port, prefix) = (url.host().to_owned(), url.port(), url.prefix().to_owned());
+            (ManagementOptions { host, port, tls, prefix, user, password, ..options }, true)
+        }
+        // A broker that is spoken to over TLS gets the password over TLS alone.
+        _ if broker.tls.is_some() => {
+            (ManagementOptions { port: 15671, tls: broker.tls.clone(), ..options }, false)
+        }
+        _ => (options, false),
+    };
+    Ok(Eyes::Management { api: Box::new(Management::new(options)), is_named })
 }
 
 #[cfg(feature = "amqp")]

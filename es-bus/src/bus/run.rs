@@ -58,6 +58,8 @@ pub struct Bus {
     pub(super) service: Option<HandlerService>,
     pub(super) clock: Clock,
     pub(super) observer: Option<mpsc::UnboundedSender<Observation>>,
+    /// Whether it runs handlers (not `publish_only`).
+    pub(super) consumes: bool,
 }
 
 impl fmt::Debug for Bus {
@@ -71,6 +73,7 @@ impl fmt::Debug for Bus {
 }
 
 /// The broker that the bus will run on.
+#[derive(Clone)]
 pub(super) enum TransportChoice {
     /// This one.
     Given(Arc<dyn Transport>),
@@ -345,14 +348,39 @@ async fn first_ready(provision: &Provision, patience: Option<Duration>) -> Resul
     tokio::select! {
         biased;
         ready = provision.ready() => Ok(ready?),
-        reason = unavailable(transport.link(), patience) => {
-            let waited = match patience {
-                Duration::ZERO => "at the first attempt at each host".to_owned(),
-                patience => format!("within {}", duration::print(patience)),
-            };
-            Err(TransportError::NotInTime { address: transport.describe(), waited, reason }.into())
-        }
+        reason = unavailable(transport.link(), patience) => Err(not_in_time(&**transport, patience, reason)),
     }
+}
+
+/// Waits until the connections are there, for so long at most.
+pub(super) async fn connected(transport: &dyn Transport, patience: Duration) -> Result<()> {
+    let mut link = transport.link();
+    let up = async {
+        loop {
+            match &link.borrow_and_update().state {
+                LinkState::Up => return Ok(()),
+                LinkState::Fatal(error) => return Err(Error::from(Arc::clone(error))),
+                LinkState::Closed => return Err(Error::Closed),
+                LinkState::Connecting | LinkState::Backoff { .. } => {}
+            }
+            if link.changed().await.is_err() {
+                return Err(Error::Closed);
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        up = up => up,
+        reason = unavailable(transport.link(), patience) => Err(not_in_time(transport, patience, reason)),
+    }
+}
+
+fn not_in_time(transport: &dyn Transport, patience: Duration, reason: String) -> Error {
+    let waited = match patience {
+        Duration::ZERO => "at the first attempt at each host".to_owned(),
+        patience => format!("within {}", duration::print(patience)),
+    };
+    TransportError::NotInTime { address: transport.describe(), waited, reason }.into()
 }
 
 /// Waits until the time is up, or, where there is none, until each host has been tried in vain; says what
@@ -505,7 +533,7 @@ async fn all_ended(workers: &mut JoinSet<std::result::Result<(), ProvisionError>
     }
 }
 
-async fn close(transport: &dyn Transport) {
+pub(super) async fn close(transport: &dyn Transport) {
     if timeout(CLOSE_TIMEOUT, transport.close()).await.is_err() {
         tracing::warn!("the broker did not answer while the connection was closed");
     }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{security::Auth, url::BrokerUrl};
+use super::{management::ManagementUrl, security::Auth, url::BrokerUrl};
 use crate::{
     duration::{self, ByteSize},
     model::{
@@ -75,6 +75,7 @@ macro_rules! fields {
 
 fields! {
     BrokerUrl;
+    ManagementUrl;
     ExchangeKind;
     QueueKind, absent "auto";
     Overflow;

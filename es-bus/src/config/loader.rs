@@ -219,12 +219,13 @@ impl Loader {
         source: Source,
         place: impl FnOnce() -> String,
     ) {
-        let checked = if !matches!(key.name, "url" | "identity_password") && holds_url(&text) {
-            // A check may quote the value, and a URL may hold a password.
-            Err(MISPLACED_URL.to_owned())
-        } else {
-            (key.check)(&text)
-        };
+        let checked =
+            if !matches!(key.name, "url" | "management_url" | "identity_password") && holds_url(&text) {
+                // A check may quote the value, and a URL may hold a password.
+                Err(MISPLACED_URL.to_owned())
+            } else {
+                (key.check)(&text)
+            };
         match checked {
             Ok(()) => self.layers.push(Entry { scope, key: key.name, text, source }),
             Err(problem) => self.findings.push(Finding::new(place(), problem)),

@@ -53,6 +53,7 @@ mod field;
 mod file;
 mod layers;
 mod loader;
+mod management;
 mod security;
 mod settings;
 mod source;
@@ -67,6 +68,7 @@ pub use self::{
     builder::{Attributes, ConfigBuilder},
     error::{Error, Finding},
     field::{GroupSelection, Text},
+    management::{HttpUrl, ManagementUrl},
     security::{Auth, Secret},
     settings::{BusSettings, GroupSettings, Key, Policy, keys},
     source::{Level, Scope, Setting, Source},
@@ -139,6 +141,21 @@ impl Config {
 }
 
 impl Config {
+    /// How the management API is found.
+    ///
+    /// # Errors
+    ///
+    /// One is named, and the feature `management` is off.
+    pub(crate) fn management(&self) -> Result<&ManagementUrl, Error> {
+        let url = &self.bus.management_url;
+        if matches!(url.value, ManagementUrl::At(_)) && !cfg!(feature = "management") {
+            let finding = Finding::new(&url.source, "es-bus was built without its feature `management`")
+                .remedy("add it to the features of es-bus in Cargo.toml, or leave the setting `management_url` out");
+            return Err(Error::new(vec![finding]));
+        }
+        Ok(&url.value)
+    }
+
     /// Where health and metrics are served.
     ///
     /// # Errors

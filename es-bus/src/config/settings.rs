@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use super::{
     field::{Field, GroupSelection},
     layers::Layers,
+    management::ManagementUrl,
     security::{Auth, Secret},
     source::{Level, Scope, Setting},
     url::BrokerUrl,
@@ -165,6 +166,14 @@ settings! {
         /// What to do about the topology: `create` what is missing; `passive`, declare nothing and
         /// do not start while something is missing; `none`, not even look.
         declare: Declare = "create";
+        /// The management API of RabbitMQ (feature `management`), which tells a plan what AMQP does not:
+        /// `http://user:password@host:15672`. `auto` is port 15672 of the first host of `url` (15671 with
+        /// `amqps://`), with its login, and AMQP alone where nobody answers there, or `url` names another port
+        /// than the usual one. `none` is AMQP alone.
+        management_url: ManagementUrl = "auto";
+        /// The name of the program, which all of its processes share and no other program has. Under it is kept
+        /// what the program once declared, so that what it no longer declares can be pruned; `none` keeps nothing.
+        program: Option<String> = "none";
         /// The name of this process among the consumers of a group.
         consumer_name: String = "{hostname}-{8 hex digits}";
         /// How often peers prove that they live; a dead one is noticed within two of them. `none`

@@ -452,7 +452,7 @@ proptest! {
     #[test]
     fn no_report_shows_a_password(
         inner in "([a-z0-9]|[@%/?#:,\\[\\] &=\"\\\\\n']|%40|://){0,12}",
-        key in "(url|exchange|prefetch|heartbeat|kind|groups|retired|frame_max|backoff_jitter)",
+        key in "(url|management_url|exchange|prefetch|heartbeat|kind|groups|retired|frame_max|backoff_jitter)",
         tail in "(|/|/vhost|/a/b|:x|\\?heartbeat=5)",
     ) {
         let secret = format!("amqp://app:Zq9x{inner}x9qZ@broker{tail}");

@@ -291,7 +291,7 @@ fn is_scheme(text: &str) -> bool {
     KNOWN_SCHEMES.contains(&text.to_lowercase().as_str())
 }
 
-fn parse_host(text: &str, tls: bool) -> Result<Host, UrlError> {
+pub(super) fn parse_host(text: &str, tls: bool) -> Result<Host, UrlError> {
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or(UrlError::BadHost)?;
@@ -320,7 +320,7 @@ fn parse_host(text: &str, tls: bool) -> Result<Host, UrlError> {
     Ok(Host { name: name.to_owned(), port })
 }
 
-fn parse_port(text: &str) -> Result<u16, UrlError> {
+pub(super) fn parse_port(text: &str) -> Result<u16, UrlError> {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(UrlError::BadPort);
     }
@@ -349,7 +349,7 @@ fn parse_path(path: &str) -> Result<String, UrlError> {
 }
 
 /// Undoes percent-encoding, strictly.
-fn decode(text: &str) -> Result<String, UrlError> {
+pub(super) fn decode(text: &str) -> Result<String, UrlError> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
@@ -365,7 +365,7 @@ fn decode(text: &str) -> Result<String, UrlError> {
     String::from_utf8(decoded).map_err(|_no_utf8| UrlError::Encoding)
 }
 
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

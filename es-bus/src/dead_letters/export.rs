@@ -3,7 +3,8 @@
 use serde::Serialize;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::{DeadLetter, base64, json, scan::Held};
+use super::{DeadLetter, json, scan::Held};
+use crate::wire::base64;
 
 /// A line: the entry, and the message to the last byte.
 #[derive(Serialize)]

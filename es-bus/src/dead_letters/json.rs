@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::base64;
-use crate::message::{Headers, Message, Value};
+use crate::{
+    message::{Headers, Message, Value},
+    wire::base64,
+};
 
 /// The headers, by name.
 pub(crate) fn headers(headers: &Headers) -> Json {

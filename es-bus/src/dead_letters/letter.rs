@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{base64, json, scan::Held};
+use super::{json, scan::Held};
 use crate::{
     message::{Headers, Received},
-    wire::{self, DeadLetterAuthor, names},
+    wire::{self, DeadLetterAuthor, base64, names},
 };
 
 /// How much of a body is shown, in bytes.

@@ -15,7 +15,6 @@
 //! message that was pulled from a quorum queue comes back as if from a consumer of its own, and more
 //! than 32 of them come back in no order (measured on 3.10).
 
-mod base64;
 mod error;
 mod export;
 mod filter;

@@ -40,6 +40,8 @@ pub(super) fn write(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Error::Http { .. } => write!(f, "{error}"),
         Error::Publish(_)
         | Error::DeadLetters(_)
+        | Error::Management(_)
+        | Error::Plan(_)
         | Error::Transport(_)
         | Error::Subscribe(_)
         | Error::NoAmqp(_)

@@ -3,10 +3,10 @@
 
 use std::fmt;
 
-use serde_json::{Map, Number, Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
-use super::{Binding, Exchange, Queue, Topology};
-use crate::message::{Headers, Value};
+use super::{Binding, Exchange, Queue, Topology, json};
+use crate::message::Headers;
 
 /// A value in a table that the format has no way to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,29 +106,8 @@ fn binding(it: &Binding, vhost: &str) -> Result<Json, NotInDefinitions> {
 }
 
 fn table(arguments: &Headers, object: impl Fn() -> String) -> Result<Map<String, Json>, NotInDefinitions> {
-    let entries = arguments.iter().map(|(name, value)| match json_of(value) {
-        Some(json) => Ok((name.to_owned(), json)),
-        None => Err(NotInDefinitions { object: object(), argument: name.to_owned() }),
-    });
-    entries.collect()
-}
-
-fn json_of(value: &Value) -> Option<Json> {
-    Some(match value {
-        Value::Bool(truth) => Json::from(*truth),
-        Value::F32(number) => Json::Number(Number::from_f64(f64::from(*number))?),
-        Value::F64(number) => Json::Number(Number::from_f64(*number)?),
-        Value::Str(_) => Json::from(value.as_str()?),
-        Value::Array(values) => Json::Array(values.iter().map(json_of).collect::<Option<_>>()?),
-        Value::Table(table) => Json::Object(
-            table
-                .iter()
-                .map(|(name, value)| Some((name.to_owned(), json_of(value)?)))
-                .collect::<Option<_>>()?,
-        ),
-        number if number.is_integer() => Json::from(number.as_int()?),
-        _ => return None,
-    })
+    json::of_table(arguments)
+        .map_err(|argument| NotInDefinitions { object: object(), argument: argument.to_owned() })
 }
 
 #[cfg(test)]
@@ -137,6 +116,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        message::Value,
         model::{ExchangeKind, QueueKind},
         name::{ExchangeName, QueueName},
     };

@@ -7,9 +7,12 @@ mod arguments;
 mod binding;
 mod definitions;
 mod delivers;
+pub(crate) mod equivalence;
 mod exchange;
+pub(crate) mod json;
 mod lanes;
 mod mermaid;
+mod observed;
 mod permissions;
 pub mod policy;
 mod queue;
@@ -24,7 +27,12 @@ pub use self::{
     binding::Binding,
     definitions::NotInDefinitions,
     delivers::delivers,
+    equivalence::Difference,
     exchange::Exchange,
+    observed::{
+        BrokerInfo, ExchangeSettings, Observed, ObservedBinding, ObservedExchange, ObservedPolicy,
+        ObservedQueue, QueueSettings, View,
+    },
     permissions::{Permissions, Rights, TopicRights},
     queue::{DeadLetter, DeadLetterStrategy, Overflow, Queue, QueueKind},
     template::{Filling, Template},

@@ -69,6 +69,19 @@ impl ApplyError {
 ///
 /// Dropped half-way it leaves a part of the topology; applied again it goes on.
 pub(crate) async fn apply(admin: &dyn Admin, topology: &Topology) -> Result<(), ApplyError> {
+    apply_part(admin, topology, topology).await
+}
+
+/// As [`apply`], for a part of a topology, in the order that the whole asks for.
+///
+/// # Errors
+///
+/// As [`apply`].
+pub(super) async fn apply_part(
+    admin: &dyn Admin,
+    topology: &Topology,
+    whole: &Topology,
+) -> Result<(), ApplyError> {
     let exchanges = topology.exchanges().map(|exchange| declare_exchange(admin, exchange)).collect();
     let mut errors = refusals(exchanges).await;
     let queues = topology.queues().map(|queue| declare_queue(admin, queue)).collect();
@@ -76,7 +89,7 @@ pub(crate) async fn apply(admin: &dyn Admin, topology: &Topology) -> Result<(), 
     if !errors.is_empty() {
         return Err(ApplyError { errors });
     }
-    for bindings in in_stages(topology) {
+    for bindings in in_stages(topology, whole) {
         errors.extend(refusals(bindings.into_iter().map(|binding| bind(admin, binding)).collect()).await);
     }
     errors.extend(refusals(topology.unbound().map(|binding| unbind(admin, binding)).collect()).await);
@@ -170,28 +183,28 @@ fn look_for_queue<'a>(admin: &'a dyn Admin, queue: &'a Queue) -> BoxFuture<'a, V
 /// The bindings, in stages: dead letters and retries lead somewhere before the first event can come.
 ///
 /// First those of queues at which a message ends; then those of queues from which one comes back to where
-/// it failed, and those by which it comes back; then all others. Pure.
-fn in_stages(topology: &Topology) -> [Vec<&Binding>; 3] {
-    let dead_letters_to: HashMap<&str, &str> = topology
+/// it failed, and those by which it comes back; then all others. What a queue is for, the whole tells. Pure.
+pub(super) fn in_stages<'a>(part: &'a Topology, whole: &Topology) -> [Vec<&'a Binding>; 3] {
+    let dead_letters_to: HashMap<&str, &str> = whole
         .queues()
         .filter_map(|queue| Some((queue.name.as_str(), queue.dead_letter.as_ref()?.exchange.as_str())))
         .collect();
     let ends = |queue: &str| !dead_letters_to.contains_key(queue);
     let targets: HashSet<&str> = dead_letters_to.values().copied().collect();
     // Exchanges by which messages come back to a queue in which they may fail again.
-    let returns: HashSet<&str> = topology
+    let returns: HashSet<&str> = whole
         .bindings()
         .filter(|binding| targets.contains(binding.source.as_str()) && !ends(binding.queue.as_str()))
         .map(|binding| binding.source.as_str())
         .collect();
     // Exchanges by which they go to where they wait.
-    let waits: HashSet<&str> = topology
+    let waits: HashSet<&str> = whole
         .bindings()
         .filter(|binding| dead_letters_to.get(binding.queue.as_str()).is_some_and(|to| returns.contains(to)))
         .map(|binding| binding.source.as_str())
         .collect();
     let mut stages = [Vec::new(), Vec::new(), Vec::new()];
-    for binding in topology.bindings() {
+    for binding in part.bindings() {
         let source = binding.source.as_str();
         let stage = match () {
             () if ends(binding.queue.as_str()) => 0,
@@ -300,7 +313,7 @@ mod tests {
             let mark = if delay.is_empty() { "" } else { "retries" };
             format!("{}{mark} -> {}", binding.source.as_str(), binding.queue.as_str())
         };
-        let stages = in_stages(&topology).map(|stage| stage.iter().map(text).collect::<Vec<_>>());
+        let stages = in_stages(&topology, &topology).map(|stage| stage.iter().map(text).collect::<Vec<_>>());
 
         assert_eq!(stages[0], ["events_dlq -> events.bills.dlq", "events_dlq -> events.projections.dlq"]);
         assert!(stages[1].contains(&"events.bills.in -> events.bills".to_owned()), "{stages:?}");

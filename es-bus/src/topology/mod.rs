@@ -14,6 +14,7 @@ pub mod explain;
 pub(crate) mod graph;
 mod group;
 mod patience;
+pub mod plan;
 mod program;
 mod provision;
 mod strict;

@@ -78,6 +78,108 @@ pub enum TransportError {
     },
 }
 
+/// RabbitMQ's management API did not answer what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManagementError {
+    /// Nobody answers there.
+    #[error(
+        "the management API at {address} cannot be reached: {reason}; see that its plugin is enabled \
+         (`rabbitmq-plugins enable rabbitmq_management`) and that `management_url` (ES_BUS_MANAGEMENT_URL) names its port"
+    )]
+    Unreachable {
+        /// Where it was asked, without a password.
+        address: String,
+        /// What failed.
+        reason: String,
+    },
+    /// No answer came in time.
+    #[error(
+        "the management API at {address} did not answer GET {path} within {after:?}; the broker may be busy: try again"
+    )]
+    TimedOut {
+        /// Where it was asked.
+        address: String,
+        /// For what.
+        path: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// TLS could not be agreed on.
+    #[error("TLS with the management API at {address} failed: {reason}; {remedy}")]
+    Tls {
+        /// Where it was asked.
+        address: String,
+        /// What failed.
+        reason: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// User or password is wrong (401).
+    #[error(
+        "the management API at {address} refused the login of user {user:?}: {reason}; check user and password, in \
+         `management_url` (ES_BUS_MANAGEMENT_URL) or, where that names none, in the URL of the broker"
+    )]
+    Login {
+        /// Where it was asked.
+        address: String,
+        /// As whom.
+        user: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The user may not ask that (401 or 403).
+    #[error("the management API at {address} does not let user {user:?} read {path}: {reason}; {remedy}")]
+    Forbidden {
+        /// Where it was asked.
+        address: String,
+        /// As whom.
+        user: String,
+        /// For what.
+        path: String,
+        /// What it said.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// There is no such virtual host (404).
+    #[error(
+        "the management API at {address} knows no virtual host {vhost:?}; see that it belongs to the broker of the URL, \
+         and that the virtual host exists (`rabbitmqctl list_vhosts`)"
+    )]
+    NoVirtualHost {
+        /// Where it was asked.
+        address: String,
+        /// The virtual host.
+        vhost: String,
+    },
+    /// Somebody else answers.
+    #[error(
+        "{address} does not answer as RabbitMQ's management API: {reason}; see that `management_url` \
+         (ES_BUS_MANAGEMENT_URL) names the port of the plugin, 15672 as a rule"
+    )]
+    NotAnApi {
+        /// Where it was asked.
+        address: String,
+        /// What came instead.
+        reason: String,
+    },
+    /// It answers that it cannot.
+    #[error(
+        "the management API at {address} answered GET {path} with {status}: {reason}; see the log of the broker"
+    )]
+    Failed {
+        /// Where it was asked.
+        address: String,
+        /// For what.
+        path: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it said.
+        reason: String,
+    },
+}
+
 /// A declaration that the broker did not accept.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -12,6 +12,7 @@ pub mod amqp;
 mod consumer;
 mod error;
 mod link;
+mod observe;
 
 use std::borrow::Cow;
 
@@ -19,13 +20,13 @@ use tokio::sync::watch;
 
 pub use self::{
     consumer::{Consumer, Delivery, Settle, Settlement},
-    error::{ConsumeError, DeclareError, PublishError, TransportError},
+    error::{ConsumeError, DeclareError, ManagementError, PublishError, TransportError},
     link::{Link, LinkState},
 };
 use crate::{
     handler::BoxFuture,
     message::Message,
-    model::{Binding, Exchange, Queue},
+    model::{Binding, Exchange, Observed, Queue},
     name::{ExchangeName, QueueName},
 };
 
@@ -65,6 +66,46 @@ pub trait Admin: Send + Sync + 'static {
     /// Deletes an exchange; one that is not there does nothing.
     fn delete_exchange<'a>(&'a self, exchange: &'a ExchangeName) -> BoxFuture<'a, Result<(), DeclareError>>;
 
+    /// Deletes a queue that has neither messages nor consumers; another one is refused, and one that is not there
+    /// does nothing. Of one that is known to be `classic` the broker itself decides at that moment; of another,
+    /// what it says of itself just before.
+    ///
+    /// # RabbitMQ
+    ///
+    /// `queue.delete` with `if-empty` and `if-unused`, which a quorum queue does not know.
+    fn delete_idle_queue<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        _classic: bool,
+    ) -> BoxFuture<'a, Result<(), DeclareError>> {
+        Box::pin(async move {
+            match self.queue_status(queue).await? {
+                None => Ok(()),
+                Some(QueueStatus { messages: 0, consumers: 0 }) => self.delete_queue(queue).await,
+                Some(QueueStatus { messages, consumers }) => Err(DeclareError::Refused {
+                    what: "queue",
+                    name: queue.to_string(),
+                    reason: format!("it has {messages} messages and {consumers} consumers"),
+                }),
+            }
+        })
+    }
+
+    /// Deletes an exchange that nothing is bound to; another one is refused, and one that is not there does
+    /// nothing. A broker that cannot tell refuses.
+    fn delete_unused_exchange<'a>(
+        &'a self,
+        exchange: &'a ExchangeName,
+    ) -> BoxFuture<'a, Result<(), DeclareError>> {
+        Box::pin(async move {
+            Err(DeclareError::Refused {
+                what: "exchange",
+                name: exchange.to_string(),
+                reason: "this broker does not tell whether something is bound to it".to_owned(),
+            })
+        })
+    }
+
     /// Whether there is an exchange of that name, of whatever kind.
     fn exchange_exists<'a>(&'a self, exchange: &'a ExchangeName)
     -> BoxFuture<'a, Result<bool, DeclareError>>;
@@ -77,6 +118,20 @@ pub trait Admin: Send + Sync + 'static {
 
     /// Removes the messages of a queue that are ready, and says how many there were.
     fn purge<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<u64, DeclareError>>;
+
+    /// Looks at the broker, and changes nothing. A broker that cannot list what it has tells of these
+    /// exchanges and queues at least.
+    ///
+    /// # Errors
+    ///
+    /// The connection was lost meanwhile. What may not be looked at is told as unseen.
+    fn observe<'a>(
+        &'a self,
+        exchanges: &'a [ExchangeName],
+        queues: &'a [QueueName],
+    ) -> BoxFuture<'a, Result<Observed, DeclareError>> {
+        Box::pin(observe::over_amqp(self, exchanges, queues))
+    }
 }
 
 /// Publishes.

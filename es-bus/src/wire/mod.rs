@@ -21,6 +21,7 @@
 //! ```
 
 mod attempts;
+pub(crate) mod base64;
 mod copies;
 mod decode;
 mod encode;

@@ -21,6 +21,7 @@ mod middleware;
 mod observing;
 mod order;
 mod patience;
+mod plans;
 mod publishing;
 mod retries;
 mod schema;

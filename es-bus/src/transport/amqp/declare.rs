@@ -156,19 +156,52 @@ impl Declarer {
     }
 
     pub(super) async fn delete_queue(&self, queue: &QueueName) -> Result<(), DeclareError> {
+        self.delete_queue_if(queue, false).await
+    }
+
+    /// Deletes a queue without messages and consumers.
+    pub(super) async fn delete_idle_queue(
+        &self,
+        queue: &QueueName,
+        classic: bool,
+    ) -> Result<(), DeclareError> {
+        if classic {
+            return self.delete_queue_if(queue, true).await;
+        }
+        match self.queue_status(queue).await? {
+            None => Ok(()),
+            Some(QueueStatus { messages: 0, consumers: 0 }) => self.delete_queue(queue).await,
+            Some(QueueStatus { messages, consumers }) => Err(DeclareError::Refused {
+                what: "queue",
+                name: queue.to_string(),
+                reason: format!("it has {messages} messages and {consumers} consumers"),
+            }),
+        }
+    }
+
+    /// If-empty and if-unused are for classic queues alone: a quorum queue answers them with 540, which ends
+    /// the connection.
+    async fn delete_queue_if(&self, queue: &QueueName, idle: bool) -> Result<(), DeclareError> {
         let subject = Subject { what: "queue", name: queue.as_str() };
         let name = short(subject.name).map_err(|error| subject.refused(&error))?;
-        // Neither if-empty nor if-unused: a quorum queue answers them with 540, which ends the
-        // connection.
-        let options = QueueDeleteOptions { if_unused: false, if_empty: false, nowait: false };
+        let options = QueueDeleteOptions { if_unused: idle, if_empty: idle, nowait: false };
         self.call(subject, async |channel| channel.queue_delete(name, options).await).await?;
         Ok(())
     }
 
     pub(super) async fn delete_exchange(&self, exchange: &ExchangeName) -> Result<(), DeclareError> {
+        self.delete_exchange_if(exchange, false).await
+    }
+
+    /// Deletes an exchange that nothing is bound to.
+    pub(super) async fn delete_unused_exchange(&self, exchange: &ExchangeName) -> Result<(), DeclareError> {
+        self.delete_exchange_if(exchange, true).await
+    }
+
+    async fn delete_exchange_if(&self, exchange: &ExchangeName, unused: bool) -> Result<(), DeclareError> {
         let subject = Subject { what: "exchange", name: exchange.as_str() };
         let name = short(subject.name).map_err(|error| subject.refused(&error))?;
-        let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
+        let options = ExchangeDeleteOptions { if_unused: unused, nowait: false };
         self.call(subject, async |channel| channel.exchange_delete(name, options).await).await
     }
 

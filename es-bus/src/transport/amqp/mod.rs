@@ -24,6 +24,8 @@ mod consume;
 mod convert;
 mod declare;
 mod handshake;
+#[cfg(feature = "management")]
+pub(crate) mod management;
 mod publish;
 mod silence;
 mod tls;
@@ -267,6 +269,21 @@ impl Admin for Amqp {
 
     fn delete_exchange<'a>(&'a self, exchange: &'a ExchangeName) -> BoxFuture<'a, Result<(), DeclareError>> {
         Box::pin(self.declarer.delete_exchange(exchange))
+    }
+
+    fn delete_idle_queue<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        classic: bool,
+    ) -> BoxFuture<'a, Result<(), DeclareError>> {
+        Box::pin(self.declarer.delete_idle_queue(queue, classic))
+    }
+
+    fn delete_unused_exchange<'a>(
+        &'a self,
+        exchange: &'a ExchangeName,
+    ) -> BoxFuture<'a, Result<(), DeclareError>> {
+        Box::pin(self.declarer.delete_unused_exchange(exchange))
     }
 
     fn exchange_exists<'a>(

@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     message::{Headers, Message, Received, Text, Value},
-    model::{Binding, Exchange, ExchangeKind, Queue},
+    model::{
+        Binding, Exchange, ExchangeKind, ExchangeSettings, Observed, ObservedBinding, ObservedExchange,
+        ObservedQueue, Queue, QueueSettings, View,
+    },
     name::{ExchangeName, QueueName},
     transport::{
         ConsumeError, ConsumeRequest, DeclareError, Link, LinkState, Publication, PublishError, QueueStatus,
@@ -342,6 +345,34 @@ impl Broker {
         Ok(())
     }
 
+    pub(super) fn delete_idle_queue(
+        &mut self,
+        connection: ConnectionId,
+        name: &QueueName,
+    ) -> Result<(), DeclareError> {
+        if let Some(queue) = self.queue_named(name.as_str()) {
+            let reason = match () {
+                () if !queue.consumers.is_empty() => "in use",
+                () if queue.len() + queue.unsettled + queue.letters.len() > 0 => "not empty",
+                () => return self.delete_queue(connection, name),
+            };
+            return Err(refused(
+                "queue",
+                name.as_str(),
+                format!("PRECONDITION_FAILED - queue '{name}' {reason}"),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_unused_exchange(&mut self, name: &ExchangeName) -> Result<(), DeclareError> {
+        if self.exchanges.get(name).is_some_and(|exchange| !exchange.bindings.is_empty()) {
+            let reason = format!("PRECONDITION_FAILED - exchange '{name}' in use");
+            return Err(refused("exchange", name.as_str(), reason));
+        }
+        self.delete_exchange(name)
+    }
+
     pub(super) fn delete_exchange(&mut self, name: &ExchangeName) -> Result<(), DeclareError> {
         if name.as_str().is_empty() {
             return Err(default_exchange());
@@ -376,6 +407,55 @@ impl Broker {
         self.mark(queue);
         self.wake_letters();
         Ok(purged)
+    }
+
+    /// All that there is.
+    pub(super) fn observe(&self) -> Observed {
+        let mut observed = Observed::new(View::Memory);
+        let mut bindings = Vec::new();
+        for (name, ExchangeState { declared, bindings: of_exchange }) in &self.exchanges {
+            let settings = ExchangeSettings {
+                kind: declared.kind.as_str().to_owned(),
+                durable: declared.durable,
+                auto_delete: declared.auto_delete,
+                internal: declared.internal,
+                arguments: declared.arguments.clone(),
+            };
+            let exchange = ObservedExchange { settings: Some(settings) };
+            observed.exchanges.insert(name.as_str().to_owned(), exchange);
+            bindings.extend(of_exchange.iter().filter_map(|(key, queue, arguments)| {
+                Some(ObservedBinding {
+                    source: name.as_str().to_owned(),
+                    destination: self.queues.get(&queue)?.declared.name.as_str().to_owned(),
+                    to_exchange: false,
+                    key: key.to_owned(),
+                    arguments: arguments.clone(),
+                })
+            }));
+        }
+        for queue in self.queues.values() {
+            let declared = &queue.declared;
+            let settings = QueueSettings {
+                kind: declared.kind.as_str().to_owned(),
+                durable: declared.durable,
+                exclusive: declared.exclusive,
+                auto_delete: declared.auto_delete,
+                arguments: declared.argument_table(),
+            };
+            let seen = ObservedQueue {
+                settings: Some(settings),
+                ready: Some(queue.len() as u64),
+                unacknowledged: Some(queue.unsettled as u64),
+                dead_letters: Some(queue.letters.len() as u64),
+                consumers: Some(queue.consumers.len() as u64),
+                ..ObservedQueue::default()
+            };
+            observed.queues.insert(declared.name.as_str().to_owned(), seen);
+        }
+        observed.bindings = Some(bindings);
+        // What a server would have beside these.
+        observed.policies = Some(Vec::new());
+        observed
     }
 
     // Publishing.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     handler::BoxFuture,
-    model::{Binding, Exchange, Queue},
+    model::{Binding, Exchange, Observed, Queue},
     name::{ExchangeName, QueueName},
     transport::{Admin, DeclareError, QueueStatus},
 };
@@ -40,6 +40,23 @@ impl Admin for Memory {
         self.admin("exchange", exchange.as_str(), |broker, _, _| broker.delete_exchange(exchange))
     }
 
+    fn delete_idle_queue<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        _classic: bool,
+    ) -> BoxFuture<'a, Result<(), DeclareError>> {
+        self.admin("queue", queue.as_str(), |broker, connection, _| {
+            broker.delete_idle_queue(connection, queue)
+        })
+    }
+
+    fn delete_unused_exchange<'a>(
+        &'a self,
+        exchange: &'a ExchangeName,
+    ) -> BoxFuture<'a, Result<(), DeclareError>> {
+        self.admin("exchange", exchange.as_str(), |broker, _, _| broker.delete_unused_exchange(exchange))
+    }
+
     fn exchange_exists<'a>(
         &'a self,
         exchange: &'a ExchangeName,
@@ -52,6 +69,15 @@ impl Admin for Memory {
         queue: &'a QueueName,
     ) -> BoxFuture<'a, Result<Option<QueueStatus>, DeclareError>> {
         self.admin("queue", queue.as_str(), |broker, connection, _| broker.queue_status(connection, queue))
+    }
+
+    fn observe<'a>(
+        &'a self,
+        _exchanges: &'a [ExchangeName],
+        _queues: &'a [QueueName],
+    ) -> BoxFuture<'a, Result<Observed, DeclareError>> {
+        // All that there is, as nothing here is hard to list.
+        self.admin("queue", "", |broker, _, _| Ok(broker.observe()))
     }
 
     fn purge<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<u64, DeclareError>> {

@@ -68,6 +68,12 @@ impl Bindings {
         removed
     }
 
+    /// All of them: key, queue and arguments.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, QueueId, &Headers)> {
+        let all = self.by_key.iter();
+        all.flat_map(|(key, of_key)| of_key.iter().map(|(queue, arguments)| (&**key, *queue, arguments)))
+    }
+
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.by_key.is_empty()

@@ -1,0 +1,140 @@
+//! What works today and will not after an upgrade, and what policies do behind a declaration's back. Pure.
+
+use super::{step::Warning, text};
+use crate::model::{Observed, ObservedQueue, Topology, View, equivalence::shown};
+
+/// Everything to warn of.
+pub(super) fn of(wanted: &Topology, observed: &Observed) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if observed.view == View::Memory {
+        return warnings;
+    }
+    version(observed, &mut warnings);
+    for queue in wanted.queues().filter(|queue| !queue.exclusive) {
+        let name = queue.name.as_str();
+        if !queue.durable {
+            warn(&mut warnings, name, TRANSIENT);
+        }
+        if queue.arguments.get("x-queue-mode").is_some() {
+            warn(
+                &mut warnings,
+                name,
+                "x-queue-mode does nothing from RabbitMQ 3.12 on: leave the argument out",
+            );
+        }
+        if let Some(found) = observed.queues.get(name) {
+            found_queue(name, found, &mut warnings);
+        }
+    }
+    for feature in observed.deprecated.iter().flatten() {
+        warnings.push(Warning { about: "the broker".to_owned(), text: deprecated(feature) });
+    }
+    warnings
+}
+
+fn warn(warnings: &mut Vec<Warning>, queue: &str, text: impl Into<String>) {
+    warnings.push(Warning { about: format!("queue {queue:?}"), text: text.into() });
+}
+
+fn version(observed: &Observed, warnings: &mut Vec<Warning>) {
+    let Some(broker) = &observed.broker else { return };
+    let mut numbers = broker.version.split('.').map(str::parse);
+    if let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next())
+        && (major, minor) < OLDEST
+    {
+        warnings.push(Warning {
+            about: "the broker".to_owned(),
+            text: format!(
+                "RabbitMQ {} is older than {}.{}, from which on a retry queue keeps what it has until the work queue has \
+                 it: upgrade it",
+                broker.version, OLDEST.0, OLDEST.1
+            ),
+        });
+    }
+}
+
+fn found_queue(name: &str, found: &ObservedQueue, warnings: &mut Vec<Warning>) {
+    if let Some(trouble) = &found.trouble {
+        warn(warnings, name, format!("it cannot be used now: {trouble}"));
+    }
+    let policy =
+        found.policy.as_deref().map_or_else(|| "a policy".to_owned(), |policy| format!("policy {policy:?}"));
+    let Some(settings) = &found.settings else { return };
+    if found.policy_sets.iter().any(|(key, _)| key.starts_with("ha-")) {
+        warn(
+            warnings,
+            name,
+            format!(
+                "{policy} mirrors it; RabbitMQ 4 has no mirrored queues, and would keep it on one node: make it a quorum \
+                 queue before the upgrade"
+            ),
+        );
+    }
+    let is_limited = settings.arguments.get("x-delivery-limit").is_some()
+        || found.policy_sets.get("delivery-limit").is_some();
+    if settings.kind == "quorum" && !is_limited {
+        warn(
+            warnings,
+            name,
+            "it has no x-delivery-limit; from RabbitMQ 4 on that means 20, and a message that comes back more often is \
+             dead-lettered or lost",
+        );
+    }
+    // What an argument says, a policy does not change, but for limits: there the lower one counts.
+    let sets: Vec<String> = found
+        .policy_sets
+        .iter()
+        .filter(|(key, value)| {
+            let argument = settings.arguments.get(&format!("x-{key}"));
+            let lower = || argument.and_then(|it| it.as_int()) > value.as_int();
+            CHANGES.contains(key) && argument.is_none()
+                || LIMITS.contains(key) && argument.is_some() && lower()
+        })
+        .map(|(key, value)| format!("{key} = {}", shown(value)))
+        .collect();
+    if !sets.is_empty() {
+        warn(
+            warnings,
+            name,
+            format!(
+                "{policy} sets {} on it, which this program does not declare: messages may expire, be dropped or go \
+                 elsewhere (`rabbitmqctl list_policies`)",
+                sets.join(", ")
+            ),
+        );
+    }
+}
+
+/// Features that RabbitMQ lists as given up, and in use.
+fn deprecated(feature: &str) -> String {
+    let what = match feature {
+        "classic_queue_mirroring" => "mirrored classic queues, which RabbitMQ 4 has not".to_owned(),
+        "transient_nonexcl_queues" => "transient queues that are not exclusive".to_owned(),
+        "global_qos" => "a prefetch for whole channels (`global`), which es-bus does not ask for".to_owned(),
+        other => text::quoted(other),
+    };
+    format!(
+        "somebody uses {what}: a later version refuses it (`rabbitmq-diagnostics list_deprecated_features --used`)"
+    )
+}
+
+const TRANSIENT: &str = "it is neither durable nor exclusive; RabbitMQ gives such queues up (deprecated feature \
+                         transient_nonexcl_queues): make the group durable";
+
+/// The first version whose quorum queues have message TTLs and at-least-once dead-lettering.
+const OLDEST: (u32, u32) = (3, 10);
+
+/// What a policy can set that changes where messages end.
+const CHANGES: &[&str] = &[
+    "message-ttl",
+    "expires",
+    "max-length",
+    "max-length-bytes",
+    "overflow",
+    "dead-letter-exchange",
+    "dead-letter-routing-key",
+    "dead-letter-strategy",
+    "delivery-limit",
+];
+/// Of which the lower counts, where both say one.
+const LIMITS: &[&str] = &["message-ttl", "expires", "max-length", "max-length-bytes", "delivery-limit"];

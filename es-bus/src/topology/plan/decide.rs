@@ -1,0 +1,224 @@
+//! Wanted against observed: the steps between the two. Pure.
+
+use std::collections::BTreeSet;
+
+use super::{
+    caution,
+    prune::{self, Stale},
+    step::{Action, Left, Plan, PlanOptions, Risk, Step},
+    text,
+};
+use crate::{
+    model::{
+        Binding, Exchange, Observed, ObservedBinding, Queue, Topology, View,
+        equivalence::{self, is_same_table},
+    },
+    topology::apply::in_stages,
+};
+
+/// The plan for a broker.
+///
+/// Queues that are exclusive to a connection are no part of it: each process declares its own. `owned` is what
+/// the program once declared, where that is known.
+pub(crate) fn decide(
+    wanted: &Topology,
+    observed: &Observed,
+    owned: Option<&Topology>,
+    options: &PlanOptions,
+) -> Plan {
+    let compare = Compare { wanted, observed };
+    let mut steps = Vec::new();
+    steps.extend(wanted.exchanges().filter_map(|exchange| compare.exchange(exchange)));
+    steps.extend(wanted.queues().filter(|queue| !queue.exclusive).filter_map(|queue| compare.queue(queue)));
+    // First those over which nothing comes in: dead letters and retries lead somewhere before an event comes.
+    let bindings =
+        in_stages(wanted, wanted).into_iter().flatten().filter(|binding| compare.is_shared(binding));
+    steps.extend(bindings.filter_map(|binding| compare.binding(binding)));
+    let unbound = wanted.unbound().filter(|binding| compare.is_shared(binding));
+    steps.extend(unbound.filter_map(|binding| compare.retired(binding)));
+    let stale = owned.map(|owned| Stale::of(owned, wanted, observed, options));
+    if let Some(stale) = &stale {
+        steps.extend(prune::steps(stale));
+    }
+    steps.extend(compare.foreign(owned));
+    // What is in the way comes first, and what is left last; in between nothing changes places.
+    steps.sort_by_key(|step| match step.action {
+        Action::Conflict { .. } => 0,
+        Action::Leave(_) => 3,
+        Action::Unverified(_) => 2,
+        _ => 1,
+    });
+    Plan {
+        broker: String::new(),
+        view: observed.view.clone(),
+        info: observed.broker.clone(),
+        program: None,
+        steps,
+        warnings: caution::of(wanted, observed),
+        unseen: unseen(observed),
+    }
+}
+
+fn unseen(observed: &Observed) -> Vec<String> {
+    let limits = (observed.view == View::Amqp).then(|| {
+        "AMQP alone tells what exists and how full a queue is, neither settings nor bindings".to_owned()
+    });
+    limits.into_iter().chain(observed.unseen.iter().cloned()).collect()
+}
+
+struct Compare<'a> {
+    wanted: &'a Topology,
+    observed: &'a Observed,
+}
+
+impl Compare<'_> {
+    /// Whether the queue of a binding is not one of a single process.
+    fn is_shared(&self, binding: &Binding) -> bool {
+        self.wanted.queue(binding.queue.as_str()).is_none_or(|queue| !queue.exclusive)
+    }
+
+    fn exchange(&self, exchange: &Exchange) -> Option<Step> {
+        let name = exchange.name.as_str();
+        if name.is_empty() {
+            return None;
+        }
+        let create = || Action::CreateExchange(exchange.clone());
+        let Some(found) = self.observed.exchanges.get(name) else {
+            return Some(Step::new(create(), NOT_THERE, Risk::None, "nothing used it so far"));
+        };
+        let Some(settings) = &found.settings else {
+            return Some(unverified(
+                create(),
+                "it is there, with settings that cannot be seen",
+                DECLARED_AGAIN,
+            ));
+        };
+        let differences = equivalence::of_exchange(exchange, settings);
+        (!differences.is_empty()).then(|| {
+            Step::new(
+                Action::Conflict { what: "exchange", name: name.to_owned(), differences },
+                "an exchange that is declared cannot be changed",
+                Risk::High,
+                "to delete it and declare it anew takes its bindings with it: what is published meanwhile reaches no \
+                 queue; another name for it here leaves those who publish to the old one behind",
+            )
+        })
+    }
+
+    fn queue(&self, queue: &Queue) -> Option<Step> {
+        let name = queue.name.as_str();
+        let create = || Action::CreateQueue(Box::new(queue.clone()));
+        let Some(found) = self.observed.queues.get(name) else {
+            return Some(Step::new(create(), NOT_THERE, Risk::None, "nothing used it so far"));
+        };
+        let Some(settings) = &found.settings else {
+            let reason = match &found.trouble {
+                Some(trouble) => format!("it is there, and cannot be used now: {trouble}"),
+                None => "it is there, with settings that cannot be seen".to_owned(),
+            };
+            return Some(unverified(create(), reason, DECLARED_AGAIN));
+        };
+        let major = self.observed.broker.as_ref().and_then(|broker| broker.major());
+        let differences = equivalence::of_queue(queue, settings, major);
+        let has = match found.ready.unwrap_or(0) + found.unacknowledged.unwrap_or(0) {
+            0 => "it has no messages now".to_owned(),
+            count => format!("it has {}", text::messages(count)),
+        };
+        (!differences.is_empty()).then(|| {
+            Step::new(
+                Action::Conflict { what: "queue", name: name.to_owned(), differences },
+                "a queue that is declared cannot be changed",
+                Risk::High,
+                format!(
+                    "{has}; to delete it and declare it anew loses what is in it and what comes meanwhile: move its \
+                     messages, or say here what the broker has"
+                ),
+            )
+        })
+    }
+
+    fn binding(&self, binding: &Binding) -> Option<Step> {
+        let bind = || Action::Bind(binding.clone());
+        let effect = "from then on these events go to the queue as well; earlier ones do not";
+        match self.is_bound(binding) {
+            Some(true) => None,
+            Some(false) => Some(Step::new(bind(), NOT_THERE, Risk::None, effect)),
+            None => Some(unverified(bind(), UNSEEN, "to bind again changes nothing")),
+        }
+    }
+
+    fn retired(&self, binding: &Binding) -> Option<Step> {
+        let unbind = || Action::Unbind(binding.clone());
+        match self.is_bound(binding) {
+            Some(false) => None,
+            Some(true) => Some(Step::new(
+                unbind(),
+                "`retired` of the group says that it no longer asks for it",
+                Risk::Low,
+                "from then on these events no longer go to the queue; those that are in it stay",
+            )),
+            None => Some(unverified(unbind(), UNSEEN, "to unbind what is not bound changes nothing")),
+        }
+    }
+
+    /// Whether a binding is there; `None` when that cannot be seen.
+    fn is_bound(&self, binding: &Binding) -> Option<bool> {
+        let Observed { exchanges, queues, bindings, .. } = self.observed;
+        // Without either of its ends there is no binding, however the broker is looked at.
+        if !exchanges.contains_key(binding.source.as_str()) || !queues.contains_key(binding.queue.as_str()) {
+            return Some(false);
+        }
+        bindings.as_ref().map(|bindings| bindings.iter().any(|there| is_it(there, binding)))
+    }
+
+    /// Bindings of the program's queues that nobody declares.
+    fn foreign(&self, owned: Option<&Topology>) -> Vec<Step> {
+        let mut seen = BTreeSet::new();
+        let bindings = self.observed.bindings.iter().flatten();
+        bindings
+            .filter(|there| !there.to_exchange && self.wanted.queue(&there.destination).is_some())
+            .filter(|there| {
+                let declared = self.wanted.bindings().chain(self.wanted.unbound());
+                let once = owned.into_iter().flat_map(Topology::bindings);
+                !declared.chain(once).any(|binding| is_it(there, binding))
+            })
+            .filter(|there| seen.insert(format!("{there:?}")))
+            .map(|there| {
+                Step::new(
+                    Action::Leave(left(there, false)),
+                    "nobody knows of it here: it was made by hand, by another program that shares the queue, or by a \
+                     version of this one that is not remembered",
+                    Risk::Low,
+                    "what comes by it and no handler takes is skipped, waits or is dead-lettered, as `on_unknown` says; \
+                     `retired` of the group unbinds it",
+                )
+            })
+            .collect()
+    }
+}
+
+pub(super) fn is_it(there: &ObservedBinding, binding: &Binding) -> bool {
+    !there.to_exchange
+        && there.source == binding.source.as_str()
+        && there.destination == binding.queue.as_str()
+        && there.key == binding.key
+        && is_same_table(&there.arguments, &binding.arguments)
+}
+
+pub(super) fn left(there: &ObservedBinding, once_declared: bool) -> Left {
+    Left::Binding {
+        source: there.source.clone(),
+        queue: there.destination.clone(),
+        key: there.key.clone(),
+        arguments: there.arguments.clone(),
+        once_declared,
+    }
+}
+
+pub(super) fn unverified(action: Action, reason: impl Into<String>, effect: &str) -> Step {
+    Step::new(Action::Unverified(Box::new(action)), reason, Risk::None, effect)
+}
+
+const NOT_THERE: &str = "it is not there";
+const UNSEEN: &str = "bindings cannot be seen";
+const DECLARED_AGAIN: &str = "to declare it again changes nothing, and tells what differs";

@@ -1,0 +1,248 @@
+//! Does what a plan says, through what every broker can do.
+//!
+//! Each step may be done already, by another process that applies the same plan or by this one before it was
+//! killed: then it does nothing. So a plan that was interrupted is made anew and applied again, and goes on.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::{
+    look::{Eyes, LookError},
+    record::both,
+    step::{Action, Plan, Step},
+};
+use crate::{
+    model::{ObservedQueue, Topology},
+    name::QueueName,
+    topology::apply::{ApplyError, apply_part},
+    transport::{Admin, DeclareError},
+};
+
+/// How long a quorum queue takes to tell of dead letters that it keeps: it does so every five seconds.
+const STATISTICS: Duration = Duration::from_secs(6);
+
+/// What became of a plan that was applied.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// The changes that were made; one that another process had made meanwhile counts as well.
+    pub done: Vec<Step>,
+    /// The deletions that were not made, each with the reason: what was to go was in use by then.
+    pub refused: Vec<(Step, String)>,
+}
+
+impl Applied {
+    /// Whether everything was done.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.refused.is_empty()
+    }
+}
+
+impl Applied {
+    /// Whether something was removed that the program once declared.
+    pub(crate) fn has_removed(&self, plan: &Plan) -> bool {
+        self.removed(plan).next().is_some()
+    }
+
+    /// What is gone now; a binding that could not be seen is, once it was unbound.
+    fn removed<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a Action> {
+        let unseen = plan.unverified().filter_map(|step| match &step.action {
+            Action::Unverified(action) => Some(&**action),
+            _ => None,
+        });
+        self.done.iter().map(|step| &step.action).chain(unseen).filter(|action| {
+            matches!(action, Action::Unbind(_) | Action::DeleteQueue { .. } | Action::DeleteExchange(_))
+        })
+    }
+
+    /// What is to be remembered: what was, without what was removed. Pure.
+    pub(crate) fn forget(&self, plan: &Plan, known: &Topology, wanted: &Topology) -> Topology {
+        let gone = |matches: &dyn Fn(&Action) -> bool| self.removed(plan).any(matches);
+        let no_queue = |name: &QueueName| {
+            gone(&|action| matches!(action, Action::DeleteQueue { queue, .. } if queue == name))
+        };
+        let mut left = Topology::new();
+        for exchange in known.exchanges() {
+            if !gone(&|action| matches!(action, Action::DeleteExchange(name) if *name == exchange.name)) {
+                let _ = left.add_exchange(exchange.clone());
+            }
+        }
+        for queue in known.queues().filter(|queue| !no_queue(&queue.name)) {
+            let _ = left.add_queue(queue.clone());
+        }
+        for binding in known.bindings().filter(|binding| !no_queue(&binding.queue)) {
+            if !gone(&|action| matches!(action, Action::Unbind(it) if it == binding)) {
+                left.add_binding(binding.clone());
+            }
+        }
+        both(wanted, &left)
+    }
+}
+
+/// Why a plan could not be performed to its end. What was done stays.
+#[derive(Debug)]
+pub(crate) enum PerformError {
+    Refused(ApplyError),
+    Look(LookError),
+}
+
+/// Performs a plan: declares, binds, unbinds, then deletes.
+///
+/// # Errors
+///
+/// Everything that is in the way, before anything is changed; what the broker refused of the declarations.
+///
+/// # Cancel safety
+///
+/// Dropped half-way it leaves a part of the steps done.
+pub(crate) async fn perform(
+    admin: &dyn Admin,
+    plan: &Plan,
+    wanted: &Topology,
+    eyes: &Eyes,
+) -> Result<Applied, PerformError> {
+    let conflicts: Vec<DeclareError> = plan.conflicts().flat_map(mismatches).collect();
+    if !conflicts.is_empty() {
+        return Err(PerformError::Refused(ApplyError { errors: conflicts }));
+    }
+    let mut applied = Applied::default();
+    // As one topology: what goes side by side does, and nothing is bound while a declaration is refused.
+    apply_part(admin, &part(plan), wanted).await.map_err(PerformError::Refused)?;
+    let of = |change: fn(&Action) -> bool| plan.changes().filter(move |step| change(&step.action)).cloned();
+    applied.done.extend(of(|action| {
+        matches!(
+            action,
+            Action::CreateExchange(_) | Action::CreateQueue(_) | Action::Bind(_) | Action::Unbind(_)
+        )
+    }));
+    let mut has_waited = false;
+    for step in of(|action| matches!(action, Action::DeleteQueue { .. } | Action::DeleteExchange(_))) {
+        let refusal = match &step.action {
+            // Those that send dead letters to others go before them: what stays may need what follows.
+            _ if !applied.is_complete() => Some("something that was to go before it stays".to_owned()),
+            Action::DeleteQueue { queue, classic, discard } => {
+                if !classic && !discard && lags(eyes) && !std::mem::replace(&mut has_waited, true) {
+                    sleep(STATISTICS).await;
+                }
+                delete_queue(admin, eyes, queue, *classic, *discard).await?
+            }
+            Action::DeleteExchange(exchange) => refusal(admin.delete_unused_exchange(exchange).await)?,
+            _ => None,
+        };
+        match refusal {
+            None => applied.done.push(step),
+            Some(reason) => applied.refused.push((step, reason)),
+        }
+    }
+    Ok(applied)
+}
+
+/// Deletes a queue that is still as it was planned to be; gives the reason where it is not.
+async fn delete_queue(
+    admin: &dyn Admin,
+    eyes: &Eyes,
+    name: &QueueName,
+    classic: bool,
+    discard: bool,
+) -> Result<Option<String>, PerformError> {
+    let Some(found) = eyes.queue(admin, name).await.map_err(PerformError::Look)? else { return Ok(None) };
+    if let Some(reason) = in_use(&found, discard) {
+        return Ok(Some(reason));
+    }
+    if discard {
+        // What the management API tells of consumers may be seconds old.
+        return match admin.queue_status(name).await.map_err(interrupted)? {
+            Some(status) if status.consumers > 0 => Ok(Some("it has consumers by now".to_owned())),
+            Some(_) => refusal(admin.delete_queue(name).await),
+            None => Ok(None),
+        };
+    }
+    refusal(admin.delete_idle_queue(name, classic).await)
+}
+
+/// What speaks against deleting a queue. Pure.
+fn in_use(found: &ObservedQueue, discard: bool) -> Option<String> {
+    if let Some(trouble) = &found.trouble {
+        return Some(trouble.clone());
+    }
+    if found.consumers.unwrap_or(0) > 0 {
+        return Some("it has consumers by now".to_owned());
+    }
+    if discard {
+        return None;
+    }
+    // Over AMQP alone neither of the last two is told, and the plan has no such step where that matters.
+    let counts = [found.ready, found.unacknowledged, found.dead_letters];
+    counts.into_iter().flatten().any(|count| count > 0).then(|| "it has messages by now".to_owned())
+}
+
+/// Whether counts may be seconds old.
+const fn lags(eyes: &Eyes) -> bool {
+    match eyes {
+        Eyes::Transport { .. } => false,
+        #[cfg(feature = "management")]
+        Eyes::Management { .. } => true,
+    }
+}
+
+/// What the broker said against a deletion; an error where it is no answer.
+fn refusal(result: Result<(), DeclareError>) -> Result<Option<String>, PerformError> {
+    match result {
+        Ok(()) => Ok(None),
+        Err(error @ DeclareError::Interrupted { .. }) => Err(interrupted(error)),
+        Err(error) => Ok(Some(error.to_string())),
+    }
+}
+
+fn interrupted(error: DeclareError) -> PerformError {
+    PerformError::Refused(ApplyError { errors: vec![error] })
+}
+
+/// Everything that is to be declared, bound and unbound.
+fn part(plan: &Plan) -> Topology {
+    let mut part = Topology::new();
+    let mut queues = Vec::new();
+    for step in &plan.steps {
+        let action = match &step.action {
+            Action::Unverified(action) => action,
+            action => action,
+        };
+        match action {
+            // Names are there once: a plan is made of a topology.
+            Action::CreateExchange(exchange) => drop(part.add_exchange(exchange.clone())),
+            Action::CreateQueue(queue) => queues.push(queue),
+            Action::Bind(binding) => part.add_binding(binding.clone()),
+            Action::Unbind(binding) => part.add_unbound(binding.clone()),
+            Action::DeleteQueue { .. }
+            | Action::DeleteExchange(_)
+            | Action::Conflict { .. }
+            | Action::Unverified(_)
+            | Action::Leave(_) => {}
+        }
+    }
+    for queue in queues {
+        drop(part.add_queue((**queue).clone()));
+    }
+    part
+}
+
+/// A conflict as what the broker would say of it, so that it is reported in the same way.
+fn mismatches(step: &Step) -> Vec<DeclareError> {
+    let Action::Conflict { what, name, differences } = &step.action else { return Vec::new() };
+    let of = differences.iter().map(|difference| DeclareError::Mismatch {
+        what,
+        name: name.clone(),
+        field: Some(difference.field.clone()),
+        wanted: difference.wanted.clone(),
+        found: difference.found.clone(),
+        reason: format!(
+            "{} is {}, not {}",
+            difference.field,
+            difference.found.as_deref().unwrap_or("not set"),
+            difference.wanted.as_deref().unwrap_or("not set")
+        ),
+    });
+    of.collect()
+}

@@ -1,0 +1,121 @@
+//! RabbitMQ's management API, read only: what AMQP does not tell of a broker.
+//!
+//! In comes an address and a login, out goes an [`Observed`]. `client` asks over HTTP, one connection per
+//! question; `listing` reads the answers. Settings and bindings are what the broker has at that moment; counts
+//! of messages and consumers are statistics, which queues send every five seconds.
+
+mod client;
+mod listing;
+
+use std::{fmt, time::Duration};
+
+use futures_util::future::try_join3;
+use serde_json::Value as Json;
+
+use self::client::Client;
+use super::Tls;
+use crate::{
+    model::{Observed, ObservedQueue, View},
+    transport::ManagementError,
+};
+
+/// Where the management API is, and as whom to ask it.
+#[derive(Clone)]
+pub(crate) struct ManagementOptions {
+    /// A name or an address, an IPv6 one without its brackets.
+    pub(crate) host: String,
+    /// The port, usually 15672.
+    pub(crate) port: u16,
+    /// How the connection is encrypted, when it is.
+    pub(crate) tls: Option<Tls>,
+    /// What stands before `/api`: empty, or `/rabbit`.
+    pub(crate) prefix: String,
+    /// The user.
+    pub(crate) user: String,
+    /// The password.
+    pub(crate) password: String,
+    /// The virtual host that is looked at.
+    pub(crate) vhost: String,
+    /// How long one question may take, connecting included.
+    pub(crate) timeout: Duration,
+}
+
+impl fmt::Debug for ManagementOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ManagementOptions({}, vhost {:?})", self.address(), self.vhost)
+    }
+}
+
+impl ManagementOptions {
+    /// The address without the password, for people.
+    pub(crate) fn address(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let Self { user, port, prefix, .. } = self;
+        match &*self.host {
+            host if host.contains(':') => format!("{scheme}://{user}@[{host}]:{port}{prefix}"),
+            host => format!("{scheme}://{user}@{host}:{port}{prefix}"),
+        }
+    }
+}
+
+/// The management API of one broker.
+#[derive(Debug)]
+pub(crate) struct Management {
+    client: Client,
+}
+
+impl Management {
+    /// Asks nothing yet.
+    pub(crate) fn new(options: ManagementOptions) -> Self {
+        Self { client: Client::new(options) }
+    }
+
+    /// Everything on the virtual host.
+    ///
+    /// What only an administrator or a monitoring user may read (plugins) is told as unseen to others.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagementError`] when it does not answer, or the user may not read the virtual host.
+    pub(crate) async fn observe(&self) -> Result<Observed, ManagementError> {
+        let client = &self.client;
+        let mut observed = Observed::new(View::Management { address: client.address() });
+        // Alone and first: of everything that is wrong with the address or the login it says it best.
+        let mut broker = listing::broker(&client.get("overview").await?)
+            .ok_or_else(|| client.not_an_api("its overview names no version of RabbitMQ"))?;
+        // Then one alone, which tells whether the user may see the virtual host.
+        let exchanges = client.list("exchanges", listing::EXCHANGE).await?;
+        let (queues, bindings, policies) = try_join3(
+            client.list("queues", listing::QUEUE),
+            client.list("bindings", listing::BINDING),
+            client.list("policies", &[]),
+        )
+        .await?;
+        observed.exchanges = exchanges.iter().filter_map(listing::exchange).collect();
+        observed.queues = queues.iter().filter_map(listing::queue).collect();
+        observed.bindings = Some(bindings.iter().filter_map(listing::binding).collect());
+        observed.policies = Some(policies.iter().filter_map(listing::policy).collect());
+        match client.get("nodes").await {
+            Ok(nodes) => broker.plugins = Some(listing::plugins(&nodes)),
+            Err(ManagementError::Forbidden { user, .. }) => observed.unseen.push(format!(
+                "which plugins are enabled: user {user:?} has not the tag `monitoring` (`rabbitmqctl set_user_tags`)"
+            )),
+            Err(error) => return Err(error),
+        }
+        observed.broker = Some(broker);
+        // Not before 3.13, and for administrators and monitoring users only.
+        observed.deprecated =
+            client.get("deprecated-features/used").await.ok().as_ref().map(listing::deprecated);
+        Ok(observed)
+    }
+
+    /// One queue, as it is now; `None` when there is none of that name.
+    ///
+    /// # Errors
+    ///
+    /// As [`observe`](Self::observe).
+    pub(crate) async fn queue(&self, name: &str) -> Result<Option<ObservedQueue>, ManagementError> {
+        let queue: Option<Json> = self.client.get_queue(name).await?;
+        Ok(queue.as_ref().and_then(listing::queue).map(|(_, queue)| queue))
+    }
+}
