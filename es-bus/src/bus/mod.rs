@@ -17,7 +17,7 @@ mod summary;
 pub(crate) use self::assemble::conflicts;
 pub use self::subscribe::{Subscribe, SubscribeError, Subscribers, Subscription, Subscriptions};
 #[cfg(feature = "cli")]
-pub(crate) use self::summary::{asked, retries, skipped};
+pub(crate) use self::summary::{retries, skipped};
 pub use self::{builder::BusBuilder, handle::Handle, run::Bus};
 
 /// Runs everything that the program declares, until SIGTERM or SIGINT.

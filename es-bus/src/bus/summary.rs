@@ -4,15 +4,11 @@ use std::{fmt::Write, sync::Arc};
 
 use crate::{
     event::EventKind,
-    message::Value,
-    model::{
-        ExchangeKind,
-        policy::{OnUnknown, Ordering},
-    },
+    model::policy::{OnUnknown, Ordering},
     name::ExchangeName,
     registry::Registry,
     retry::RetryPolicy,
-    topology::{Bound, Exchanges, GraphFinding, GroupSpec, Severity, delay_name},
+    topology::{Exchanges, GraphFinding, GroupSpec, Severity, delay_name},
 };
 
 pub(super) fn log(
@@ -63,28 +59,6 @@ pub(crate) fn retries(policy: &RetryPolicy) -> String {
     match delays.as_slice() {
         [] => "0".to_owned(),
         _ => format!("{} ({}{more})", policy.retries, delays.join(", ")),
-    }
-}
-
-/// What a binding asks for, in words.
-pub(crate) fn asked(bound: &Bound) -> String {
-    match bound.kind {
-        ExchangeKind::Topic | ExchangeKind::Direct => bound.key.clone().into_owned(),
-        ExchangeKind::Fanout => "everything".to_owned(),
-        ExchangeKind::Headers => {
-            let mode = bound.arguments.get_str("x-match").unwrap_or("all");
-            let values = bound.arguments.iter().filter(|(name, _)| *name != "x-match");
-            let values: Vec<_> = values.map(|(name, value)| format!("{name} = {}", text(value))).collect();
-            format!("{mode} of {}", values.join(", "))
-        }
-    }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::Bool(flag) => flag.to_string(),
-        value if value.is_integer() => value.as_int().unwrap_or_default().to_string(),
-        value => format!("{:?}", value.as_str().unwrap_or_default()),
     }
 }
 

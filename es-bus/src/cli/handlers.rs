@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{CommandError, Context, Exit, args::HandlersArgs, context::Program, output::Table};
 use crate::{
-    bus::{asked, retries},
+    bus::retries,
     duration,
     name::ExchangeName,
     topology::{Bound, GroupSpec, HandlerSpec},
@@ -66,8 +66,8 @@ struct Described {
 
 fn describe(group: &GroupSpec, handler: &HandlerSpec, home: &ExchangeName) -> Described {
     let binding = |bound: &Bound| match bound.exchange == *home {
-        true => asked(bound),
-        false => format!("{} on {}", asked(bound), bound.exchange),
+        true => bound.in_words(),
+        false => format!("{} on {}", bound.in_words(), bound.exchange),
     };
     let kinds = handler.kinds.as_deref();
     Described {
