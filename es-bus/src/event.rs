@@ -183,7 +183,7 @@ impl EventKind {
     /// Whether its messages may have this routing key.
     #[must_use]
     pub(crate) fn has_key(&self, routing_key: &str) -> bool {
-        topic::matches(self.key, routing_key)
+        if self.has_fields { topic::matches(self.key, routing_key) } else { self.key == routing_key }
     }
 
     /// Whether a message is one of this event: told by the type that it claims, and of what aggregate where it says
