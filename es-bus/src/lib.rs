@@ -132,8 +132,8 @@ pub use self::{
     handler::{Attempt, BoxFuture, Call, DeliveryInfo, HandlerService, Invocation, TypeMap},
     metadata::Metadata,
     monitor::{
-        ConnectionStatus, Details, GroupHealth, Health, HealthStatus, Monitor, Part, Problem, QueueInfo,
-        QueueInfoError, QueueState, Stats,
+        ConnectionStatus, Details, Drift, GroupHealth, Health, HealthStatus, Monitor, Part, Problem,
+        QueueInfo, QueueInfoError, QueueState, Stats,
     },
     outcome::{BoxError, Failure, FailureKind, HandlerError, IntoOutcome, Outcome, Verdict},
     publish::{AnyEvent, Emit, PublishError, PublishHandle, PublishReport, Publisher},

@@ -7,6 +7,7 @@
 mod behaviours;
 mod cli;
 mod dead_letters;
+mod drift;
 mod examples;
 mod faults;
 mod fleet;

@@ -25,7 +25,7 @@ async fn watches(order: OrderPlaced, State(journal): State<Journal>) -> Result<(
 async fn looks_on(_order: OrderPlaced) {}
 
 /// Asks, and gives code and body.
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(super) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("the server listens");
         let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
@@ -70,7 +70,7 @@ fn service(url: String, journal: &Journal) -> (JoinHandle<Handle>, Monitor) {
     (tokio::spawn(async { bus.start().await.unwrap_or_else(|error| panic!("{error:?}")) }), monitor)
 }
 
-async fn address(monitor: &Monitor) -> SocketAddr {
+pub(super) async fn address(monitor: &Monitor) -> SocketAddr {
     let bound = async {
         loop {
             if let Some(address) = monitor.http_address() {

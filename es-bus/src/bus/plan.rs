@@ -13,8 +13,9 @@ use crate::{
     config::GroupSelection,
     error::Result,
     model::{Observed, Topology, View},
-    name::{ExchangeName, QueueName},
-    topology::plan::{Applied, Eyes, Plan, PlanError, PlanOptions, Record, both, decide, perform},
+    topology::plan::{
+        Applied, Eyes, Plan, PlanError, PlanOptions, Record, both, decide, perform, shared_names,
+    },
     transport::Transport,
 };
 
@@ -225,16 +226,7 @@ fn is_more(known: &Topology, declared: &Topology) -> bool {
 
 impl Visit {
     async fn observe(&mut self, looked_for: &[&Topology]) -> Result<Observed> {
-        let shared = |topology: &&Topology| -> Vec<QueueName> {
-            topology.queues().filter(|queue| !queue.exclusive).map(|queue| queue.name.clone()).collect()
-        };
-        let mut exchanges: Vec<ExchangeName> =
-            looked_for.iter().flat_map(|it| it.exchanges()).map(|it| it.name.clone()).collect();
-        let mut queues: Vec<QueueName> = looked_for.iter().flat_map(shared).collect();
-        exchanges.sort();
-        exchanges.dedup();
-        queues.sort();
-        queues.dedup();
+        let (exchanges, queues) = shared_names(looked_for);
         Ok(self.eyes.observe(&*self.transport, &exchanges, &queues).await?)
     }
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BusBuilder, Handle, assemble, groups::Groups, summary};
+use super::{BusBuilder, Handle, assemble, connect::eyes, groups::Groups, summary};
 use crate::{
     clock::Clock,
     config::Config,
@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Result},
     handler::{HandlerService, TypeMap},
     model::{Permissions, Topology},
-    monitor::{Monitor, measure_queues, watch_link},
+    monitor::{Monitor, measure_queues, watch_drift, watch_link},
     publish::{Background, Publisher, PublisherSettings},
     registry::Registry,
     shutdown::Signals,
@@ -213,6 +213,7 @@ impl Bus {
         self.topology = Topology::new();
         self.config.bus.declare.value = crate::model::policy::Declare::None;
         self.config.bus.http.value = None;
+        self.config.bus.drift_interval.value = None;
         self
     }
 
@@ -261,6 +262,10 @@ impl Bus {
         tracing::debug!("effective configuration:\n{}", self.config);
         let mut findings = self.cautions();
         findings.retain(|finding| finding.group.as_deref().is_none_or(|group| self.is_consumed(group)));
+        let drift = match self.config.bus.drift_interval.value {
+            Some(every) => Some((eyes(&self.config, &self.transport)?, every)),
+            None => None,
+        };
         let monitor = self.monitor;
         monitor.starts();
         // Ended with this call when it fails, and with the supervisor when it does not.
@@ -280,6 +285,9 @@ impl Bus {
         }
         if let (true, Some(every)) = (cfg!(feature = "metrics"), self.config.bus.queue_size_interval.value) {
             attendants.spawn(measure_queues(Arc::clone(&provision), every));
+        }
+        if let Some((eyes, every)) = drift {
+            attendants.spawn(watch_drift(monitor.clone(), Arc::clone(&provision), eyes, every));
         }
         summary::log(&self.groups, &self.registry, &self.exchanges, &findings);
         let shutdown_timeout = self.config.bus.shutdown_timeout.value;

@@ -218,6 +218,10 @@ settings! {
         watchdog_interval: Option<Duration> = "30s", within "1s"..="1h", because "`none` for never";
         /// How often the sizes of queues are measured (feature `metrics`); `none` for never.
         queue_size_interval: Option<Duration> = "15s", within "1s"..="1h", because "`none` for never";
+        /// How often the broker is compared with what the program declares, `5m` for instance, and what
+        /// drifted is told: in the log, in health, as the metric `es_bus_drift`. Without the management API no
+        /// more is seen than exchanges and queues that are missing. Nothing is changed; `none` for never.
+        drift_interval: Option<Duration> = "none", within "1s"..="1d", because "`none` for never";
     }
 
     /// The settings of a group.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Looked, Stats};
+use super::{Drift, Looked, Stats};
 use crate::transport::{Link, LinkState};
 
 /// How a bus is, and why.
@@ -116,6 +116,10 @@ pub struct Details {
     pub groups: BTreeMap<String, GroupHealth>,
     /// The statistics.
     pub stats: Stats,
+    /// How the broker differs from what the program declares, where that is looked at (setting `drift_interval`). No
+    /// problem by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
 }
 
 /// How a group is.
@@ -214,10 +218,11 @@ pub(super) struct Facts {
     pub(super) groups: Vec<GroupFacts>,
     pub(super) exchange: String,
     pub(super) stats: Stats,
+    pub(super) drift: Option<Drift>,
 }
 
 pub(super) fn assess(facts: Facts) -> Health {
-    let Facts { phase, link, is_provisioned, no_answer, refused, groups, exchange, stats } = facts;
+    let Facts { phase, link, is_provisioned, no_answer, refused, groups, exchange, stats, drift } = facts;
     let mut problems = Problems(Vec::new());
     match &phase {
         Phase::Running => {}
@@ -323,7 +328,7 @@ pub(super) fn assess(facts: Facts) -> Health {
         queue_status: worst(told.values().map(|group| &group.queue_status), &unasked),
         dlq_status: worst(told.values().map(|group| &group.dlq_status), "disabled"),
         problems,
-        details: Details { exchange, consuming, groups: told, stats },
+        details: Details { exchange, consuming, groups: told, stats, drift },
     }
 }
 

@@ -5,6 +5,7 @@
 //! before the bus is started, and stays valid after it has ended.
 
 mod attend;
+mod drift;
 mod health;
 mod queue;
 mod stats;
@@ -19,9 +20,13 @@ use time::OffsetDateTime;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::attend::{measure_queues, watch_link};
 use self::health::{Facts, GroupFacts, LinkFacts, Phase, assess};
+pub(crate) use self::{
+    attend::{measure_queues, watch_link},
+    drift::watch_drift,
+};
 pub use self::{
+    drift::Drift,
     health::{ConnectionStatus, Details, GroupHealth, Health, HealthStatus, Part, Problem},
     queue::{QueueInfo, QueueInfoError, QueueState},
     stats::Stats,
@@ -75,6 +80,8 @@ struct Shared {
     /// Why the bus ended; `None` when it was told to.
     ended: OnceLock<Option<String>>,
     link: Mutex<Seen>,
+    /// How the broker differed when it was last looked at.
+    drift: Mutex<Option<Drift>>,
     /// The connections, for whoever watches them.
     links: watch::Sender<Link>,
     /// Where health and metrics are served.
@@ -192,6 +199,13 @@ impl Monitor {
         self.glance().ready
     }
 
+    /// How the broker differs from what the program declares, as it was last seen; `None` where nobody looks (setting
+    /// `drift_interval`), or has not looked yet.
+    #[must_use]
+    pub fn drift(&self) -> Option<Drift> {
+        self.shared.drift.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The connections to the broker as they are, and as they change, from before the bus is started until it
     /// has ended.
     ///
@@ -264,6 +278,7 @@ impl Monitor {
             groups,
             exchange: shared.exchange.clone(),
             stats: self.stats(),
+            drift: self.drift(),
         })
     }
 
@@ -322,6 +337,7 @@ impl Monitor {
                 serves: OnceLock::new(),
                 ended: OnceLock::new(),
                 link: Mutex::default(),
+                drift: Mutex::default(),
                 links: watch::Sender::new(Link {
                     state: LinkState::Connecting,
                     generation: 0,
@@ -374,6 +390,11 @@ impl Monitor {
             self.see(&provision.transport().link().borrow());
         }
         let _ = self.shared.ended.set(reason);
+    }
+
+    /// The broker was looked at.
+    pub(super) fn drifts(&self, drift: Drift) {
+        *self.shared.drift.lock().unwrap_or_else(PoisonError::into_inner) = Some(drift);
     }
 
     /// Takes note of the connections.

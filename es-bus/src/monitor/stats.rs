@@ -111,7 +111,7 @@ impl Stats {
 }
 
 #[expect(clippy::ref_option, reason = "serde passes it so")]
-fn as_text<S: Serializer>(at: &Option<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<S: Serializer>(at: &Option<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
     match at.and_then(|at| at.format(&Rfc3339).ok()) {
         Some(text) => serializer.serialize_some(&text),
         None => serializer.serialize_none(),

@@ -48,6 +48,7 @@ const HELD: &str = "es_bus_held";
 const CONSUMERS: &str = "es_bus_consumers";
 const CONNECTED: &str = "es_bus_connected";
 const BLOCKED: &str = "es_bus_blocked";
+const DRIFT: &str = "es_bus_drift";
 
 /// Where the buckets of [`SECONDS`] end: those that OpenTelemetry proposes for messaging.
 #[cfg(feature = "http")]
@@ -142,6 +143,11 @@ pub const METRICS: &[Metric] = &[
     gauge_of(CONSUMERS, &["group"], "Consumers that this process has on the group's queue."),
     gauge_of(CONNECTED, &[], "1 while the connections to the broker are there, else 0."),
     gauge_of(BLOCKED, &[], "1 while the broker takes no publishes, else 0."),
+    gauge_of(
+        DRIFT,
+        &["kind"],
+        "What the broker has otherwise than declared, where drift_interval is set; NaN while it cannot be seen.",
+    ),
 ];
 
 const fn counter_of(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
@@ -269,11 +275,19 @@ pub(crate) fn tell_link(is_up: bool, is_blocked: bool) {
     gauge!(BLOCKED).set(f64::from(u8::from(is_blocked)));
 }
 
+/// Tells how much on the broker is not as it was declared, when it could be seen.
+pub(crate) fn drift(kind: &'static str, how_much: Option<u64>) {
+    gauge!(DRIFT, "kind" => kind).set(or_nan(how_much));
+}
+
 /// Tells how full a queue is, when the broker says.
 pub(crate) fn queue_size(queue: &str, messages: Option<u64>) {
-    #[expect(clippy::cast_precision_loss, reason = "nobody counts 2^53 messages to the last one")]
-    let size = messages.map_or(f64::NAN, |messages| messages as f64);
-    gauge!(QUEUE_SIZE, "queue_name" => queue.to_owned()).set(size);
+    gauge!(QUEUE_SIZE, "queue_name" => queue.to_owned()).set(or_nan(messages));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53 to the last one")]
+fn or_nan(count: Option<u64>) -> f64 {
+    count.map_or(f64::NAN, |count| count as f64)
 }
 
 fn describe() {

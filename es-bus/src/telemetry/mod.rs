@@ -18,7 +18,7 @@ pub use self::counters::{Counters, Counts};
 pub(crate) use self::{
     counters::Moments,
     groups::{Copies, GroupWatch, Holding},
-    metrics::{queue_size, tell_link},
+    metrics::{drift, queue_size, tell_link},
 };
 
 #[cfg(feature = "metrics")]

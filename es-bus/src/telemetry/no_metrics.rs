@@ -48,3 +48,5 @@ pub(super) fn slow_handler(_group: &str, _handler: &str) {}
 pub(crate) fn tell_link(_is_up: bool, _is_blocked: bool) {}
 
 pub(crate) fn queue_size(_queue: &str, _messages: Option<u64>) {}
+
+pub(crate) fn drift(_kind: &'static str, _how_much: Option<u64>) {}

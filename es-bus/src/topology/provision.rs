@@ -3,23 +3,20 @@
 use std::{
     fmt,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{
-    sync::{Mutex, watch},
-    time::sleep,
-};
+use tokio::{sync::watch, time::sleep};
 
 use super::{
     ApplyError,
     apply::{apply, declare_own, look},
 };
 use crate::{
-    model::{Topology, policy::Declare},
+    model::{Binding, Topology, policy::Declare},
     transport::{Link, LinkState, Transport, TransportError},
 };
 
@@ -45,15 +42,20 @@ pub(crate) struct Provision {
     link: watch::Receiver<Link>,
     /// Grows and shrinks with what is subscribed while the program runs.
     topology: RwLock<Arc<Topology>>,
+    /// Bindings that subscriptions of this process left on their queues when they ended, the latest last.
+    left: Mutex<Vec<Binding>>,
     declare: Declare,
     /// The generation for which the topology was applied last; 0 for none.
     applied: watch::Sender<u64>,
-    applying: Mutex<()>,
+    applying: tokio::sync::Mutex<()>,
     /// How often the topology was applied.
     times: watch::Sender<u64>,
     /// Whether the topology was ever applied.
     held: AtomicBool,
 }
+
+/// How many bindings that ended subscriptions left are remembered.
+const LEFT: usize = 1000;
 
 /// How long it may take until a connection is known to be lost.
 const INTERRUPTED_PAUSE: Duration = Duration::from_millis(50);
@@ -78,9 +80,10 @@ impl Provision {
             link: transport.link(),
             transport,
             topology: RwLock::new(Arc::new(topology)),
+            left: Mutex::default(),
             declare,
             applied: watch::Sender::new(0),
-            applying: Mutex::new(()),
+            applying: tokio::sync::Mutex::new(()),
             times: watch::Sender::new(0),
             held: AtomicBool::new(false),
         }
@@ -106,7 +109,26 @@ impl Provision {
 
     /// Keeps the broker at this topology from now on. Nothing is declared for it, and nothing removed.
     pub(crate) fn hold(&self, topology: Topology) {
-        *self.topology.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(topology);
+        let now = Arc::new(topology);
+        let before = {
+            let mut held = self.topology.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *held, Arc::clone(&now))
+        };
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.extend(before.without(&now).bindings().cloned());
+        left.retain(|it| !now.bindings().chain(now.unbound()).any(|there| there == it));
+        let forgotten = left.len().saturating_sub(LEFT);
+        left.drain(..forgotten);
+    }
+
+    /// What this process once asked for, no longer does, and did not unbind: it stays on the broker, and is no
+    /// drift.
+    pub(crate) fn left(&self) -> Topology {
+        let mut topology = Topology::new();
+        for binding in &*self.left.lock().unwrap_or_else(PoisonError::into_inner) {
+            topology.add_binding(binding.clone());
+        }
+        topology
     }
 
     /// Declares `part` on the broker, waiting for one that is not there, then runs `commit` before

@@ -8,6 +8,7 @@ mod batches;
 mod cli;
 mod dead_letters;
 mod dispatch;
+mod drift;
 mod emit;
 mod exchanges;
 mod extractors;

@@ -462,7 +462,9 @@ async fn the_metrics_that_are_kept_are_those_in_the_list() {
     let metrics = recorder.handle();
     let _recorder = metrics::set_default_local_recorder(&recorder);
     let registry = Registry::new().handler::<enters>().handler::<fails>().handler::<takes_its_time>();
-    let (bus, monitor) = start(registry).await;
+    let drift = |builder: es_bus::BusBuilder| builder.registry(registry).set("drift_interval", "1m");
+    let bus = TestBus::start(drift).await.unwrap();
+    let monitor = bus.monitor();
 
     bus.publish(&placed("o-1")).await.unwrap();
     bus.publish(&InvoiceSent { number: 1 }).await.unwrap();
@@ -494,6 +496,7 @@ async fn the_metrics_that_are_kept_are_those_in_the_list() {
         "es_bus_retries_total 1",
         "es_bus_connected 1",
         "es_bus_blocked 0",
+        "es_bus_drift{kind=\"missing\"} 0",
         "es_bus_in_flight{group=\"ledger\"} 0",
         "es_bus_consumers{group=\"ledger\"} 1",
         "rabbitmq_queue_size{queue_name=\"events.shaky.dlq\"} 0",

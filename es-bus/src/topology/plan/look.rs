@@ -1,7 +1,7 @@
 //! How a broker is looked at: through its management API where there is one, else as its transport can.
 
 use crate::{
-    model::{Observed, ObservedQueue},
+    model::{Observed, ObservedQueue, Topology},
     name::{ExchangeName, QueueName},
     transport::{Admin, DeclareError},
 };
@@ -56,6 +56,35 @@ impl Eyes {
         Ok(observed)
     }
 
+    /// Looks at exchanges, queues and bindings, and at nothing beside them: for who looks time and again.
+    ///
+    /// A management API that answered once has to answer from then on. To see less of the same broker would look as
+    /// if it had changed.
+    pub(crate) async fn survey(
+        &mut self,
+        admin: &dyn Admin,
+        exchanges: &[ExchangeName],
+        queues: &[QueueName],
+    ) -> Result<Observed, LookError> {
+        let because = match self {
+            Self::Transport { because } => because.clone(),
+            #[cfg(feature = "management")]
+            Self::Management { api, is_named } => match Box::pin(api.survey()).await {
+                Ok(observed) => {
+                    *is_named = true;
+                    return Ok(observed);
+                }
+                Err(error) if *is_named => return Err(LookError::Management(error)),
+                Err(error) => Some(error.to_string()),
+            },
+        };
+        let mut observed = admin.observe(exchanges, queues).await.map_err(LookError::Transport)?;
+        if let (Some(because), None) = (because, &observed.bindings) {
+            observed.unseen.push(because);
+        }
+        Ok(observed)
+    }
+
     /// Looks at one queue once more; `None` when it is gone.
     pub(crate) async fn queue(
         &self,
@@ -76,15 +105,31 @@ impl Eyes {
     }
 }
 
+/// The names to look for, each once: of all exchanges, and of the queues that are not of a single process.
+pub(crate) fn shared_names(topologies: &[&Topology]) -> (Vec<ExchangeName>, Vec<QueueName>) {
+    let mut exchanges: Vec<ExchangeName> =
+        topologies.iter().flat_map(|it| it.exchanges()).map(|it| it.name.clone()).collect();
+    let queues = topologies.iter().flat_map(|it| it.queues()).filter(|queue| !queue.exclusive);
+    let mut queues: Vec<QueueName> = queues.map(|queue| queue.name.clone()).collect();
+    exchanges.sort();
+    exchanges.dedup();
+    queues.sort();
+    queues.dedup();
+    (exchanges, queues)
+}
+
 #[cfg(all(test, feature = "management"))]
 mod tests {
     use std::{net::TcpListener, time::Duration};
 
     use super::*;
-    use crate::transport::{
-        ManagementError,
-        amqp::management::{Management, ManagementOptions},
-        memory::Memory,
+    use crate::{
+        model::View,
+        transport::{
+            ManagementError,
+            amqp::management::{Management, ManagementOptions},
+            memory::Memory,
+        },
     };
 
     fn eyes(port: u16, is_named: bool) -> Eyes {
@@ -116,5 +161,37 @@ mod tests {
             matches!(refused, Err(LookError::Management(ManagementError::Unreachable { .. }))),
             "{refused:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn who_looks_again_takes_no_smaller_view_once_the_api_has_answered() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut eyes = eyes(listener.local_addr().unwrap().port(), false);
+        let api = tokio::spawn(async move {
+            // It is late, then it answers each question of one look, then it is gone.
+            drop(listener.accept().await.unwrap());
+            let mut asked = String::new();
+            for body in ["{\"rabbitmq_version\":\"3.10.8\"}", "[]", "[]", "[]"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 4096];
+                let length = stream.read(&mut request).await.unwrap();
+                asked += String::from_utf8_lossy(&request[..length]).lines().next().unwrap();
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            asked
+        });
+        let broker = Memory::new();
+
+        let late = eyes.survey(&broker, &[], &[]).await.unwrap();
+        let there = eyes.survey(&broker, &[], &[]).await.unwrap();
+        let asked = api.await.unwrap();
+        let gone = eyes.survey(&broker, &[], &[]).await;
+
+        assert_eq!(late.view, View::Memory, "a guess that nobody answers is let go, for this once");
+        assert!(matches!(there.view, View::Management { .. }), "{there:?}");
+        assert!(asked.contains("/api/queues/%2F?disable_stats=true&columns=name,"), "{asked}");
+        assert!(matches!(gone, Err(LookError::Management(ManagementError::Unreachable { .. }))), "{gone:?}");
     }
 }

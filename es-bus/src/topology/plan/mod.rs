@@ -7,10 +7,11 @@
 //!
 //! `decide` is pure, and `prune` and `caution` are parts of it; `step` has the words, `text` and `json` write
 //! them down; `perform` does what a plan says. `look` chooses how the broker is looked at, `record` keeps what
-//! a program once declared.
+//! a program once declared, `drift` tells a program that runs what is not as it was declared.
 
 mod caution;
 mod decide;
+mod drift;
 mod json;
 mod look;
 mod perform;
@@ -24,7 +25,8 @@ mod tests;
 
 pub(crate) use self::{
     decide::decide,
-    look::{Eyes, LookError},
+    drift::{Deviation, DriftKind, deviations},
+    look::{Eyes, LookError, shared_names},
     perform::{PerformError, perform},
     record::{Record, both},
 };

@@ -480,3 +480,36 @@ async fn a_plan_with_a_conflict_changes_nothing() {
     let after = eyes.observe(&broker, &[], &[]).await.unwrap();
     assert_eq!((after.exchanges.len(), after.queues.len()), (1, 0));
 }
+
+#[tokio::test]
+async fn a_program_that_runs_is_told_what_is_not_as_declared_and_not_what_it_left() {
+    let mut observed = at(&wanted()).await;
+    let bound = |key: &str| ObservedBinding {
+        source: "events".to_owned(),
+        destination: "events.projections".to_owned(),
+        to_exchange: false,
+        key: key.to_owned(),
+        arguments: Headers::new(),
+    };
+    let bindings = observed.bindings.as_mut().unwrap();
+    bindings.retain(|it| it.key != "Order.OrderPlaced");
+    bindings.extend([bound("#"), bound("Order.OrderShipped"), bound("Order.Gone")]);
+    observed.exchanges.remove("events_dlq");
+    let settings = queue(&mut observed, "events.projections").settings.as_mut().unwrap();
+    settings.arguments.insert("x-max-length", Value::I64(500));
+    let mut wanted = wanted();
+    let gone = wanted.bindings().find(|it| it.key == "Order.OrderPlaced").unwrap().clone();
+    wanted.add_unbound(crate::model::Binding { key: "Order.Gone".into(), ..gone });
+
+    let told = |owned: &Topology| -> String {
+        let plan = plan(&wanted, &observed, Some(owned), &PlanOptions::new());
+        let told = deviations(&plan);
+        told.iter().map(|it| format!("{:8} {}\n", it.kind.as_str(), it.text)).collect()
+    };
+
+    insta::assert_snapshot!(told(&Topology::new()));
+    let left = told(&earlier());
+    assert!(!left.contains("Order.OrderShipped") && left.contains("by \"#\""), "{left}");
+    let nothing = plan(&wanted, &Observed::new(View::Amqp), None, &PlanOptions::new());
+    assert!(deviations(&nothing).iter().all(|it| it.kind == DriftKind::Missing));
+}

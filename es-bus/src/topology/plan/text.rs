@@ -192,11 +192,11 @@ fn line(action: &Action) -> String {
     }
 }
 
-fn binding(it: &Binding) -> String {
+pub(super) fn binding(it: &Binding) -> String {
     bound(it.source.as_str(), it.queue.as_str(), &it.key, &table(&it.arguments))
 }
 
-fn bound(source: &str, queue: &str, key: &str, arguments: &str) -> String {
+pub(super) fn bound(source: &str, queue: &str, key: &str, arguments: &str) -> String {
     let by = match (key, arguments) {
         ("", "") => String::new(),
         (key, "") => format!(" by {key:?}"),

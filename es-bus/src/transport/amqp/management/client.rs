@@ -61,10 +61,23 @@ impl Client {
 
     /// Everything of one sort on the virtual host; all columns when none is named.
     pub(super) async fn list(&self, what: &str, columns: &[&str]) -> Result<Vec<Json>, ManagementError> {
-        let vhost = segment(&self.options.vhost);
         let columns =
             if columns.is_empty() { String::new() } else { format!("?columns={}", columns.join(",")) };
-        match self.get(&format!("{what}/{vhost}{columns}")).await? {
+        self.list_by(what, &columns).await
+    }
+
+    /// As [`list`](Self::list), without what the broker would have to add up first.
+    pub(super) async fn list_plain(
+        &self,
+        what: &str,
+        columns: &[&str],
+    ) -> Result<Vec<Json>, ManagementError> {
+        self.list_by(what, &format!("?disable_stats=true&columns={}", columns.join(","))).await
+    }
+
+    async fn list_by(&self, what: &str, query: &str) -> Result<Vec<Json>, ManagementError> {
+        let vhost = segment(&self.options.vhost);
+        match self.get(&format!("{what}/{vhost}{query}")).await? {
             Json::Array(all) => Ok(all),
             _ => Err(self.not_an_api(format!("its {what} are no list"))),
         }

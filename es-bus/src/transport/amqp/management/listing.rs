@@ -28,6 +28,9 @@ pub(super) const QUEUE: &[&str] = &[
     "effective_policy_definition",
     "state",
 ];
+/// What is asked of each queue of which only its settings are compared.
+pub(super) const SETTINGS_OF_QUEUE: &[&str] =
+    &["name", "type", "durable", "auto_delete", "exclusive", "arguments", "state"];
 /// What is asked of each binding.
 pub(super) const BINDING: &[&str] =
     &["source", "destination", "destination_type", "routing_key", "arguments"];

@@ -109,6 +109,26 @@ impl Management {
         Ok(observed)
     }
 
+    /// Exchanges, queues and bindings of the virtual host, and the version of the broker: what is asked time and
+    /// again. Queues come without their statistics, which are most of what a list of them costs.
+    ///
+    /// # Errors
+    ///
+    /// As [`observe`](Self::observe).
+    pub(crate) async fn survey(&self) -> Result<Observed, ManagementError> {
+        let client = &self.client;
+        let mut observed = Observed::new(View::Management { address: client.address() });
+        observed.broker = listing::broker(&client.get("overview").await?);
+        // One after another: nobody waits for it.
+        let exchanges = client.list("exchanges", listing::EXCHANGE).await?;
+        let queues = client.list_plain("queues", listing::SETTINGS_OF_QUEUE).await?;
+        let bindings = client.list("bindings", listing::BINDING).await?;
+        observed.exchanges = exchanges.iter().filter_map(listing::exchange).collect();
+        observed.queues = queues.iter().filter_map(listing::queue).collect();
+        observed.bindings = Some(bindings.iter().filter_map(listing::binding).collect());
+        Ok(observed)
+    }
+
     /// One queue, as it is now; `None` when there is none of that name.
     ///
     /// # Errors
