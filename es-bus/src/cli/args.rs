@@ -25,9 +25,9 @@ pub(super) struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done, and nothing to complain of
-  1    failed, or a check found something
-  2    changes are pending (only of commands that compare)
-  3    a conflict (only of commands that compare)
+  1    failed, a check found something, or a part of it was refused
+  2    changes are pending (topology plan, verify)
+  3    a conflict (topology plan, verify, apply, prune)
   64   the command line is wrong
   130  interrupted";
 
@@ -90,6 +90,8 @@ pub(super) enum Command {
     Handlers(HandlersArgs),
     #[command(subcommand)]
     Topology(Topology),
+    Explain(ExplainArgs),
+    Lock(LockArgs),
     #[command(subcommand)]
     Dlq(Dlq),
     Publish(PublishArgs),
@@ -114,13 +116,23 @@ pub(super) struct RunArgs {
 
 /// Say what is wrong with what the program declares, and with its configuration.
 ///
-/// The same checks run at every start; no broker is asked. What is merely odd is told as a warning, and is no failure.
+/// The same checks run at every start; no broker is asked. What is merely odd is told as a warning or a note, and is no
+/// failure. With --lock it also fails when a running system would break by what changed since the lock was written.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   {bin} check
+  {bin} check --lock
+  {bin} check --lock --update
   {bin} check --json")]
-pub(super) struct CheckArgs {}
+pub(super) struct CheckArgs {
+    /// Compare with this file as well; with es-bus.lock when none is named.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = LOCK_FILE)]
+    pub(super) lock: Option<PathBuf>,
+    /// Agree to what changed: show it, and write the lock anew.
+    #[arg(long, requires = "lock")]
+    pub(super) update: bool,
+}
 
 /// List the handlers: what they ask for, what they take, how often they try again.
 #[derive(Args, Debug)]
@@ -138,6 +150,10 @@ pub(super) struct HandlersArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum Topology {
     Show(ShowTopologyArgs),
+    Plan(PlanArgs),
+    Verify(VerifyArgs),
+    Apply(ApplyArgs),
+    Prune(PruneArgs),
     Export(ExportArgs),
 }
 
@@ -149,19 +165,104 @@ Examples:
   {bin} topology show --json")]
 pub(super) struct ShowTopologyArgs {}
 
+/// What a plan has beside what is declared.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Pruned {
+    /// Also remove what this program once declared and no longer does; wants the setting `program`.
+    #[arg(long)]
+    pub(super) prune: bool,
+    /// Remove this queue although messages are in it, which are lost; may be repeated.
+    #[arg(long, value_name = "QUEUE", requires = "prune")]
+    pub(super) discard: Vec<String>,
+}
+
+/// Compare the broker with what the program declares, and say what would be done; nothing is changed.
+///
+/// Ends with 0 when there is nothing to do, 2 when there is, 3 when something is in the way. Settings and bindings are
+/// seen through the management API; over AMQP alone it says what it cannot see.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  {bin} topology plan
+  {bin} topology plan --prune
+  {bin} topology plan --json | jq .outcome")]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) pruned: Pruned,
+}
+
+/// Fail unless the broker has exactly what the program declares: for CI and probes; nothing is changed.
+///
+/// One line says what differs. What is left over, was made by hand or cannot be seen counts as well.
+/// Ends with 0, with 2 when something differs, or with 3 when it is in the way.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  {bin} topology verify
+  {bin} topology verify --json")]
+pub(super) struct VerifyArgs {}
+
+/// Bring the broker to what the program declares; shows the plan first, and asks.
+///
+/// May be done again, and by several at once. What is in the way is not changed: it ends with 3 then, and nothing is done.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  {bin} topology apply
+  {bin} topology apply --prune --yes
+  {bin} topology apply --prune --discard shop.old-audit")]
+pub(super) struct ApplyArgs {
+    #[command(flatten)]
+    pub(super) pruned: Pruned,
+    /// Do not ask. Needed where nobody can be asked, as in a script.
+    #[arg(short, long)]
+    pub(super) yes: bool,
+}
+
+/// Remove what the program once declared and no longer does; shows it first, and asks.
+///
+/// Known is what `topology apply` did under the setting `program`. A queue that has messages or consumers
+/// stays. What is missing is not declared: `topology apply` does that, and comes first.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  {bin} topology plan --prune
+  {bin} topology prune
+  {bin} topology prune --discard shop.old-audit --yes")]
+pub(super) struct PruneArgs {
+    /// Remove this queue although messages are in it, which are lost; may be repeated.
+    #[arg(long, value_name = "QUEUE")]
+    pub(super) discard: Vec<String>,
+    /// Do not ask. Needed where nobody can be asked, as in a script.
+    #[arg(short, long)]
+    pub(super) yes: bool,
+}
+
 /// Write the topology in a format that other tools read; asks no broker.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   {bin} topology export definitions --vhost shop -o definitions.json
-  {bin} topology export mermaid")]
+  {bin} topology export svg -o topology.svg
+  {bin} topology export permissions --vhost shop --users shop-admin,shop-service | sh
+  {bin} topology export asyncapi --title Shop --release 1.4.0")]
 pub(super) struct ExportArgs {
     /// Which format.
     #[arg(value_enum)]
     pub(super) format: Format,
-    /// The virtual host of the definitions; that of the URL when it is not said, else /.
+    /// The virtual host of definitions and permissions; that of the URL when it is not said, else /.
     #[arg(long, value_name = "VHOST")]
     pub(super) vhost: Option<String>,
+    /// Whose permissions: who makes the topology, and as whom the program runs. NAME-admin,NAME-service, of the
+    /// program's name, when it is not said.
+    #[arg(long, value_name = "ADMIN,SERVICE", value_parser = users)]
+    pub(super) users: Option<(String, String)>,
+    /// The title of the AsyncAPI document; the program's name when it is not said.
+    #[arg(long, value_name = "TITLE")]
+    pub(super) title: Option<String>,
+    /// The version of the program that the AsyncAPI document is of.
+    #[arg(long, value_name = "VERSION", default_value = "0.0.0")]
+    pub(super) release: String,
     /// Write to this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
@@ -172,9 +273,80 @@ pub(super) struct ExportArgs {
 pub(super) enum Format {
     /// RabbitMQ's definitions, for `rabbitmqctl import_definitions`.
     Definitions,
-    /// A drawing, which code forges render.
+    /// A drawing as text, which code forges render.
     Mermaid,
+    /// A drawing that stands for itself.
+    Svg,
+    /// The least rights of two users, as `rabbitmqctl` lines; with --json as definitions.
+    Permissions,
+    /// An AsyncAPI 3.0 document.
+    Asyncapi,
+    /// JSON Schemas of the events whose types derive `schemars::JsonSchema`.
+    Schemas,
 }
+
+fn users(text: &str) -> Result<(String, String), String> {
+    match text.split_once(',') {
+        Some((admin, service)) if !admin.is_empty() && !service.is_empty() && !service.contains(',') => {
+            Ok((admin.to_owned(), service.to_owned()))
+        }
+        _ => Err("write two names with a comma between: shop-admin,shop-service".to_owned()),
+    }
+}
+
+/// Say who gets an event, and why somebody does not; asks no broker.
+///
+/// By which exchange, binding and queue, with which retries, and where it ends. What other programs have bound is
+/// not known here.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  {bin} explain OrderPlaced
+  {bin} explain OrderPlaced --why audit
+  {bin} explain --key order.created.eu --exchange erp.events --header urgent=true")]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    pub(super) about: About,
+    /// Published to this exchange; the event's own, or the program's, when it is not said.
+    #[arg(long, value_name = "EXCHANGE")]
+    pub(super) exchange: Option<String>,
+    /// A header of the message; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
+    pub(super) header: Vec<(String, String)>,
+    /// Also say why this handler gets it or not; of a group, all of its handlers.
+    #[arg(long, value_name = "HANDLER|GROUP")]
+    pub(super) why: Option<String>,
+}
+
+/// What is asked about.
+#[derive(Args, Clone, Debug, Default)]
+#[group(required = true, multiple = false)]
+pub(super) struct About {
+    /// The event, by its name or by its routing key.
+    #[arg(value_name = "EVENT")]
+    pub(super) event: Option<String>,
+    /// A message with this routing key, whoever publishes it.
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Option<String>,
+}
+
+/// Write down what the program declares: a file to commit, which `check --lock` compares with; asks no broker.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  {bin} lock
+  {bin} check --lock")]
+pub(super) struct LockArgs {
+    /// The file.
+    #[arg(value_name = "FILE", default_value = LOCK_FILE)]
+    pub(super) file: PathBuf,
+    /// Is refused: a lock holds all groups.
+    #[arg(short, long, value_name = "GROUP", hide = true)]
+    pub(super) group: Vec<String>,
+}
+
+/// Where a lock is when nothing else is said.
+const LOCK_FILE: &str = "es-bus.lock";
 
 /// Dead letters: what handlers gave up, and what the broker could not keep.
 #[derive(Debug, Subcommand)]
@@ -422,7 +594,8 @@ pub(super) struct TailArgs {
 /// Look for all that can be wrong with the service on its broker, and say what to do.
 ///
 /// Nothing is changed: what is looked at is the connection, the login, the virtual host, whether the broker takes
-/// publishes, whether what the program declares is there and as declared, who consumes, and what failed.
+/// publishes, whether what the program declares is there and as declared, who consumes, and what failed; through the
+/// management API, where there is one, also versions, alarms, rights and bindings.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

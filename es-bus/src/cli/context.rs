@@ -122,15 +122,20 @@ impl<'a> Context<'a> {
         self.builder().for_operating().build()
     }
 
+    /// Remarks on a broker that nobody else can be at.
+    pub(super) fn remark_private(&mut self, bus: &Bus) -> Result<(), CommandError> {
+        if !is_private(bus.config()) {
+            return Ok(());
+        }
+        self.remark(
+            "note: memory:// without a name is the broker of this command alone, and empty; memory://name is shared \
+             within a process",
+        )
+    }
+
     /// Connects to the broker of a bus that was built to operate; it has to be there.
     pub(super) async fn open(&mut self, bus: Bus) -> Result<(), CommandError> {
-        if is_private(bus.config()) {
-            writeln!(
-                self.io.err,
-                "note: memory:// without a name is the broker of this command alone, and empty; memory://name is \
-                 shared within a process"
-            )?;
-        }
+        self.remark_private(&bus)?;
         self.handle = Some(bus.at_rest().start().await?);
         Ok(())
     }

@@ -3,7 +3,10 @@
 use std::{error::Error as _, fmt::Write, io, path::PathBuf};
 
 use super::Exit;
-use crate::{dead_letters::DeadLetterError, error::Error, model::NotInDefinitions, publish::PublishError};
+use crate::{
+    dead_letters::DeadLetterError, error::Error, lock::LockError, model::NotInDefinitions,
+    publish::PublishError, topology::explain::ExplainError,
+};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -82,10 +85,16 @@ pub(super) enum CommandError {
         queue: String,
     },
     /// Nobody can be asked.
-    #[error(
-        "this throws dead letters away, and there is no terminal to ask at: add --yes, or --dry-run to look first"
-    )]
-    NeedsYes,
+    #[error("this {does}, and there is no terminal to ask at: add --yes, or {look} to look first")]
+    NeedsYes {
+        /// `throws dead letters away`.
+        does: &'static str,
+        /// What looks without doing: `--dry-run`.
+        look: &'static str,
+    },
+    /// The program does not know what is asked about.
+    #[error("{}", explained(.0))]
+    Explain(ExplainError),
     /// The exchange picks queues by no pattern.
     #[error("exchange {exchange:?} is a {kind} exchange, which does not go by patterns; leave --key out")]
     NoPatterns {
@@ -93,6 +102,31 @@ pub(super) enum CommandError {
         exchange: String,
         /// Its kind.
         kind: &'static str,
+    },
+    /// A lock of a part of the program was asked for.
+    #[error(
+        "a lock holds all groups, and {said} selects some of them: what the others need would be missing from it; leave \
+         the selection out"
+    )]
+    PartOfProgram {
+        /// What selects them.
+        said: String,
+    },
+    /// A file is no lock.
+    #[error("{}: {source}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: LockError,
+    },
+    /// There is no lock yet.
+    #[error("there is no {}: write it first, `{program} lock`, and commit it", path.display())]
+    NoLock {
+        /// The file.
+        path: PathBuf,
+        /// How the program is called.
+        program: String,
     },
     /// A topology holds something that definitions cannot.
     #[error(transparent)]
@@ -115,7 +149,9 @@ impl CommandError {
             | Self::UnknownGroup { .. }
             | Self::UnknownEvent { .. }
             | Self::SeveralEvents { .. }
-            | Self::NeedsYes
+            | Self::NeedsYes { .. }
+            | Self::Explain(_)
+            | Self::PartOfProgram { .. }
             | Self::NoPatterns { .. } => Exit::Usage,
             _ => Exit::Failed,
         }
@@ -129,7 +165,7 @@ impl CommandError {
         let mut text = self.to_string();
         let mut cause = match self {
             // Their text tells the cause.
-            Self::File { .. } | Self::Output(_) => None,
+            Self::File { .. } | Self::Output(_) | Self::Lock { .. } => None,
             _ => self.source(),
         };
         while let Some(error) = cause {
@@ -149,6 +185,17 @@ impl From<DeadLetterError> for CommandError {
 impl From<PublishError> for CommandError {
     fn from(error: PublishError) -> Self {
         Self::Bus(error.into())
+    }
+}
+
+/// What an explanation wants, in the words of the command line.
+fn explained(error: &ExplainError) -> String {
+    match error {
+        ExplainError::Fields { event, pattern, example } => format!(
+            "words of the key of {event} are fields, {pattern:?}, and who gets it depends on them: ask by a key, `--key \
+             {example}`"
+        ),
+        error => error.to_string(),
     }
 }
 

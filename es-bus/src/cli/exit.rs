@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::topology::plan::Outcome;
+
 /// What a command came to, as the code that the process ends with.
 ///
 /// 2 and 3 belong to commands that compare what is wanted with what is there: changes are pending, and a conflict.
@@ -13,6 +15,10 @@ pub(super) enum Exit {
     Done,
     /// It failed, or a check found something.
     Failed,
+    /// Something is to be changed.
+    Pending,
+    /// Something is in the way.
+    Conflict,
     /// The command line is wrong.
     Usage,
     /// Ctrl-C or SIGTERM came first.
@@ -25,8 +31,20 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
+            Self::Pending => Outcome::Changes.exit_code(),
+            Self::Conflict => Outcome::Conflict.exit_code(),
             Self::Usage => 64,
             Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Outcome> for Exit {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Nothing => Self::Done,
+            Outcome::Changes => Self::Pending,
+            Outcome::Conflict => Self::Conflict,
         }
     }
 }

@@ -13,9 +13,9 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | done, and nothing to complain of |
-//! | 1 | failed, or a check found something (`check`, `dlq check`, `doctor`) |
-//! | 2 | changes are pending: only of commands that compare what is wanted with what is there |
-//! | 3 | a conflict: as 2 |
+//! | 1 | failed; a check found something (`check`, `dlq check`, `doctor`), or a part was refused (`topology apply`, `prune`) |
+//! | 2 | changes are pending (`topology plan`, `verify`) |
+//! | 3 | a conflict: something is in the way (`topology plan`, `verify`, `apply`, `prune`) |
 //! | 64 | the command line is wrong, or names something that there is not |
 //! | 130 | interrupted by Ctrl-C or SIGTERM; nothing is lost by that |
 //!
@@ -30,8 +30,10 @@ mod dlq;
 mod doctor;
 mod error;
 mod exit;
+mod explain;
 mod handlers;
 mod init;
+mod lock;
 mod output;
 mod publish;
 mod run;
@@ -247,7 +249,9 @@ async fn dispatch(command: &Command, cx: &mut Context<'_>) -> Result<Exit, Comma
         Command::Run(args) => run::run(args, cx).await,
         Command::Check(args) => check::check(args, cx),
         Command::Handlers(args) => handlers::handlers(args, cx),
-        Command::Topology(command) => topology::topology(command, cx),
+        Command::Topology(command) => topology::topology(command, cx).await,
+        Command::Explain(args) => explain::explain(args, cx),
+        Command::Lock(args) => lock::lock(args, cx),
         Command::Dlq(command) => dlq::dlq(command, cx).await,
         Command::Publish(args) => publish::publish(args, cx).await,
         Command::Tail(args) => tail::tail(args, cx).await,

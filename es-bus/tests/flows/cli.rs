@@ -117,7 +117,13 @@ async fn every_command_has_a_help_with_an_example() {
         &["handlers"],
         &["topology"],
         &["topology", "show"],
+        &["topology", "plan"],
+        &["topology", "verify"],
+        &["topology", "apply"],
+        &["topology", "prune"],
         &["topology", "export"],
+        &["explain"],
+        &["lock"],
         &["dlq"],
         &["dlq", "count"],
         &["dlq", "list"],
@@ -165,6 +171,15 @@ async fn a_wrong_command_line_ends_with_64_and_nothing_is_done() {
         &["tail", "--key", "Order.*", "--group", "cli-audit"],
         &["doctor", "--watch", "long"],
         &["check", "--color", "blue"],
+        &["check", "--update"],
+        &["topology", "apply", "--discard", "cli.old"],
+        &["topology", "apply"],
+        &["topology", "export", "permissions", "--users", "shop"],
+        &["explain"],
+        &["explain", "OrderPlaced", "--key", "Order.OrderPlaced"],
+        &["explain", "OrderPlacd"],
+        &["explain", "OrderPlaced", "--why", "cli-adit"],
+        &["lock", "--group", "cli-audit"],
     ] {
         let wrong = shop(arguments).await;
         assert_eq!((wrong.code, wrong.out.as_str()), (64, ""), "{arguments:?}");
@@ -189,6 +204,9 @@ async fn looks_at_the_program_without_a_broker() {
         &["handlers", "--group", "cli-adit"],
         &["topology", "show"],
         &["topology", "export", "mermaid"],
+        &["topology", "export", "permissions"],
+        &["explain", "OrderPlaced", "--why", "cli-audit"],
+        &["explain", "--key", "Stock.Counted", "--header", "region=eu"],
     ] {
         // An address that would not answer is not asked.
         let url = "amqp://orders:secret@nowhere.invalid/shop";
@@ -250,6 +268,148 @@ async fn exports_definitions_for_the_virtual_host_of_the_url() {
 }
 
 #[tokio::test]
+async fn exports_what_others_read_of_events_and_users() {
+    let json = async |arguments: &[&str]| -> serde_json::Value {
+        let exported = shop(&[&["topology", "export"], arguments].concat()).await;
+        assert_eq!(exported.code, 0, "{exported:?}");
+        serde_json::from_str(&exported.out).unwrap()
+    };
+
+    let svg = shop(&["topology", "export", "svg"]).await.out;
+    let asyncapi = json(&["asyncapi", "--title", "Shop", "--release", "1.4.0"]).await;
+    let rights = json(&["permissions", "--json", "--vhost", "other", "--users", "ada,eve"]).await;
+    let schemas = json(&["schemas"]).await;
+
+    assert!(svg.starts_with("<svg") && svg.contains("cli-projections"), "{svg}");
+    assert_eq!(asyncapi["info"], serde_json::json!({ "title": "Shop", "version": "1.4.0" }));
+    assert_eq!(rights["permissions"][0]["user"], "ada");
+    assert_eq!(
+        (&rights["permissions"][1]["user"], &rights["permissions"][1]["vhost"]),
+        (&"eve".into(), &"other".into())
+    );
+    assert_eq!(schemas, serde_json::json!([]));
+}
+
+/// The program, with another setting of one of its queues.
+fn resized() -> BusBuilder {
+    bus().set("max_length", 5)
+}
+
+#[tokio::test]
+async fn plans_applies_and_verifies_until_something_is_in_the_way() {
+    let url = ["--url", "memory://cli-plan"];
+    let mut texts = Vec::new();
+    let mut step = async |arguments: &[&str], input: &str, program: fn() -> BusBuilder| {
+        let asks = !input.is_empty();
+        let ended = captured(&[arguments, &url].concat(), input, asks, program).await;
+        texts.push(format!("$ shop {}\n{}", arguments.join(" "), shown(&ended)));
+        ended
+    };
+
+    let codes = [
+        step(&["topology", "plan"], "", bus).await.code,
+        step(&["topology", "verify"], "", bus).await.code,
+        step(&["topology", "apply"], "n\n", bus).await.code,
+        step(&["topology", "apply"], "y\n", bus).await.code,
+        step(&["topology", "apply", "--yes"], "", bus).await.code,
+        step(&["topology", "plan"], "", bus).await.code,
+        step(&["topology", "verify"], "", bus).await.code,
+        step(&["topology", "plan"], "", resized).await.code,
+        step(&["topology", "verify"], "", resized).await.code,
+        step(&["topology", "apply", "--yes"], "", resized).await.code,
+    ];
+    let json = step(&["topology", "verify", "--json"], "", resized).await;
+
+    assert_eq!(codes, [2, 2, 1, 0, 0, 0, 0, 3, 3, 3]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((&json["exact"], &json["plan"]["outcome"]), (&false.into(), &"conflict".into()));
+    let _ = texts.pop();
+    // What is shown again before it is asked for.
+    let (_, plan) = texts[0].split_once('\n').unwrap();
+    let (plan, _) = plan.split_once("\nto do it").unwrap();
+    let plan = plan.to_owned();
+    let again = texts.iter_mut().skip(1).filter(|text| text.contains(&plan));
+    assert_eq!(again.map(|text| *text = text.replace(&plan, "(the plan)\n")).count(), 2);
+    insta::assert_snapshot!(texts.join("\n"));
+}
+
+#[tokio::test]
+async fn prunes_what_is_left_over_and_says_what_it_leaves() {
+    let url = ["--url", "memory://cli-prune"];
+    let before = || bus().set("program", "shop");
+    let now = || Bus::builder().without_environment().set("program", "shop").registry(audited());
+    let mut texts = Vec::new();
+    let run = async |arguments: &[&str], program: &dyn Fn() -> BusBuilder| {
+        captured(&[arguments, &url].concat(), "", false, program).await
+    };
+    assert_eq!(run(&["topology", "apply", "--yes"], &before).await.code, 0);
+    let nobody = run(&["topology", "prune", "--yes"], &bus).await;
+    let order = ["publish", "OrderPlaced", "--data", r#"{"order_id": "o-1", "total": 5}"#];
+    assert_eq!(run(&order, &before).await.code, 0);
+    let mut codes = Vec::new();
+    for arguments in [
+        &["topology", "plan"][..],
+        &["topology", "plan", "--prune", "--discard", "events.cli-projection"],
+        &["topology", "plan", "--prune", "--discard", "events.cli-projections"],
+        &["topology", "prune", "--yes", "--discard", "events.cli-projections"],
+        &["topology", "verify"],
+    ] {
+        let ended = run(arguments, &now).await;
+        codes.push(ended.code);
+        texts.push(format!("$ shop {}\n{}", arguments.join(" "), shown(&ended)));
+    }
+
+    assert_eq!(codes, [0, 0, 2, 0, 0]);
+    assert!(nobody.code == 1 && nobody.err.contains("ES_BUS_PROGRAM"), "{nobody:?}");
+    insta::assert_snapshot!(texts.join("\n"));
+}
+
+/// A later version, without one of its groups.
+fn audited() -> Registry {
+    Registry::new().event::<OrderPlaced>().event::<OrderShipped>().event::<InvoiceSent>().handler::<audit>()
+}
+
+#[tokio::test]
+async fn a_lock_is_written_compared_and_agreed_to() {
+    let dir = Dir::new("lock");
+    let file = dir.0.join("es-bus.lock");
+    let file = file.to_str().unwrap();
+    let later = || Bus::builder().without_environment().registry(audited()).set("max_length", 5);
+    let part = || bus().set("groups", "cli-audit");
+
+    let none = shop(&["check", "--lock", file]).await;
+    let written = shop(&["lock", file]).await;
+    let again = shop(&["lock", file]).await;
+    let same = shop(&["check", "--lock", file]).await;
+    let broken = captured(&["check", "--lock", file], "", false, later).await;
+    let json = captured(&["check", "--lock", file, "--json"], "", false, later).await;
+    let selected = captured(&["lock", file], "", false, part).await;
+    let compared = captured(&["check", "--lock", file], "", false, part).await;
+    let before = fs::read_to_string(file).unwrap();
+    let update = captured(&["check", "--lock", file, "--update"], "", false, later).await;
+    let agreed = captured(&["check", "--lock", file], "", false, later).await;
+    fs::write(file, "format = 1\n<<<<<<< HEAD\n").unwrap();
+    let unreadable = shop(&["check", "--lock", file]).await;
+    let anew = shop(&["lock", file]).await;
+
+    let all =
+        [&none, &written, &again, &same, &broken, &selected, &compared, &update, &agreed, &unreadable, &anew];
+    assert_eq!(all.map(|ended| ended.code), [1, 0, 0, 0, 1, 64, 64, 0, 0, 1, 0]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((&json["ok"], &json["lock"]["breaks"]), (&false.into(), &true.into()));
+    assert!(
+        json["lock"]["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|it| it["breaks"] == true && it["help"] != "null")
+    );
+    assert_eq!(fs::read_to_string(file).unwrap(), before, "the same program, the same text");
+    let texts = all.map(|ended| shown(ended).replace(file, "es-bus.lock"));
+    insta::assert_snapshot!(texts.join("\n"));
+}
+
+#[tokio::test]
 async fn the_command_line_beats_file_and_environment_and_no_password_is_shown() {
     let dir = Dir::new("config");
     let [file, other] = ["es-bus.toml", "other.toml"].map(|name| dir.0.join(name));
@@ -284,6 +444,10 @@ async fn a_command_that_works_on_a_broker_never_falls_back_to_memory() {
         &["dlq", "count"],
         &["dlq", "list", "--group", "cli-audit"],
         &["dlq", "purge", "--group", "cli-audit", "--yes"],
+        &["topology", "plan"],
+        &["topology", "verify"],
+        &["topology", "apply", "--yes"],
+        &["topology", "prune", "--yes"],
         &["publish", "OrderShipped", "--data", r#"{"order_id":"o-1"}"#],
         &["tail", "--limit", "1"],
     ];

@@ -62,7 +62,10 @@ pub(super) async fn purge(args: &PurgeArgs, cx: &mut Context<'_>) -> Result<Exit
 
 /// Sees, before anything is connected to, that somebody can be asked.
 fn see_allowed(yes: bool, dry_run: bool, cx: &Context<'_>) -> Result<(), CommandError> {
-    if yes || dry_run || cx.io.asks { Ok(()) } else { Err(CommandError::NeedsYes) }
+    if yes || dry_run || cx.io.asks {
+        return Ok(());
+    }
+    Err(CommandError::NeedsYes { does: "throws dead letters away", look: "--dry-run" })
 }
 
 async fn confirmed(letters: &DeadLetters, matched: u64, cx: &mut Context<'_>) -> Result<bool, CommandError> {

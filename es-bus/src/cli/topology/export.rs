@@ -2,22 +2,43 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use crate::{
+    bus::Bus,
     cli::{
         CommandError, Context, Exit,
         args::{ExportArgs, Format},
     },
     config::{BrokerUrl, Config},
+    schema::EventSchema,
 };
 
 pub(super) fn export(args: &ExportArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
     let bus = cx.look()?;
+    let vhost = args.vhost.as_deref().unwrap_or_else(|| virtual_host(bus.config()));
     let text = match args.format {
-        Format::Definitions => {
-            let vhost = args.vhost.as_deref().unwrap_or_else(|| virtual_host(bus.config()));
-            bus.topology().definitions(vhost)?
-        }
+        Format::Definitions => bus.topology().definitions(vhost)?,
         Format::Mermaid => bus.topology().mermaid(),
+        Format::Svg => bus.topology().svg(),
+        Format::Permissions => {
+            let program = &cx.program;
+            let users = args.users.clone();
+            let (admin, service) =
+                users.unwrap_or_else(|| (format!("{program}-admin"), format!("{program}-service")));
+            match cx.is_json() {
+                true => bus.permissions().definitions(vhost, &admin, &service),
+                false => bus.permissions().rabbitmqctl(vhost, &admin, &service),
+            }
+        }
+        Format::Asyncapi => bus.asyncapi(args.title.as_deref().unwrap_or(&cx.program), &args.release),
+        Format::Schemas => {
+            let schemas = schemas(&bus);
+            if schemas.is_empty() {
+                cx.remark(NO_SCHEMAS)?;
+            }
+            format!("{:#}\n", serde_json::Value::from(schemas))
+        }
     };
     match &args.output {
         Some(path) => {
@@ -31,6 +52,29 @@ pub(super) fn export(args: &ExportArgs, cx: &mut Context<'_>) -> Result<Exit, Co
         None => cx.say(&text)?,
     }
     Ok(Exit::Done)
+}
+
+const NO_SCHEMAS: &str = if cfg!(feature = "schema") {
+    "note: there is none: derive `schemars::JsonSchema` for the types of the events"
+} else {
+    "note: there is none: es-bus was built without its feature `schema`"
+};
+
+/// The schemas, each with the event that it is of.
+fn schemas(bus: &Bus) -> Vec<serde_json::Value> {
+    let of = |schema: EventSchema| {
+        let EventSchema { event, payload, body } = schema;
+        json!({
+            "event": event.name,
+            "aggregate": event.aggregate,
+            "exchange": bus.exchanges().of(&event),
+            "key": event.key,
+            "version": event.version,
+            "payload": payload,
+            "body": body,
+        })
+    };
+    bus.registry().schemas().into_iter().map(of).collect()
 }
 
 /// That of the URL, where there is one.

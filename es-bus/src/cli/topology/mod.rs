@@ -1,13 +1,22 @@
-//! `topology`: what the program declares on a broker.
+//! `topology`: what the program declares on a broker, and what the broker has of it.
+//!
+//! `plan` and `verify` look, `apply` and `prune` change; all four go by the same [`Plan`](crate::plan::Plan).
 
+mod apply;
 mod export;
+mod plan;
 mod show;
+mod verify;
 
 use super::{CommandError, Context, Exit, args::Topology};
 
-pub(super) fn topology(command: &Topology, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
+pub(super) async fn topology(command: &Topology, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
     match command {
         Topology::Show(args) => show::show(args, cx),
+        Topology::Plan(args) => plan::plan(args, cx).await,
+        Topology::Verify(args) => verify::verify(args, cx).await,
+        Topology::Apply(args) => apply::apply(args, cx).await,
+        Topology::Prune(args) => apply::prune(args, cx).await,
         Topology::Export(args) => export::export(args, cx),
     }
 }

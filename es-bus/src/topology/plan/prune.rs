@@ -249,6 +249,7 @@ pub(super) fn steps(stale: &Stale<'_>) -> Vec<Step> {
                         Risk::Low,
                         "it is empty, and nobody reads it; it stays if that is no longer so".to_owned(),
                     ),
+                    1 => (Risk::High, "1 message in it is lost".to_owned()),
                     count => (Risk::High, format!("{} in it are lost", text::messages(count))),
                 };
                 let classic = match &found.settings {
