@@ -11,16 +11,21 @@ use crate::support::{Ended, Launch, PATIENCE, TempDir, soon};
 struct Shop {
     vhost: Vhost,
     dir: Arc<TempDir>,
+    /// Where the management API is, of a program that knows.
+    management: Option<String>,
 }
 
 impl Shop {
     fn on(vhost: Vhost) -> Self {
-        Self { vhost, dir: Arc::new(TempDir::new()) }
+        Self { vhost, dir: Arc::new(TempDir::new()), management: None }
     }
 
     fn launch(&self, arguments: &[&str]) -> Launch {
         let launch = Launch::new(env!("CARGO_BIN_EXE_operations-as-tested"), &self.dir);
-        let launch = launch.env("ES_BUS_URL", self.vhost.url());
+        let mut launch = launch.env("ES_BUS_URL", self.vhost.url());
+        if let Some(url) = &self.management {
+            launch = launch.env("ES_BUS_MANAGEMENT_URL", url);
+        }
         arguments.iter().fold(launch, |launch, argument| launch.arg(argument))
     }
 
@@ -136,6 +141,48 @@ fn the_doctor_tells_one_closed_door_from_another() {
     tail.wait(PATIENCE).assert_code(0);
     service.signal("TERM");
     service.wait(PATIENCE).assert_code(0);
+}
+
+#[test]
+fn an_operator_plans_applies_and_is_told_what_is_in_the_way() {
+    let node = Node::shared();
+    let management = Some(node.management_url());
+    let shop = Shop { management, ..Shop::on(node.vhost("cli-plan")) };
+    let resized = |arguments: &[&str], code: i32| {
+        let ended = shop.launch(arguments).env("ES_BUS_GROUP__PROJECTIONS__MAX_LENGTH", "5").run();
+        ended.assert_code(code);
+        ended
+    };
+
+    let empty = shop.json(&["topology", "plan"], 2);
+    let unasked = shop.run(&["topology", "apply"], 64);
+    let applied = shop.json(&["topology", "apply", "--yes"], 0);
+    let after = shop.json(&["topology", "plan"], 0);
+    let exact = shop.run(&["topology", "verify"], 0);
+    let well = shop.run(&["doctor", "--watch", "0s"], 0);
+    let conflict = resized(&["topology", "plan"], 3);
+    let drift = resized(&["topology", "verify"], 3);
+    let refused = resized(&["topology", "apply", "--yes"], 3);
+    let ill = resized(&["doctor", "--watch", "0s"], 1);
+    let blind = Shop { management: Some("none".to_owned()), ..shop };
+    let unseen = blind.run(&["topology", "verify"], 2);
+
+    assert_eq!((&empty["outcome"], &after["outcome"]), (&"changes".into(), &"nothing".into()));
+    assert!(unasked.stderr.contains("add --yes"), "{unasked:?}");
+    let steps = empty["steps"].as_array().expect("a list").len();
+    assert_eq!(applied["done"].as_array().expect("a list").len(), steps);
+    assert!(exact.stdout.ends_with("has exactly what is declared\n"), "{exact:?}");
+    for told in
+        ["ok    broker        RabbitMQ ", "ok    alarms        none; ", "ok    rights        guest may do"]
+    {
+        assert!(well.stdout.contains(told), "{told}: {well:?}");
+    }
+    assert!(conflict.stdout.contains("x-max-length  this program: 5, the broker: not set"), "{conflict:?}");
+    assert!(drift.stdout.contains("x-max-length is 5 here and not set there"), "{drift:?}");
+    assert!(refused.stderr.contains("nothing was done"), "{refused:?}");
+    let difference = "queue shop.projections: x-max-length is 5 here, and not set on the broker";
+    assert!(ill.stdout.contains(difference), "{ill:?}");
+    assert!(unseen.stdout.contains("not to be seen over AMQP alone"), "{unseen:?}");
 }
 
 #[test]

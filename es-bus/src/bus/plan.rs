@@ -18,6 +18,8 @@ use crate::{
     },
     transport::Transport,
 };
+#[cfg(all(feature = "cli", feature = "management"))]
+use crate::{error::Error, transport::amqp::management::Diagnosis};
 
 /// How long a broker that is not there is waited for, unless `start_timeout` says.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -114,6 +116,18 @@ impl Bus {
         let applied = self.applied(&mut visit, record.as_ref(), plan).await;
         visit.end().await;
         applied
+    }
+
+    /// How the broker is, and what the user of this program may do on it; `None` where the management API is not
+    /// asked.
+    #[cfg(all(feature = "cli", feature = "management"))]
+    pub(crate) async fn diagnose(&self) -> Option<Result<Diagnosis>> {
+        let (Ok(Eyes::Management { api, .. }), TransportChoice::Amqp(options)) =
+            (eyes(&self.config, &self.transport), &self.transport)
+        else {
+            return None;
+        };
+        Some(Box::pin(api.diagnose(&options.user)).await.map_err(Error::Management))
     }
 
     async fn planned(

@@ -1,13 +1,15 @@
 //! `doctor`: what is wrong with the service on its broker, and what to do.
 //!
 //! Each file looks at one thing, in the order in which one rests on the other, and gives [`Finding`]s; what they
-//! mean is decided by pure functions of what the broker said. All of it is asked over AMQP, so that any service can
-//! ask it. What only the management API knows (rights, versions, plugins, alarms, bindings that are left over) is
-//! for a file of its own, whose findings are added in [`examine`].
+//! mean is decided by pure functions of what the broker said. It is asked over AMQP, so that any service can ask it;
+//! what only the management API knows (rights, versions, alarms, bindings) is for `management`, where that feature is on
+//! and the API is there.
 
 mod broker;
 mod dead_letters;
 mod finding;
+#[cfg(feature = "management")]
+mod management;
 mod program;
 mod queues;
 mod topology;
@@ -18,6 +20,8 @@ use serde_json::json;
 
 use self::finding::{Finding, Status};
 use super::{CommandError, Context, Exit, args::DoctorArgs, context::Program, output::count};
+#[cfg(feature = "management")]
+use crate::error::Error;
 
 pub(super) async fn doctor(args: &DoctorArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
     let findings = examine(args.watch, cx).await?;
@@ -40,6 +44,16 @@ async fn examine(watch: Duration, cx: &mut Context<'_>) -> Result<Vec<Finding>, 
     };
     let mut findings = program::checked(&bus);
     let program = Program::of(&bus);
+    #[cfg(feature = "management")]
+    let looked = match management::looked(&bus, &cx.program).await {
+        Ok(looked) => looked,
+        Err(error @ Error::Transport(_)) => {
+            findings.extend(broker::refused(&error));
+            return Ok(findings);
+        }
+        // What AMQP is asked below tells it in its own words.
+        Err(_) => management::Looked::default(),
+    };
     match cx.open(bus).await {
         Ok(()) => {}
         Err(CommandError::Bus(error)) => {
@@ -52,7 +66,15 @@ async fn examine(watch: Duration, cx: &mut Context<'_>) -> Result<Vec<Finding>, 
     let before = dead_letters::counted(&*transport, &program).await;
     findings.push(broker::connected(&transport.describe()));
     findings.push(broker::probed(&*transport).await);
-    findings.extend(topology::compared(&*transport, &program, &cx.program).await);
+    #[cfg(feature = "management")]
+    let has_compared = looked.has_compared;
+    #[cfg(not(feature = "management"))]
+    let has_compared = false;
+    #[cfg(feature = "management")]
+    findings.extend(looked.findings);
+    if !has_compared {
+        findings.extend(topology::compared(&*transport, &program, &cx.program).await);
+    }
     findings.extend(queues::consumed(&*transport, &program, &cx.program).await);
     if !before.is_empty() {
         tokio::time::sleep(watch).await;

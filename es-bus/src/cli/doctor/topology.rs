@@ -9,22 +9,28 @@ use crate::{
     transport::{DeclareError, Transport},
 };
 
-const CHECK: &str = "topology";
+pub(super) const CHECK: &str = "topology";
 
 pub(super) async fn compared(transport: &dyn Transport, program: &Program, name: &str) -> Vec<Finding> {
-    told(&compare(transport, &program.topology).await, &program.topology, name)
+    told(&compare(transport, &program.topology).await, &program.topology, name, false)
 }
 
-/// One finding for each exchange or queue. Pure.
-fn told(errors: &[DeclareError], topology: &Topology, program: &str) -> Vec<Finding> {
+/// One finding for each exchange or queue; `sees_bindings` where they were looked at, which is told elsewhere. Pure.
+pub(super) fn told(
+    errors: &[DeclareError],
+    topology: &Topology,
+    program: &str,
+    sees_bindings: bool,
+) -> Vec<Finding> {
     let number = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
     let exchanges = count(number(topology.exchanges().count()), "exchange");
     let queues = topology.queues().filter(|queue| !queue.exclusive);
     let queues = count(number(queues.count()), "queue");
     if errors.is_empty() {
+        let bindings = if sees_bindings { "" } else { "; bindings cannot be seen over AMQP" };
         return vec![Finding::ok(
             CHECK,
-            format!("{exchanges} and {queues} are there, as declared; bindings cannot be seen over AMQP"),
+            format!("{exchanges} and {queues} are there, as declared{bindings}"),
         )];
     }
     let start = format!(
@@ -133,7 +139,7 @@ mod tests {
             ],
         ];
         let texts = cases.map(|errors| {
-            let findings = told(&errors, &topology(), "shop");
+            let findings = told(&errors, &topology(), "shop", false);
             findings.iter().map(|finding| finding.text(Style::default())).collect::<String>()
         });
 

@@ -23,6 +23,8 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+#[cfg(all(feature = "cli", feature = "management"))]
+pub(crate) use self::perform::mismatches;
 pub(crate) use self::{
     decide::decide,
     drift::{Deviation, DriftKind, deviations},

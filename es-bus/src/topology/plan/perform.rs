@@ -229,7 +229,7 @@ fn part(plan: &Plan) -> Topology {
 }
 
 /// A conflict as what the broker would say of it, so that it is reported in the same way.
-fn mismatches(step: &Step) -> Vec<DeclareError> {
+pub(crate) fn mismatches(step: &Step) -> Vec<DeclareError> {
     let Action::Conflict { what, name, differences } = &step.action else { return Vec::new() };
     let of = differences.iter().map(|difference| DeclareError::Mismatch {
         what,

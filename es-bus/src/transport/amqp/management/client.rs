@@ -94,6 +94,22 @@ impl Client {
         }
     }
 
+    /// What a user may do on the virtual host: nothing, where the broker has no word of it.
+    #[cfg(feature = "cli")]
+    pub(super) async fn get_rights(&self, user: &str) -> Result<Json, ManagementError> {
+        let path = format!("permissions/{}/{}", segment(&self.options.vhost), segment(user));
+        match self.get(&path).await {
+            // The virtual host is there: it was listed before.
+            Err(ManagementError::NoVirtualHost { .. }) => Ok(Json::Null),
+            answer => answer,
+        }
+    }
+
+    #[cfg(feature = "cli")]
+    pub(super) fn vhost(&self) -> &str {
+        &self.options.vhost
+    }
+
     /// What stands under `/api/{path}`.
     pub(super) async fn get(&self, path: &str) -> Result<Json, ManagementError> {
         let answer = match timeout(self.options.timeout, Box::pin(self.ask(path))).await {

@@ -1,10 +1,12 @@
 //! RabbitMQ's management API, read only: what AMQP does not tell of a broker.
 //!
 //! In comes an address and a login, out goes an [`Observed`]. `client` asks over HTTP, one connection per
-//! question; `listing` reads the answers. Settings and bindings are what the broker has at that moment; counts
+//! question; `listing` reads the answers; `diagnosis` asks what only the doctor wants to know. Settings and bindings are what the broker has at that moment; counts
 //! of messages and consumers are statistics, which queues send every five seconds.
 
 mod client;
+#[cfg(feature = "cli")]
+mod diagnosis;
 mod listing;
 
 use std::{fmt, time::Duration};
@@ -13,6 +15,8 @@ use futures_util::future::try_join3;
 use serde_json::Value as Json;
 
 use self::client::Client;
+#[cfg(feature = "cli")]
+pub(crate) use self::diagnosis::{Diagnosis, Granted, NodeState};
 use super::Tls;
 use crate::{
     model::{Observed, ObservedQueue, View},
