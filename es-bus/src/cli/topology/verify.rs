@@ -35,9 +35,14 @@ pub(super) async fn verify(_args: &VerifyArgs, cx: &mut Context<'_>) -> Result<E
                 Outcome::Nothing if plan.unverified().next().is_some() => style.yellow("not verified"),
                 Outcome::Nothing => style.yellow("drift"),
             };
+            // What would have to be set to see it.
+            let why = plan.unseen.last().filter(|_| plan.unverified().next().is_some());
+            let why = why.map(|why| format!(": {}", line(why))).unwrap_or_default();
             let program = &cx.program;
-            let all =
-                format!("{word}: {}: {drift}; all of it: `{program} topology plan`\n", line(&plan.broker));
+            let all = format!(
+                "{word}: {}: {drift}{why}; all of it: `{program} topology plan`\n",
+                line(&plan.broker)
+            );
             cx.say(&all)?;
         }
     }
