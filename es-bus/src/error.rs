@@ -19,6 +19,7 @@ use crate::{
     registry::Finding,
     topology::{
         Conflict, ProvisionError,
+        migrate::{self, MigrateError},
         plan::{LookError, PerformError, PlanError},
     },
     transport::{DeclareError, ManagementError, PublishError, TransportError},
@@ -72,6 +73,9 @@ pub enum Error {
     /// A plan cannot be made or performed as it was asked for.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// Queues could not be migrated, or not to the end.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
     /// Several of these at once.
     #[error("{}", report::summary(.0))]
     Several(Vec<Error>),
@@ -125,6 +129,15 @@ impl From<PerformError> for Error {
         match error {
             PerformError::Refused(error) => Self::Topology(error.errors),
             PerformError::Look(error) => error.into(),
+        }
+    }
+}
+
+impl From<migrate::Failure> for Error {
+    fn from(error: migrate::Failure) -> Self {
+        match error {
+            migrate::Failure::Migrate(error) => error.into(),
+            migrate::Failure::Look(error) => error.into(),
         }
     }
 }

@@ -38,6 +38,7 @@
 //! | look at what failed, and replay it | [`dead_letters`] |
 //! | run | [`run`], [`Bus`], [`Handle`] |
 //! | plan what a deploy changes on the broker | [`Bus::plan`], [`plan`], the feature `management` |
+//! | change a queue while it is used | [`Bus::migrate`], [`migrate`] |
 //! | subscribe while it runs | [`Subscriptions`], [`Subscriber`] |
 //! | observe | [`Monitor`], [`Stats`], [`Health`], the features `metrics` and `http` |
 //! | operate | `cli::run` (feature `cli`): a command line in the program itself |
@@ -142,7 +143,7 @@ pub use self::{
     schema::EventSchema,
     scope::{Scope, scope},
     subscriber::{BlockingFn, HandlerFn, Subscriber},
-    topology::{Conflict, GraphFinding, Severity, explain, plan},
+    topology::{Conflict, GraphFinding, Severity, explain, migrate, plan},
 };
 
 #[cfg(feature = "macros")]

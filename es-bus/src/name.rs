@@ -144,6 +144,11 @@ impl ExchangeName {
     pub fn default_exchange() -> Self {
         Self("".into())
     }
+
+    /// The name of an exchange that is there: of one that the broker has by itself, too, as `amq.topic`.
+    pub(crate) fn of_existing(name: &str) -> Self {
+        Self(name.into())
+    }
 }
 
 #[cfg(test)]

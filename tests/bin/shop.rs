@@ -3,7 +3,7 @@
 //!
 //! Handlers add lines to files in `SHOP_DIR`. With `start` as its argument it starts the bus itself, and
 //! stops on a signal; with `publish` it also publishes, as fast as the broker confirms, and writes down
-//! what was confirmed.
+//! what was confirmed; with `migrate` it migrates its queues, so many messages a second as `SHOP_RATE` says.
 
 use std::{
     env,
@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use es_bus::{Attempt, Bus, HandlerError, Metadata, event, handler};
+use es_bus::{
+    Attempt, Bus, HandlerError, Metadata, event, handler,
+    migrate::{MigrateOptions, MigrationProgress},
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
@@ -63,11 +66,24 @@ fn note(file: &str, line: &str) {
     es_bus_tests::note(&dir().join(file), line);
 }
 
+/// Gives the queues the settings that this program declares, and writes down how it goes on.
+async fn migrate() -> es_bus::Result<()> {
+    let tell = |it: &MigrationProgress| note("migrated", &format!("{:?} {}", it.step, it.moved));
+    let mut options = MigrateOptions::new().on_progress(tell);
+    if let Some(rate) = env::var("SHOP_RATE").ok().and_then(|rate| rate.parse().ok()) {
+        options = options.rate(rate);
+    }
+    Bus::builder().build()?.migrate(&options).await.map(drop)
+}
+
 #[tokio::main(worker_threads = 2)]
 async fn main() -> es_bus::Result<()> {
     let task = env::args().nth(1);
     if task.is_none() {
         return es_bus::run().await;
+    }
+    if task.as_deref() == Some("migrate") {
+        return migrate().await;
     }
     let running = Bus::builder().build()?.start().await?;
     if task.as_deref() == Some("start") {

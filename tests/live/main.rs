@@ -15,6 +15,7 @@ mod flow;
 mod groups;
 mod memory;
 mod middleware;
+mod migrate;
 mod observing;
 mod outage;
 mod peers;

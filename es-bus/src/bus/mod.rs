@@ -9,6 +9,7 @@ mod connect;
 mod groups;
 mod handle;
 mod layers;
+mod migrate;
 mod plan;
 mod run;
 mod subscribe;

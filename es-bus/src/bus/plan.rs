@@ -25,9 +25,9 @@ use crate::{error::Error, transport::amqp::management::Diagnosis};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection for one call.
-struct Visit {
-    transport: Arc<dyn Transport>,
-    eyes: Eyes,
+pub(super) struct Visit {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) eyes: Eyes,
     /// Whether the connection is this call's own.
     is_own: bool,
 }
@@ -130,7 +130,7 @@ impl Bus {
         Some(Box::pin(api.diagnose(&options.user)).await.map_err(Error::Management))
     }
 
-    async fn planned(
+    pub(super) async fn planned(
         &self,
         visit: &mut Visit,
         record: Option<&Record>,
@@ -218,7 +218,7 @@ impl Bus {
         }
     }
 
-    async fn visit(&self) -> Result<Visit> {
+    pub(super) async fn visit(&self) -> Result<Visit> {
         let eyes = eyes(&self.config, &self.transport)?;
         let is_own = !matches!(self.transport, TransportChoice::Given(_));
         let transport = self.transport.clone().connect();
@@ -244,7 +244,7 @@ impl Visit {
         Ok(self.eyes.observe(&*self.transport, &exchanges, &queues).await?)
     }
 
-    async fn end(&self) {
+    pub(super) async fn end(&self) {
         if self.is_own {
             close(&*self.transport).await;
         }

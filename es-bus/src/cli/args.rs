@@ -154,6 +154,7 @@ pub(super) enum Topology {
     Verify(VerifyArgs),
     Apply(ApplyArgs),
     Prune(PruneArgs),
+    Migrate(MigrateArgs),
     Export(ExportArgs),
 }
 
@@ -189,6 +190,28 @@ Examples:
 pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) pruned: Pruned,
+}
+
+/// Give queues that are there with other settings those that the program declares, while events keep coming.
+///
+/// Each queue is emptied, deleted, declared anew and filled again; none of its events is lost, and an event may come
+/// twice. Workers may run on. Interrupted or killed at any moment it goes on where it was when it is called again.
+/// Needs the management API. Ends with 0; with --dry-run with 2 when there is something to do.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  {bin} topology migrate --dry-run
+  {bin} topology migrate --yes --rate 2000")]
+pub(super) struct MigrateArgs {
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Move so many messages a second at most.
+    #[arg(long, value_name = "MESSAGES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) rate: Option<u32>,
+    /// Do not ask.
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 /// Fail unless the broker has exactly what the program declares: for CI and probes; nothing is changed.

@@ -87,6 +87,10 @@ fn queue(name: &str, errors: &[&DeclareError]) -> Vec<String> {
         );
     }
     ways.push(
+        "give the queue what this program declares, without a loss and while it is used: `Bus::migrate`"
+            .to_owned(),
+    );
+    ways.push(
         "give the group another name, and with it new queues; the old ones stay bound, and fill, until they are \
          deleted"
             .to_owned(),

@@ -42,6 +42,7 @@ pub(super) fn write(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         | Error::DeadLetters(_)
         | Error::Management(_)
         | Error::Plan(_)
+        | Error::Migrate(_)
         | Error::Transport(_)
         | Error::Subscribe(_)
         | Error::NoAmqp(_)

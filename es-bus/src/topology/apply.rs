@@ -1,6 +1,6 @@
 //! Brings a broker to a topology: declares what is missing, tells what differs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures_util::{StreamExt, stream};
 
@@ -41,15 +41,28 @@ impl ApplyError {
         self.errors.iter().all(|error| matches!(error, DeclareError::Down { .. }))
     }
 
-    /// Whether nothing contradicts the topology: what was refused is out of reach (its node is down,
-    /// or somebody has it alone), or somebody else is to declare it, which passes. Other settings and
-    /// missing permissions do not.
+    /// The queues that are there with other settings, where nothing else stands in the way.
+    #[must_use]
+    pub(crate) fn changed_queues(&self) -> Option<BTreeSet<&str>> {
+        let changed = |error| match error {
+            &DeclareError::Mismatch { what: "queue", ref name, .. } => Some(name.as_str()),
+            _ => None,
+        };
+        self.errors.iter().map(changed).collect()
+    }
+
+    /// Whether nothing contradicts the topology but queues that were migrated: what was refused beside them is
+    /// out of reach (its node is down, or somebody has it alone), or somebody else is to declare it, which
+    /// passes. Other settings of exchanges and missing permissions do not.
     #[must_use]
     pub(crate) fn may_pass(&self) -> bool {
         self.errors.iter().all(|error| {
             matches!(
                 error,
-                DeclareError::Refused { .. } | DeclareError::Missing { .. } | DeclareError::Down { .. }
+                DeclareError::Refused { .. }
+                    | DeclareError::Missing { .. }
+                    | DeclareError::Down { .. }
+                    | DeclareError::Mismatch { what: "queue", .. }
             )
         })
     }
@@ -89,10 +102,28 @@ pub(super) async fn apply_part(
     if !errors.is_empty() {
         return Err(ApplyError { errors });
     }
+    bind_but(admin, topology, whole, &BTreeSet::new()).await
+}
+
+/// Makes and takes back the bindings of a part of a topology, but for those of some queues.
+///
+/// # Errors
+///
+/// [`ApplyError`] with everything that the broker refused.
+pub(super) async fn bind_but(
+    admin: &dyn Admin,
+    topology: &Topology,
+    whole: &Topology,
+    but: &BTreeSet<&str>,
+) -> Result<(), ApplyError> {
+    let mut errors = Vec::new();
+    let is_meant = |binding: &&Binding| !but.contains(binding.queue.as_str());
     for bindings in in_stages(topology, whole) {
-        errors.extend(refusals(bindings.into_iter().map(|binding| bind(admin, binding)).collect()).await);
+        let bindings = bindings.into_iter().filter(is_meant);
+        errors.extend(refusals(bindings.map(|binding| bind(admin, binding)).collect()).await);
     }
-    errors.extend(refusals(topology.unbound().map(|binding| unbind(admin, binding)).collect()).await);
+    let unbound = topology.unbound().filter(is_meant);
+    errors.extend(refusals(unbound.map(|binding| unbind(admin, binding)).collect()).await);
     if errors.is_empty() { Ok(()) } else { Err(ApplyError { errors }) }
 }
 

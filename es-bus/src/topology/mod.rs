@@ -13,6 +13,7 @@ mod exchanges;
 pub mod explain;
 pub(crate) mod graph;
 mod group;
+pub mod migrate;
 mod patience;
 pub mod plan;
 mod program;

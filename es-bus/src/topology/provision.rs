@@ -1,6 +1,7 @@
 //! Keeps a broker at its topology: applied once per connection, before anyone publishes or consumes.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -13,7 +14,8 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{
     ApplyError,
-    apply::{apply, declare_own, look},
+    apply::{apply, bind_but, declare_own, look},
+    migrate,
 };
 use crate::{
     model::{Binding, Topology, policy::Declare},
@@ -172,7 +174,7 @@ impl Provision {
     ///
     /// The node of a classic queue is waited for as well. So is a topology that was applied before and is
     /// refused since, in a way that may pass: a node that restarts, say, answers for a while that there
-    /// is no such queue.
+    /// is no such queue. A queue that was applied before and has other settings since is taken as it is.
     ///
     /// # Errors
     ///
@@ -256,6 +258,23 @@ impl Provision {
         }
     }
 
+    /// Binds what the topology has, but for those of these queues that are being migrated: they are not to be
+    /// bound while messages are moved, and whoever does that binds them in the end.
+    async fn bind_around(&self, topology: &Topology, mut changed: BTreeSet<&str>) -> Result<(), ApplyError> {
+        let admin = &*self.transport;
+        for queue in topology.queues().filter(|queue| !queue.exclusive) {
+            let name = queue.name.as_str();
+            let Some(aside) = changed.contains(name).then(|| migrate::aside(&queue.name)).flatten() else {
+                continue;
+            };
+            let status = admin.queue_status(&aside).await;
+            if status.map_err(|error| ApplyError { errors: vec![error] })?.is_none() {
+                changed.remove(name);
+            }
+        }
+        bind_but(admin, topology, topology, &changed).await
+    }
+
     async fn apply_for(&self, generation: u64) -> Result<(), ApplyError> {
         let _one_at_a_time = self.applying.lock().await;
         // A newer one may have been applied while this call waited; the caller looks again.
@@ -265,8 +284,22 @@ impl Provision {
         let mut was_forbidden = false;
         loop {
             // The topology is read anew each time: a subscription may have ended meanwhile.
-            match self.bring_to(&self.topology()).await {
+            let topology = self.topology();
+            match self.bring_to(&topology).await {
                 Ok(()) => break,
+                // Another version of this program has migrated them. To consume, and to publish, they need not be
+                // what is declared here, so that this one may serve until it is replaced.
+                Err(error) if self.held.load(Ordering::Relaxed) && error.changed_queues().is_some() => {
+                    let changed = error.changed_queues().unwrap_or_default();
+                    tracing::warn!(
+                        queues = ?changed,
+                        "queues have other settings than this program declares since it declared them: they were migrated \
+                         by another version of it, or changed by hand; going on with them as they are. This program does \
+                         not start again until it declares what is there"
+                    );
+                    self.bind_around(&topology, changed).await?;
+                    break;
+                }
                 Err(error) if error.is_down() || self.held.load(Ordering::Relaxed) && error.may_pass() => {
                     let errors: Vec<String> = error.errors.iter().map(ToString::to_string).collect();
                     tracing::warn!("the topology cannot be had now; trying again: {}", errors.join("; "));

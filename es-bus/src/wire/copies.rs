@@ -176,6 +176,30 @@ impl Source<'_> {
         copy
     }
 
+    /// A copy on its way to another queue and back to this one, while this one is migrated: the same message for
+    /// the same handlers, at the same attempts. Its exchange is not the one that it came by any more, so that is
+    /// written down as in every copy. An expiration stays, and begins anew.
+    #[must_use]
+    pub fn moved(&self, publish_id: &str) -> Message {
+        let mut moved = self.copy(publish_id);
+        let Message { properties, headers, .. } = &self.received.message;
+        moved.properties.expiration.clone_from(&properties.expiration);
+        let aside = format!("{}expiration", names::ES_ORIG_PREFIX);
+        if headers.get(&aside).is_none() {
+            moved.headers.remove(&aside);
+        }
+        // What this queue's worker wrote of the event still holds. What another one's did is not obeyed here, and
+        // would be from now on.
+        if is_marked(headers, self.queue) {
+            for (name, value) in headers.iter().filter(|(name, _)| is_per_copy(name)) {
+                if moved.headers.get(name).is_none() {
+                    moved.headers.insert(name.to_owned(), value.clone());
+                }
+            }
+        }
+        moved
+    }
+
     /// What all copies have in common.
     fn copy(&self, publish_id: &str) -> Message {
         let Message { mut properties, headers, body } = self.received.message.clone();
@@ -230,6 +254,25 @@ impl Source<'_> {
         let headers = &self.received.message.headers;
         headers.get_str(name).filter(|at| is_marked(headers, self.queue) && at.len() <= 64)
     }
+}
+
+/// A message as it is, for another queue: of one that is kept and not handled, as a dead letter, where all that
+/// is to be known stands in the headers already. What the broker would refuse is set aside.
+#[must_use]
+pub(crate) fn carried(message: &Message, publish_id: &str) -> Message {
+    let mut carried = message.clone();
+    if let Some(user) = carried.properties.user_id.take() {
+        let name = format!("{}user_id", names::ES_ORIG_PREFIX);
+        if carried.headers.get(&name).is_none() {
+            carried.headers.insert(name, &*user);
+        }
+    }
+    // These count what happened in one queue.
+    for name in ["x-delivery-count", "x-acquired-count"] {
+        carried.headers.remove(name);
+    }
+    carried.headers.insert(names::ES_PUBLISH_ID, publish_id);
+    carried
 }
 
 /// Says that what the copy tells, its counts or its failure, came after the last replay.

@@ -62,7 +62,7 @@ pub fn provenance(received: &Received, dlq: &str) -> Provenance {
             (queue, headers.get_str(names::ES_HANDLER).map(str::to_owned).into_iter().collect())
         }
         DeadLetterAuthor::Broker => {
-            let queue = name(death.and_then(|death| death.get_str("queue"))).or_else(by_key);
+            let queue = name(death.and_then(|death| death.get_str("queue")).map(migrated)).or_else(by_key);
             // A copy for some handlers, rejected before it could be copied again.
             let handlers = queue.as_deref().map(|queue| attempts(received, queue)).unwrap_or_default();
             (queue, handlers.into_iter().map(|it| it.handler).collect())
@@ -92,6 +92,12 @@ pub fn provenance(received: &Received, dlq: &str) -> Provenance {
         queue,
         handlers,
     }
+}
+
+/// The queue that a message was of which the broker gave up while its queue was migrated.
+fn migrated(queue: &str) -> &str {
+    let aside = [names::OLD_SUFFIX, names::ASIDE_SUFFIX];
+    aside.into_iter().find_map(|suffix| queue.strip_suffix(suffix)).unwrap_or(queue)
 }
 
 fn author(headers: &Headers, death: Option<&Headers>) -> DeadLetterAuthor {
@@ -264,6 +270,17 @@ mod tests {
         assert_eq!(found.queue.as_deref(), Some("events.projections"));
         assert_eq!((&*found.origin.exchange, &*found.origin.routing_key), ("events", "Order.OrderPlaced"));
         assert_eq!(death_count(&received.message.headers), 3);
+    }
+
+    #[test]
+    fn what_died_while_its_queue_was_migrated_is_of_that_queue() {
+        for queue in ["events.projections.migrating", "events.projections.migrating.old"] {
+            let headers = [("x-death", death(queue, "Order.OrderPlaced"))].into_iter().collect();
+
+            let found = provenance(&in_dlq(headers), DLQ);
+
+            assert_eq!(found.queue.as_deref(), Some("events.projections"), "{queue}");
+        }
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub use self::{
     },
 };
 pub(crate) use self::{
+    copies::carried,
     decode::{Envelope, decode_event},
     error::cut,
 };

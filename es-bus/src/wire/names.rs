@@ -101,6 +101,11 @@ pub const DELAY_SUSPECTS: &str = "suspects";
 /// [`ES_DELAY`]: the note that a process leaves which gives deliveries back in order.
 pub const DELAY_HANDOVER: &str = "handover";
 
+/// What the queue is named, after the name of a queue, in which messages wait while that one is migrated.
+pub(crate) const ASIDE_SUFFIX: &str = ".migrating";
+/// What the queue is named of the messages that were in it before the migration began.
+pub(crate) const OLD_SUFFIX: &str = ".migrating.old";
+
 /// Inside [`ES_ATTEMPTS`].
 pub(super) const ATTEMPTS_QUEUE: &str = "queue";
 /// Inside [`ES_ATTEMPTS`].

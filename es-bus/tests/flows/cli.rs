@@ -121,6 +121,7 @@ async fn every_command_has_a_help_with_an_example() {
         &["topology", "verify"],
         &["topology", "apply"],
         &["topology", "prune"],
+        &["topology", "migrate"],
         &["topology", "export"],
         &["explain"],
         &["lock"],
@@ -174,6 +175,7 @@ async fn a_wrong_command_line_ends_with_64_and_nothing_is_done() {
         &["check", "--update"],
         &["topology", "apply", "--discard", "cli.old"],
         &["topology", "apply"],
+        &["topology", "migrate"],
         &["topology", "export", "permissions", "--users", "shop"],
         &["explain"],
         &["explain", "OrderPlaced", "--key", "Order.OrderPlaced"],
@@ -330,6 +332,30 @@ async fn plans_applies_and_verifies_until_something_is_in_the_way() {
     let plan = plan.to_owned();
     let again = texts.iter_mut().skip(1).filter(|text| text.contains(&plan));
     assert_eq!(again.map(|text| *text = text.replace(&plan, "(the plan)\n")).count(), 2);
+    insta::assert_snapshot!(texts.join("\n"));
+}
+
+#[tokio::test]
+async fn migrates_what_is_in_the_way_once_somebody_agreed() {
+    let url = ["--url", "memory://cli-migrate"];
+    let running = service("cli-migrate", &Broken::default()).await;
+    let mut texts = Vec::new();
+    let mut codes = Vec::new();
+    for (arguments, answer) in [
+        (&["topology", "migrate", "--dry-run"][..], None),
+        (&["topology", "migrate"], Some("n\n")),
+        (&["topology", "migrate", "--rate", "500"], Some("y\n")),
+        (&["topology", "plan"], None),
+        (&["topology", "migrate", "--yes", "--json"], None),
+    ] {
+        let all = [arguments, &url].concat();
+        let told = captured(&all, answer.unwrap_or_default(), answer.is_some(), resized).await;
+        codes.push(told.code);
+        texts.push(format!("$ shop {}\n{}", arguments.join(" "), shown(&told)));
+    }
+    running.stop().await.unwrap();
+
+    assert_eq!(codes, [2, 1, 0, 0, 0]);
     insta::assert_snapshot!(texts.join("\n"));
 }
 

@@ -19,6 +19,7 @@ mod keys;
 mod lease;
 mod lock;
 mod middleware;
+mod migrations;
 mod observing;
 mod order;
 mod patience;

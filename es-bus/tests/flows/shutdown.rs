@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use es_bus::{
     Bus, Delivered, Handle, HandlerError, PublishError, Publisher, Registry, State, handler,
     message::Headers,
-    model::{Queue, QueueKind},
-    name::QueueName,
+    model::{Exchange, ExchangeKind, Queue, QueueKind},
+    name::{ExchangeName, QueueName},
     transport::{Admin, memory::Memory},
 };
 use tokio::time::Instant;
@@ -417,14 +417,38 @@ async fn a_worker_that_cannot_go_on_ends_the_bus_with_the_reason() {
     publisher.publish(&shipped("o-1")).await.unwrap();
     eventually("it works", || handle.counts().handled == 1).await;
 
+    // Somebody makes another exchange in the place of its own, and deletes the queue.
+    let events = ExchangeName::new("events").unwrap();
+    broker.delete_exchange(&events).await.unwrap();
+    broker.declare_exchange(&Exchange::durable(events, ExchangeKind::Fanout)).await.unwrap();
+    broker.delete_queue(&QueueName::new("events.ends").unwrap()).await.unwrap();
+    let error = within_a_minute("the bus ends", handle.wait()).await.unwrap_err();
+
+    let report = format!("{error:?}");
+    assert!(report.contains("exchange \"events\"") && report.contains("fanout"), "{report}");
+    assert!(matches!(publisher.publish(&shipped("o-2")).await, Err(PublishError::Closed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_with_other_settings_since_is_bound_and_consumed_as_it_is() {
+    let broker = Memory::new();
+    let journal = Journal::default();
+    let handle = start(&broker, Registry::new().handler::<note>(), &journal).await;
+    handle.publisher().publish(&shipped("o-0")).await.unwrap();
+    eventually("it works", || handle.counts().handled == 1).await;
+
     // Somebody deletes the queue and makes another one in its place.
     let name = QueueName::new("events.ends").unwrap();
     broker.delete_queue(&name).await.unwrap();
     let other = Queue { arguments: Headers::new(), ..Queue::durable(name, QueueKind::Classic) };
     broker.declare_queue(&other).await.unwrap();
-    let error = within_a_minute("the bus ends", handle.wait()).await.unwrap_err();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    handle.publisher().publish(&shipped("o-1")).await.expect("the queue is bound again");
 
-    let report = format!("{error:?}");
+    eventually("it works", || handle.counts().handled == 2).await;
+    handle.stop().await.expect("it ran on");
+    let again = Bus::builder().without_environment().transport(Arc::new(broker.reconnect()));
+    let again = again.registry(Registry::new().handler::<note>()).state(journal).build().unwrap();
+    let report = format!("{:?}", again.start().await.unwrap_err());
     assert!(report.contains("events.ends") && report.contains("x-queue-type"), "{report}");
-    assert!(matches!(publisher.publish(&shipped("o-2")).await, Err(PublishError::Closed)));
 }

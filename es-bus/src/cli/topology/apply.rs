@@ -162,7 +162,9 @@ fn verb(step: &Step) -> &'static str {
         Action::Bind(_) => "bound  ",
         Action::Unbind(_) => "unbound",
         Action::DeleteQueue { .. } | Action::DeleteExchange(_) => "deleted",
-        Action::Conflict { .. } | Action::Unverified(_) | Action::Leave(_) => "left   ",
+        Action::Conflict { .. } | Action::HalfMigrated { .. } | Action::Unverified(_) | Action::Leave(_) => {
+            "left   "
+        }
     }
 }
 

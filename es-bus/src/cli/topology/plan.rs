@@ -110,6 +110,7 @@ pub(super) fn subject(action: &Action) -> String {
         Action::DeleteQueue { queue, .. } => format!("queue {:?}", queue.as_str()),
         Action::DeleteExchange(exchange) => format!("exchange {:?}", exchange.as_str()),
         Action::Conflict { what, name, .. } => format!("{what} {name:?}"),
+        Action::HalfMigrated { queue } => format!("queue {queue:?}"),
         Action::Unverified(action) => subject(action),
         Action::Leave(Left::Binding { source, queue, key, .. }) => bound(source, queue, key),
         Action::Leave(Left::Queue(name)) => format!("queue {name:?}"),

@@ -13,7 +13,7 @@ use crate::{
         Binding, Exchange, Observed, ObservedBinding, Queue, Topology, View,
         equivalence::{self, is_same_table},
     },
-    topology::apply::in_stages,
+    topology::{apply::in_stages, migrate},
 };
 
 /// The plan for a broker.
@@ -43,7 +43,7 @@ pub(crate) fn decide(
     steps.extend(compare.foreign(owned));
     // What is in the way comes first, and what is left last; in between nothing changes places.
     steps.sort_by_key(|step| match step.action {
-        Action::Conflict { .. } => 0,
+        Action::Conflict { .. } | Action::HalfMigrated { .. } => 0,
         Action::Leave(_) => 3,
         Action::Unverified(_) => 2,
         _ => 1,
@@ -108,8 +108,20 @@ impl Compare<'_> {
     fn queue(&self, queue: &Queue) -> Option<Step> {
         let name = queue.name.as_str();
         let create = || Action::CreateQueue(Box::new(queue.clone()));
+        let is_half_way = migrate::is_half_way(&queue.name, self.observed);
+        let half_way = || {
+            Step::new(
+                Action::HalfMigrated { queue: name.to_owned() },
+                "its migration was begun and not ended: messages of it wait in queues of that",
+                Risk::Low,
+                "nothing is lost, and they are not handled until `migrate` is called again, which goes on from there",
+            )
+        };
         let Some(found) = self.observed.queues.get(name) else {
-            return Some(Step::new(create(), NOT_THERE, Risk::None, "nothing used it so far"));
+            return Some(match is_half_way {
+                true => half_way(),
+                false => Step::new(create(), NOT_THERE, Risk::None, "nothing used it so far"),
+            });
         };
         let Some(settings) = &found.settings else {
             let reason = match &found.trouble {
@@ -124,17 +136,21 @@ impl Compare<'_> {
             0 => "it has no messages now".to_owned(),
             count => format!("it has {}", text::messages(count)),
         };
-        (!differences.is_empty()).then(|| {
-            Step::new(
-                Action::Conflict { what: "queue", name: name.to_owned(), differences },
-                "a queue that is declared cannot be changed",
-                Risk::High,
-                format!(
-                    "{has}; to delete it and declare it anew loses what is in it and what comes meanwhile: move its \
-                     messages, or say here what the broker has"
-                ),
-            )
-        })
+        if differences.is_empty() {
+            return is_half_way.then(half_way);
+        }
+        let way = match is_half_way {
+            true => "its migration was begun and not ended: call `migrate` again, which goes on from there",
+            false => "`migrate` does it without loss; or say here what the broker has",
+        };
+        Some(Step::new(
+            Action::Conflict { what: "queue", name: name.to_owned(), differences },
+            "a queue that is declared cannot be changed",
+            Risk::High,
+            format!(
+                "{has}; to delete it and declare it anew loses what is in it and what comes meanwhile: {way}"
+            ),
+        ))
     }
 
     fn binding(&self, binding: &Binding) -> Option<Step> {
@@ -197,7 +213,7 @@ impl Compare<'_> {
     }
 }
 
-pub(super) fn is_it(there: &ObservedBinding, binding: &Binding) -> bool {
+pub(crate) fn is_it(there: &ObservedBinding, binding: &Binding) -> bool {
     !there.to_exchange
         && there.source == binding.source.as_str()
         && there.destination == binding.queue.as_str()

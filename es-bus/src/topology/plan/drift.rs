@@ -88,6 +88,12 @@ fn deviation(action: &Action) -> Option<Deviation> {
                 format!("{what} {name:?} is there with other settings: {}", differences.join(", ")),
             )
         }
+        Action::HalfMigrated { queue } => of(
+            DriftKind::Conflict,
+            format!(
+                "queue {queue:?} is being migrated, or its migration was left half-way: `migrate` goes on with it"
+            ),
+        ),
         Action::Unbind(it) => {
             of(DriftKind::Retired, format!("{} is there, and was retired or unbound", text::binding(it)))
         }

@@ -79,6 +79,9 @@ fn action(action: &Action, object: &mut Map<String, Json>) {
         Action::Conflict { what, name, differences } => {
             json!({ "action": "conflict", "object": what, "name": name, "differences": differences })
         }
+        Action::HalfMigrated { queue } => {
+            json!({ "action": "half_migrated", "object": "queue", "name": queue })
+        }
         Action::Unverified(inner) => {
             self::action(inner, object);
             let does = object.insert("action".to_owned(), Json::from("unverified"));

@@ -32,6 +32,26 @@ pub(crate) enum LookError {
     Transport(DeclareError),
 }
 
+/// How often, and after which pause, the management API is asked again that could not answer: it fails to list
+/// queues of which one goes meanwhile (500, seen on RabbitMQ 3.10).
+#[cfg(feature = "management")]
+const TRIES: u32 = 5;
+#[cfg(feature = "management")]
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
+#[cfg(feature = "management")]
+async fn persevering<T>(
+    ask: impl AsyncFn() -> Result<T, crate::transport::ManagementError>,
+) -> Result<T, crate::transport::ManagementError> {
+    for _ in 1..TRIES {
+        match ask().await {
+            Err(crate::transport::ManagementError::Failed { .. }) => tokio::time::sleep(PAUSE).await,
+            answer => return answer,
+        }
+    }
+    ask().await
+}
+
 impl Eyes {
     /// Looks at everything, or at these at least.
     pub(crate) async fn observe(
@@ -42,7 +62,7 @@ impl Eyes {
     ) -> Result<Observed, LookError> {
         #[cfg(feature = "management")]
         if let Self::Management { api, is_named } = self {
-            match Box::pin(api.observe()).await {
+            match persevering(async || Box::pin(api.observe()).await).await {
                 Ok(observed) => return Ok(observed),
                 Err(error) if *is_named => return Err(LookError::Management(error)),
                 // Its usual place was a guess. For what follows, too.
@@ -85,6 +105,15 @@ impl Eyes {
         Ok(observed)
     }
 
+    /// Whether counts may be seconds old.
+    pub(crate) const fn lag(&self) -> bool {
+        match self {
+            Self::Transport { .. } => false,
+            #[cfg(feature = "management")]
+            Self::Management { .. } => true,
+        }
+    }
+
     /// Looks at one queue once more; `None` when it is gone.
     pub(crate) async fn queue(
         &self,
@@ -94,7 +123,8 @@ impl Eyes {
         match self {
             #[cfg(feature = "management")]
             Self::Management { api, .. } => {
-                Box::pin(api.queue(name.as_str())).await.map_err(LookError::Management)
+                let found = persevering(async || Box::pin(api.queue(name.as_str())).await).await;
+                found.map_err(LookError::Management)
             }
             Self::Transport { .. } => {
                 let observed = admin.observe(&[], std::slice::from_ref(name)).await;

@@ -26,7 +26,7 @@ mod tests;
 #[cfg(all(feature = "cli", feature = "management"))]
 pub(crate) use self::perform::mismatches;
 pub(crate) use self::{
-    decide::decide,
+    decide::{decide, is_it},
     drift::{Deviation, DriftKind, deviations},
     look::{Eyes, LookError, shared_names},
     perform::{PerformError, perform},

@@ -123,7 +123,7 @@ pub(crate) async fn perform(
             // Those that send dead letters to others go before them: what stays may need what follows.
             _ if !applied.is_complete() => Some("something that was to go before it stays".to_owned()),
             Action::DeleteQueue { queue, classic, discard } => {
-                if !classic && !discard && lags(eyes) && !std::mem::replace(&mut has_waited, true) {
+                if !classic && !discard && eyes.lag() && !std::mem::replace(&mut has_waited, true) {
                     sleep(STATISTICS).await;
                 }
                 delete_queue(admin, eyes, queue, *classic, *discard).await?
@@ -178,15 +178,6 @@ fn in_use(found: &ObservedQueue, discard: bool) -> Option<String> {
     counts.into_iter().flatten().any(|count| count > 0).then(|| "it has messages by now".to_owned())
 }
 
-/// Whether counts may be seconds old.
-const fn lags(eyes: &Eyes) -> bool {
-    match eyes {
-        Eyes::Transport { .. } => false,
-        #[cfg(feature = "management")]
-        Eyes::Management { .. } => true,
-    }
-}
-
 /// What the broker said against a deletion; an error where it is no answer.
 fn refusal(result: Result<(), DeclareError>) -> Result<Option<String>, PerformError> {
     match result {
@@ -218,6 +209,7 @@ fn part(plan: &Plan) -> Topology {
             Action::DeleteQueue { .. }
             | Action::DeleteExchange(_)
             | Action::Conflict { .. }
+            | Action::HalfMigrated { .. }
             | Action::Unverified(_)
             | Action::Leave(_) => {}
         }
@@ -230,6 +222,10 @@ fn part(plan: &Plan) -> Topology {
 
 /// A conflict as what the broker would say of it, so that it is reported in the same way.
 pub(crate) fn mismatches(step: &Step) -> Vec<DeclareError> {
+    if let Action::HalfMigrated { queue } = &step.action {
+        let reason = "its migration was begun and not ended: `migrate` goes on with it".to_owned();
+        return vec![DeclareError::Refused { what: "queue", name: queue.clone(), reason }];
+    }
     let Action::Conflict { what, name, differences } = &step.action else { return Vec::new() };
     let of = differences.iter().map(|difference| DeclareError::Mismatch {
         what,

@@ -116,7 +116,9 @@ impl Plan {
 
     /// What is in the way.
     pub fn conflicts(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(|step| matches!(step.action, Action::Conflict { .. }))
+        let is_conflict =
+            |step: &&Step| matches!(step.action, Action::Conflict { .. } | Action::HalfMigrated { .. });
+        self.steps.iter().filter(is_conflict)
     }
 
     /// What could not be seen, and is declared again when the plan is applied.
@@ -211,6 +213,11 @@ pub enum Action {
         /// Every setting that differs.
         differences: Vec<Difference>,
     },
+    /// Nothing: it is what is declared, but messages of it are still elsewhere, as its migration was not ended.
+    HalfMigrated {
+        /// The queue.
+        queue: String,
+    },
     /// Does it although it may be done already, which changes nothing then: the broker does not tell.
     Unverified(Box<Action>),
     /// Nothing: it is there, and not declared.
@@ -227,7 +234,7 @@ impl Action {
             | Self::Unbind(_)
             | Self::DeleteQueue { .. }
             | Self::DeleteExchange(_) => true,
-            Self::Conflict { .. } | Self::Unverified(_) | Self::Leave(_) => false,
+            Self::Conflict { .. } | Self::HalfMigrated { .. } | Self::Unverified(_) | Self::Leave(_) => false,
         }
     }
 }

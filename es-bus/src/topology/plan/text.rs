@@ -122,7 +122,7 @@ fn step(f: &mut fmt::Formatter<'_>, step: &Step, plain: bool) -> fmt::Result {
     let sign = match &step.action {
         Action::CreateExchange(_) | Action::CreateQueue(_) | Action::Bind(_) => '+',
         Action::Unbind(_) | Action::DeleteQueue { .. } | Action::DeleteExchange(_) => '-',
-        Action::Conflict { .. } => '!',
+        Action::Conflict { .. } | Action::HalfMigrated { .. } => '!',
         Action::Unverified(_) => '?',
         Action::Leave(_) => '=',
     };
@@ -183,6 +183,7 @@ fn line(action: &Action) -> String {
         }
         Action::DeleteExchange(name) => format!("exchange {name:?}, deleted"),
         Action::Conflict { what, name, .. } => format!("{what} {name:?} is there with other settings"),
+        Action::HalfMigrated { queue } => format!("queue {queue:?} is migrated half-way"),
         Action::Unverified(inner) => line(inner),
         Action::Leave(Left::Binding { source, queue, key, arguments, .. }) => {
             bound(source, queue, key, &table(arguments))

@@ -6,8 +6,8 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use crate::{
     message::{Headers, Message, Received, Value},
     wire::{
-        DeadLetterAuthor, FailureInfo, HandlerAttempt, Source, attempts, check_sizes, drop_foreign, fit,
-        header_frame_len, names, origin, provenance,
+        DeadLetterAuthor, FailureInfo, HandlerAttempt, Source, attempts, carried, check_sizes, crashes,
+        drop_foreign, fit, header_frame_len, names, origin, provenance,
         testing::{PUBLISHED, captured, received},
         waits,
     },
@@ -62,6 +62,83 @@ fn replay(dead: Message) -> Received {
     let mut received = received(copy);
     received.exchange = format!("{QUEUE}.in");
     received
+}
+
+/// To another queue and back, through fanout exchanges of the migration.
+fn migrated(received: &Received) -> Received {
+    let moved = |from: &Received, by: &str| {
+        let origin = origin(from, QUEUE);
+        let message = Source { received: from, origin: &origin, queue: QUEUE, now: NOW }.moved("p");
+        Received { message, exchange: by.to_owned(), ..from.clone() }
+    };
+    moved(&moved(received, "events.projections.migrating.old"), "events.projections.migrating.back")
+}
+
+#[test]
+fn a_message_whose_queue_is_migrated_is_to_its_handlers_what_it_was() {
+    let mut first = received(captured(PUBLISHED));
+    first.message.properties.expiration = Some("60000".into());
+    first.message.headers.insert("traceparent", "00-1-2-01");
+    let back = redelivered(retry(&first, &[handler("project", 2)], NOW));
+    let unknown = {
+        let origin = origin(&first, QUEUE);
+        let source = Source { received: &first, origin: &origin, queue: QUEUE, now: NOW };
+        redelivered(source.wait(&[], 3, "30s", 30_000, "unknown_event", "p"))
+    };
+    let suspect = {
+        let origin = origin(&back, QUEUE);
+        let source = Source { received: &back, origin: &origin, queue: QUEUE, now: NOW };
+        received(source.suspect(2, "p"))
+    };
+    for before in [first, back, unknown, suspect] {
+        let after = migrated(&before);
+
+        assert_eq!(origin(&after, QUEUE), origin(&before, QUEUE));
+        assert_eq!(attempts(&after, QUEUE), attempts(&before, QUEUE));
+        assert_eq!(waits(&after, QUEUE), waits(&before, QUEUE));
+        assert_eq!(crashes(&after, QUEUE), crashes(&before, QUEUE));
+        assert_eq!(after.message.properties, before.message.properties);
+        assert_eq!(after.message.body, before.message.body);
+        assert_eq!(after.message.headers.get_str("traceparent"), Some("00-1-2-01"));
+        assert_eq!(
+            after.message.headers.get("x-es-orig-expiration"),
+            before.message.headers.get("x-es-orig-expiration")
+        );
+    }
+}
+
+#[test]
+fn a_migration_makes_nobody_obey_what_another_queue_wrote() {
+    let origin_of = received(captured(PUBLISHED));
+    let other = origin(&origin_of, "events.audit");
+    let source = Source { received: &origin_of, origin: &other, queue: "events.audit", now: NOW };
+    // As eventsource-py sends it on, with all headers.
+    let copied = received(source.wait(&[], 3, "30s", 30_000, "unknown_event", "p"));
+
+    let after = migrated(&copied);
+
+    assert_eq!((waits(&copied, QUEUE), waits(&after, QUEUE)), (0, 0));
+    assert_eq!(origin(&after, QUEUE), origin(&copied, QUEUE));
+}
+
+#[test]
+fn a_dead_letter_whose_queue_is_migrated_stays_as_it_is() {
+    let mut dead = dead_letter(&received(captured(PUBLISHED)), &failure());
+    dead.properties.user_id = Some("python".into());
+    dead.headers.insert("x-delivery-count", 4_i64);
+
+    let after = carried(&dead, "q");
+
+    let mut expected = dead.clone();
+    expected.properties.user_id = None;
+    expected.headers.remove("x-delivery-count");
+    expected.headers.insert("x-es-orig-user_id", "python");
+    expected.headers.insert("x-es-publish-id", "q");
+    assert_eq!(after, expected);
+    assert_eq!(
+        provenance(&received(after), "events.projections.dlq"),
+        provenance(&received(dead), "events.projections.dlq")
+    );
 }
 
 #[test]
