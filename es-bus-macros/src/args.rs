@@ -15,6 +15,9 @@ use syn::{
 
 use crate::{errors::Errors, pattern, units};
 
+/// Keys that may stand there several times.
+const REPEATED: &[&str] = &["from"];
+
 /// The keys of one attribute, as far as they can be read.
 pub(crate) struct Args {
     attribute: &'static str,
@@ -97,7 +100,10 @@ impl Args {
             broken = true;
         }
         for entry in &entries {
-            if !entry.first && known.iter().any(|key| entry.key == key) {
+            if !entry.first
+                && !REPEATED.contains(&&*entry.key.to_string())
+                && known.iter().any(|key| entry.key == key)
+            {
                 errors.at(entry.key.span(), format!("`{}` is given twice", entry.key));
             }
         }
@@ -465,6 +471,19 @@ impl Args {
             return Vec::new();
         };
         table(tokens, errors)
+    }
+
+    /// The tokens between the parentheses of a key that may be repeated, each with where they stand.
+    pub(crate) fn lists(&mut self, key: &str, takes: &str, errors: &mut Errors) -> Vec<(Span, TokenStream)> {
+        let mut lists = Vec::new();
+        while let Some(at) = self.entries.iter().position(|entry| entry.key == key) {
+            let entry = self.entries.remove(at);
+            match entry.value {
+                Value::List(span, tokens) => lists.push((span, tokens)),
+                value => self.wrong(&entry.key, &value, takes, errors),
+            }
+        }
+        lists
     }
 
     /// The tokens between the parentheses of a key, or its expression.

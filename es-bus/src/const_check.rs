@@ -6,7 +6,7 @@
 
 use crate::{
     event::EventKind,
-    exchange::{Bind, ExchangeKind, HeadersMatch, Misfit},
+    exchange::{Bind, ExchangeKind, ExchangeRef, HeadersMatch, Misfit},
     extract::Input,
     message::StaticValue,
     registry::{GroupDef, GroupRef},
@@ -290,6 +290,58 @@ const fn check_takes(bind: &Bind, inputs: &[Input], group: &GroupRef) {
             }
             None => text.panic(),
         },
+    }
+}
+
+/// What an exchange asks another one for is legal, and something that the other one, where its kind is known, looks
+/// at.
+#[track_caller]
+pub const fn check_from(bind: &Bind, source: &ExchangeRef) {
+    if let Some(key) = bind.key()
+        && let Some(fault) = topic::binding_key_fault(key)
+    {
+        Text::new().put("binding ").quote(key).put(" ").put(fault.describe()).panic()
+    }
+    let Some(def) = source.def else { return };
+    let Some(misfit) = bind.misfit(def.kind) else { return };
+    let text = Text::new().put("binding ").bind(bind);
+    match misfit {
+        Misfit::Pattern => text
+            .put(" gets nothing: ")
+            .quote(def.name)
+            .put(" is a direct exchange, which takes `*` and `#` literally; list the keys, or make it a topic exchange")
+            .panic(),
+        Misfit::NoKeys => text
+            .put(" asks for a key, and the fanout exchange ")
+            .quote(def.name)
+            .put(" looks at none, everything comes: name the exchange alone")
+            .panic(),
+        Misfit::OnlyHeaders => text
+            .put(" asks for a key, and the headers exchange ")
+            .quote(def.name)
+            .put(" looks at headers only: write `headers(format = \"pdf\")`, with the headers that are meant")
+            .panic(),
+        Misfit::NoHeaders => text
+            .put(" asks for headers, and ")
+            .quote(def.name)
+            .put(" is a ")
+            .put(def.kind.as_str())
+            .put(" exchange, which looks at none: write `\"Order.#\"`, with the keys that are meant")
+            .panic(),
+    }
+}
+
+/// An exchange that is asked for everything can give everything.
+#[track_caller]
+pub const fn check_from_everything(source: &ExchangeRef) {
+    if let Some(def) = source.def
+        && matches!(def.kind, ExchangeKind::Direct)
+    {
+        Text::new()
+            .put("everything is asked of ")
+            .quote(def.name)
+            .put(", a direct exchange, which compares whole keys: list them, `from(Tasks, \"Task.Created\")`")
+            .panic()
     }
 }
 

@@ -42,13 +42,13 @@ pub use serde::{Deserializer, Serializer};
 pub use crate::{
     blocking::call_blocking,
     const_check::{
-        check_aggregate, check_bind, check_covers, check_distinct, check_event_argument, check_headers,
-        check_key_fields, check_one_event, check_own_headers, check_raw_has_bind, check_wrapped,
-        own_key_count, own_keys, wrapped_kind,
+        check_aggregate, check_bind, check_covers, check_distinct, check_event_argument, check_from,
+        check_from_everything, check_headers, check_key_fields, check_one_event, check_own_headers,
+        check_raw_has_bind, check_wrapped, own_key_count, own_keys, wrapped_kind,
     },
     event::{Event, EventKind, PayloadStyle, Unroutable},
     event_set::{AggregateId, Payload, kind_index, unknown_event},
-    exchange::{Bind, ExchangeDef, ExchangeKind, ExchangeRef, HeadersMatch, Match},
+    exchange::{Bind, ExchangeDef, ExchangeKind, ExchangeRef, HeadersMatch, Match, SourceDef},
     extract::{FromDelivery, Input, Need},
     handler::{BoxFuture, Call, HandlerService, Invocation},
     message::StaticValue,
@@ -149,6 +149,12 @@ pub const fn decoder_of<E: Event>() -> Option<registry::DecodeFn> {
 #[must_use]
 pub const fn exchange_of<X: Exchange>() -> &'static ExchangeDef {
     X::DEF
+}
+
+/// The exchange that another one gets messages from.
+#[must_use]
+pub const fn source_of<X: Exchange>() -> ExchangeRef {
+    alternate_of::<X>()
 }
 
 /// The exchange that another one hands its unroutable messages to.

@@ -143,6 +143,8 @@ macro_rules! contract {
                 headers_match_by_presence_and_ignore_own_names,
                 topic_agrees_with_the_matcher,
                 several_matching_bindings_deliver_one_copy,
+                exchanges_bound_to_exchanges_bring_one_copy_to_each_queue,
+                an_exchange_that_gives_to_another_keeps_from_its_alternate_one,
             ]
         }
     };

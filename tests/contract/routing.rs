@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use es_bus::{
     message::{Headers, Value},
-    model::{Binding, ExchangeKind},
+    model::{Binding, Exchange, ExchangeBinding, ExchangeKind},
     name::{ExchangeName, QueueName},
     topic,
     transport::{Publication, PublishError},
@@ -113,6 +113,69 @@ pub(crate) async fn several_matching_bindings_deliver_one_copy(fixture: &Fixture
     fixture.publish_to(&events, "Order.Placed", "order").await.expect("it is routed");
 
     assert_eq!(fixture.contents(&queue).await, ["order"]);
+}
+
+pub(crate) async fn exchanges_bound_to_exchanges_bring_one_copy_to_each_queue(fixture: &Fixture) {
+    let shop = fixture.exchange("shop", ExchangeKind::Topic).await;
+    let audit = fixture.exchange("audit", ExchangeKind::Fanout).await;
+    let deep = fixture.exchange("deep", ExchangeKind::Direct).await;
+    let give = async |source: &ExchangeName, destination: &ExchangeName, key: &str| {
+        let binding = ExchangeBinding::by_key(source.clone(), destination.clone(), key);
+        for _ in 0..2 {
+            fixture.transport.bind_exchange(&binding).await.expect("both are there");
+        }
+        binding
+    };
+    let to_audit = give(&shop, &audit, "Order.#").await;
+    give(&audit, &deep, "").await;
+    // In a circle, and past it.
+    give(&deep, &shop, "Order.Placed").await;
+    give(&shop, &deep, "*.Placed").await;
+    let (all, placed) = (fixture.plain("all").await, fixture.plain("placed").await);
+    fixture.bind(&audit, &all, "").await;
+    fixture.bind(&shop, &all, "Order.*").await;
+    fixture.bind(&deep, &placed, "Order.Placed").await;
+
+    for key in ["Order.Placed", "Order.Sent", "Order.Sent.Late"] {
+        fixture.publish_to(&shop, key, key).await.expect("a queue gets it");
+    }
+    let nobody = fixture.publish_to(&shop, "Invoice.Placed", "lost").await;
+    for _ in 0..2 {
+        fixture.transport.unbind_exchange(&to_audit).await.expect("once there, once not");
+    }
+    let unbound = fixture.publish_to(&shop, "Order.Sent.Later", "lost").await;
+    fixture.publish_to(&shop, "Order.Placed", "again").await.expect("a queue gets it");
+
+    assert!(matches!(nobody, Err(PublishError::Unroutable { .. })), "{nobody:?}");
+    assert!(matches!(unbound, Err(PublishError::Unroutable { .. })), "{unbound:?}");
+    assert_eq!(fixture.contents(&all).await, ["Order.Placed", "Order.Sent", "Order.Sent.Late", "again"]);
+    assert_eq!(fixture.contents(&placed).await, ["Order.Placed", "again"]);
+    fixture.transport.delete_exchange(&deep).await.expect("it is there");
+    fixture.publish_to(&shop, "Order.Placed", "still").await.expect("the rest is as it was");
+    let missing = ExchangeBinding::by_key(shop.clone(), deep.clone(), "#");
+    let refused = fixture.transport.bind_exchange(&missing).await;
+    assert!(refused.is_err_and(|error| error.to_string().contains(deep.as_str())));
+}
+
+pub(crate) async fn an_exchange_that_gives_to_another_keeps_from_its_alternate_one(fixture: &Fixture) {
+    let lost = fixture.exchange("lost", ExchangeKind::Fanout).await;
+    let mut shop = Exchange::durable(fixture.exchange_name("shop"), ExchangeKind::Topic);
+    shop.arguments.insert("alternate-exchange", lost.as_str());
+    fixture.transport.declare_exchange(&shop).await.expect("it is declared");
+    let audit = fixture.exchange("audit", ExchangeKind::Topic).await;
+    let (kept, found) = (fixture.plain("kept").await, fixture.plain("found").await);
+    fixture.bind(&audit, &kept, "Order.Placed").await;
+    fixture.bind(&lost, &found, "").await;
+    let binding = ExchangeBinding::by_key(shop.name.clone(), audit, "Order.#");
+    fixture.transport.bind_exchange(&binding).await.expect("both are there");
+
+    fixture.publish_to(&shop.name, "Order.Placed", "placed").await.expect("audit has a queue for it");
+    fixture.publish_to(&shop.name, "Invoice.Sent", "invoice").await.expect("the alternate exchange has");
+    let swallowed = fixture.publish_to(&shop.name, "Order.Sent", "sent").await;
+
+    assert!(matches!(swallowed, Err(PublishError::Unroutable { .. })), "{swallowed:?}");
+    assert_eq!(fixture.contents(&kept).await, ["placed"]);
+    assert_eq!(fixture.contents(&found).await, ["invoice"]);
 }
 
 /// A queue for each binding key.

@@ -2,7 +2,7 @@
 
 use es_bus::{
     Attempt, Delivered, HandlerError, RawEvent, Registry, State, event, exchange, explain::Question, group,
-    handler,
+    handler, plan::PlanOptions,
 };
 use es_bus_tests::{Node, Vhost};
 use insta::assert_snapshot;
@@ -250,6 +250,81 @@ async fn every_kind_of_exchange_is_declared_and_routes_by_its_own_rule() {
     assert_eq!((explained, unroutable), (ran.into_iter().map(str::to_owned).collect(), 1));
     assert_snapshot!(render(&vhost));
     stop(bus).await;
+}
+
+#[exchange(name = "audit", internal, from(Erp, "order.#"), from(Documents, headers(format = "pdf")))]
+struct Audit;
+#[exchange(name = "archive", kind = "fanout", from(Audit), from("legacy", "#"))]
+struct Vault;
+#[group(name = "auditors", exchange = Audit)]
+struct Auditors;
+#[group(name = "keepers", exchange = Vault)]
+struct Keepers;
+
+raw! {
+    auditor(group = Auditors, bind = "order.*.us");
+    keeper(group = Keepers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exchanges_get_from_exchanges_and_what_is_no_longer_declared_is_pruned() {
+    let vhost = Node::shared().vhost("between-exchanges");
+    let journal = Journal::default();
+    let registry = || {
+        let events = Registry::new().event::<OrderCreatedUs>().event::<UserCreated>().event::<Rendered>();
+        events.handler::<auditor>().handler::<keeper>()
+    };
+    let service = || builder(vhost.url(), registry()).state(journal.clone()).set("program", "audited");
+    // What is applied is remembered.
+    let bus = service().build().expect("nothing is wrong with the program");
+    let plan = bus.plan().await.expect("the broker is there");
+    bus.apply(&plan).await.expect("nothing is in the way");
+    let bus = run(service()).await;
+    let publisher = bus.publisher();
+
+    publisher.publish(&OrderCreatedUs {}).await.expect("auditor and keeper get it");
+    publisher.publish(&UserCreated {}).await.expect("nobody, which is counted");
+    publisher.publish(&Rendered {}).await.expect("keeper gets it");
+    let mut lines = journal.until_len(3).await;
+
+    lines.sort();
+    assert_eq!(
+        lines,
+        ["auditor order.created.us", "keeper Report.Rendered", "keeper order.created.us"],
+        "over audit, which takes no publishes itself"
+    );
+    assert_eq!(bus.counts().unroutable, 1);
+    let between = |vhost: &Vhost| -> Vec<String> {
+        let ours = ["audit", "archive"];
+        let all = vhost.bindings().into_iter().filter(|it| ours.contains(&it.destination.as_str()));
+        let mut lines: Vec<_> =
+            all.map(|it| format!("{} -> {} {:?}", it.source, it.destination, it.routing_key)).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(
+        between(&vhost),
+        [
+            r##"audit -> archive "#""##,
+            r#"documents -> audit """#,
+            r##"erp.events -> audit "order.#""##,
+            r##"legacy -> archive "#""##,
+        ]
+    );
+    stop(bus).await;
+
+    // Without the vault, what leads to it is left over.
+    let fewer = || {
+        let events = Registry::new().event::<OrderCreatedUs>().event::<UserCreated>().event::<Rendered>();
+        builder(vhost.url(), events.handler::<auditor>())
+            .state(journal.clone())
+            .set("program", "audited")
+            .build()
+    };
+    let bus = fewer().expect("nothing is wrong with the program");
+    let plan = bus.plan_with(&PlanOptions::new().prune()).await.expect("the record is there");
+    bus.apply(&plan).await.expect("nothing is in the way");
+    assert_eq!(between(&vhost), [r#"documents -> audit """#, r##"erp.events -> audit "order.#""##]);
 }
 
 #[handler(

@@ -4,7 +4,13 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 
 use super::{ExchangeName, model::Model};
-use crate::private::here;
+use crate::{
+    handler::{
+        bind::Bind,
+        expand::{check, headers_const},
+    },
+    private::here,
+};
 
 /// The struct, and what makes it an exchange.
 pub(crate) fn expand(model: &Model) -> TokenStream {
@@ -23,6 +29,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
             quote!(#p::Some(#alternate))
         }
     };
+    let (sources, source_checks) = sources(model);
     let arguments = model.arguments.iter().map(|(name, value)| {
         let value = value.tokens(&p_at);
         quote!((#name, #value))
@@ -39,6 +46,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
                 auto_delete: #auto_delete,
                 internal: #internal,
                 alternate: #alternate,
+                sources: &[#(#sources),*],
                 arguments: &[#(#arguments),*],
                 location: #p_at::location!(),
             };
@@ -50,8 +58,49 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         #(#cfgs)*
         #[allow(deprecated)]
         const _: () = {
+            #source_checks
             #definition
             #submission
         };
     }
+}
+
+/// What the exchange gets from others, and the questions whether those can give it.
+fn sources(model: &Model) -> (Vec<TokenStream>, TokenStream) {
+    let (p, mut all, mut checks) = (&model.private, Vec::new(), TokenStream::new());
+    if !model.sound {
+        // What is wrong would be a cycle.
+        return (all, checks);
+    }
+    for (at, source) in model.sources.iter().enumerate() {
+        let exchange = match &source.exchange {
+            ExchangeName::Text(text) => quote!(#p::ExchangeRef { name: #text, def: #p::None }),
+            by_type @ ExchangeName::Type(_) => by_type.ask(p, "source_of").unwrap_or_default(),
+        };
+        let mut binds = Vec::new();
+        for (index, bind) in source.binds.iter().enumerate() {
+            let name = format_ident!("__FROM_{}_{}", at, index);
+            let bound = match bind {
+                Bind::Key(key) => {
+                    checks.extend(quote!(const #name: &#p::Str = #key;));
+                    quote!(#p::Bind::Key(#name))
+                }
+                Bind::Headers(headers) => {
+                    checks.extend(headers_const(p, &name, headers));
+                    quote!(#p::Bind::Headers(#name))
+                }
+            };
+            let range = bind.range();
+            let question = range.call(p, "check_from", &quote!(&#bound, &#exchange));
+            checks.extend(check(range, "FROM", &question));
+            binds.push(bound);
+        }
+        if binds.is_empty() {
+            let range = source.exchange.range();
+            let question = range.call(p, "check_from_everything", &quote!(&#exchange));
+            checks.extend(check(range, "FROM", &question));
+        }
+        all.push(quote!(#p::SourceDef { exchange: #exchange, binds: &[#(#binds),*] }));
+    }
+    (all, checks)
 }

@@ -1,6 +1,7 @@
 //! `#[exchange]`: a unit struct that stands for an exchange.
 
 mod expand;
+mod from;
 mod model;
 mod parse;
 mod reference;

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use syn::{Attribute, Ident};
 
-use super::ExchangeName;
+use super::{ExchangeName, from::Source};
 use crate::{args::Constant, private::Private};
 
 /// One annotated type.
@@ -30,6 +30,8 @@ pub(crate) struct Model {
     pub(crate) internal: bool,
     /// Where unroutable messages go.
     pub(crate) alternate: Option<ExchangeName>,
+    /// Where it gets messages from.
+    pub(crate) sources: Vec<Source>,
     /// Further arguments.
     pub(crate) arguments: Vec<(String, Constant)>,
     /// Whether everything is right, so that the exchange may be registered.

@@ -2,7 +2,12 @@
 
 use proc_macro2::TokenStream;
 
-use super::{ExchangeName, model::Model, take_exchange};
+use super::{
+    ExchangeName,
+    from::{Source, take_sources},
+    model::Model,
+    take_exchange,
+};
 use crate::{
     args::Args,
     errors::Errors,
@@ -17,6 +22,7 @@ const KEYS: &[&str] = &[
     "auto_delete",
     "internal",
     "alternate_exchange",
+    "from",
     "arguments",
     "bus",
     "crate",
@@ -44,6 +50,10 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
     if let Some(alternate) = &alternate {
         check_alternate(alternate, &name, &input.ident, errors);
     }
+    let sources = take_sources(&mut args, errors);
+    for source in &sources {
+        check_source(source, &name, &input.ident, errors);
+    }
     let arguments = args.constants("arguments", "\"x-delayed-type\" = \"topic\"", errors);
     for (argument, value) in &arguments {
         if argument == "alternate-exchange" {
@@ -70,6 +80,7 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
         auto_delete,
         internal,
         alternate,
+        sources,
         arguments,
         sound: errors.is_empty(),
     })
@@ -87,6 +98,15 @@ fn check_alternate(alternate: &ExchangeName, name: &str, ident: &syn::Ident, err
     );
 }
 
+fn check_source(source: &Source, name: &str, ident: &syn::Ident, errors: &mut Errors) {
+    let at = match &source.exchange {
+        ExchangeName::Text(text) if text.value() == name => text.span(),
+        ExchangeName::Type(path) if path.is_ident(ident) => Range::own(path).first,
+        ExchangeName::Text(_) | ExchangeName::Type(_) => return,
+    };
+    errors.at(at, "an exchange cannot get messages from itself: name another one");
+}
+
 fn elsewhere(key: &str) -> Option<String> {
     match key {
         "type" | "exchange_type" => Some(format!("unknown key `{key}`, did you mean `kind`?")),
@@ -96,8 +116,12 @@ fn elsewhere(key: &str) -> Option<String> {
         ),
         "alternate" => Some("unknown key `alternate`, did you mean `alternate_exchange`?".to_owned()),
         "bind" | "headers" => Some(format!(
-            "`{key}` belongs on a `#[handler]`: a binding is what somebody asks the exchange for"
+            "`{key}` belongs on a `#[handler]`: a binding is what somebody asks the exchange for; what this exchange gets \
+             from another one is `from(Shop, \"Order.#\")`"
         )),
+        "source" | "sources" | "bind_to" | "gets" => {
+            Some(format!("unknown key `{key}`, did you mean `from`? `from(Shop, \"Order.#\")`"))
+        }
         "group" | "queue" => Some(format!(
             "`{key}` has no place here: a `#[group]` names its exchange, `#[group(exchange = ThisType)]`"
         )),

@@ -21,6 +21,14 @@ pub(crate) enum ExchangeName {
 }
 
 impl ExchangeName {
+    /// Where it stands.
+    pub(crate) fn range(&self) -> Range {
+        match self {
+            Self::Text(text) => Range::one(text.span()),
+            Self::Type(path) => Range::of(path),
+        }
+    }
+
     /// `function::<Type>()`, in the place of the type; `None` for a text.
     pub(crate) fn ask(&self, private: &Private, function: &str) -> Option<TokenStream> {
         match self {

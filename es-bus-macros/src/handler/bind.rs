@@ -60,15 +60,22 @@ pub(super) fn take_bind(args: &mut Args, errors: &mut Errors) -> Option<(Vec<Bin
             let mut whole = Group::new(Delimiter::Parenthesis, TokenStream::new());
             whole.set_span(span);
             let range = Range::of(&tokens);
-            let (binds, broken) = parse_list(tokens, errors);
+            let wrong = format!("`bind` of `#[handler]` takes {TAKES}");
+            let (binds, broken) = parse_list(tokens, &wrong, errors);
             if binds.is_empty() && !broken {
                 errors.over(whole, EMPTY);
             }
             (binds, range)
         }
     };
+    check_keys(&binds, &format!("`bind` of `#[handler]` takes {TAKES}"), errors);
+    Some((binds, range))
+}
+
+/// Checks the binding keys of a list, as far as they are literals; `wrong` is said of what is no key.
+pub(crate) fn check_keys(binds: &[Bind], wrong: &str, errors: &mut Errors) {
     let mut seen: Vec<String> = Vec::new();
-    for bind in &binds {
+    for bind in binds {
         let Bind::Key(key) = bind else { continue };
         match key {
             Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
@@ -79,21 +86,21 @@ pub(super) fn take_bind(args: &mut Args, errors: &mut Errors) -> Option<(Vec<Bin
                 seen.push(text.value());
             }
             Expr::Path(_) | Expr::Macro(_) | Expr::Group(_) => {}
-            other => errors.over(other, format!("`bind` of `#[handler]` takes {TAKES}")),
+            other => errors.over(other, wrong),
         }
     }
-    Some((binds, range))
 }
 
 const EMPTY: &str = "`bind` is empty: leave it out to be bound to exactly the events that the handler takes";
 
-/// Reads `headers(..)`, and keys between them. The second value says that some could not be read.
-fn parse_list(tokens: TokenStream, errors: &mut Errors) -> (Vec<Bind>, bool) {
+/// Reads `headers(..)`, and keys between them; `wrong` is said of what is neither. The second value says that some
+/// could not be read.
+pub(crate) fn parse_list(tokens: TokenStream, wrong: &str, errors: &mut Errors) -> (Vec<Bind>, bool) {
     let (mut binds, mut broken) = (Vec::new(), false);
     let parser = |input: ParseStream<'_>| {
         while !input.is_empty() {
             match parse_headers(input)? {
-                Some((word, close, tokens)) => match headers(&word, close, tokens, errors) {
+                Some((word, close, tokens)) => match headers(&word, close, tokens, wrong, errors) {
                     Some(headers) => binds.push(Bind::Headers(headers)),
                     None => broken = true,
                 },
@@ -125,9 +132,15 @@ fn parse_headers(input: ParseStream<'_>) -> syn::Result<Option<(Ident, Span, Tok
     Ok(Some((word, list.span_close(), list.stream())))
 }
 
-fn headers(word: &Ident, close: Span, tokens: TokenStream, errors: &mut Errors) -> Option<HeadersMatch> {
+fn headers(
+    word: &Ident,
+    close: Span,
+    tokens: TokenStream,
+    wrong: &str,
+    errors: &mut Errors,
+) -> Option<HeadersMatch> {
     if word != "headers" {
-        errors.at(word.span(), format!("`bind` of `#[handler]` takes {TAKES}"));
+        errors.at(word.span(), wrong);
         return None;
     }
     let before = errors.len();

@@ -205,7 +205,7 @@ fn checks(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
 }
 
 /// The headers that a binding asks for, as a constant.
-fn headers_const(p: &Private, name: &Ident, headers: &HeadersMatch) -> TokenStream {
+pub(crate) fn headers_const(p: &Private, name: &Ident, headers: &HeadersMatch) -> TokenStream {
     let mode = if headers.any { quote!(Any) } else { quote!(All) };
     let values = headers.values.iter().map(|(header, value)| {
         let value = value.tokens(&quote!(#p));
@@ -222,7 +222,7 @@ fn bind_const(index: usize) -> Ident {
     format_ident!("__BIND_{}", index)
 }
 
-fn check(range: Range, name: &str, call: &TokenStream) -> TokenStream {
+pub(crate) fn check(range: Range, name: &str, call: &TokenStream) -> TokenStream {
     let name = Ident::new(name, range.first);
     quote_spanned!(range.first=> const _: () = { const #name: () = #call; };)
 }

@@ -1,7 +1,7 @@
 //! `#[handler]`: a function that handles events.
 
-mod bind;
-mod expand;
+pub(crate) mod bind;
+pub(crate) mod expand;
 mod model;
 mod parse;
 

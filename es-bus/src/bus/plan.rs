@@ -235,7 +235,7 @@ impl Bus {
 /// Whether a topology has something that another one has not.
 fn is_more(known: &Topology, declared: &Topology) -> bool {
     let more = known.without(declared);
-    !more.is_empty() || more.bindings().next().is_some()
+    !more.is_empty() || more.bindings().next().is_some() || more.exchange_bindings().next().is_some()
 }
 
 impl Visit {

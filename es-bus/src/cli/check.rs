@@ -242,6 +242,6 @@ fn summary(bus: &Bus) -> String {
         count(number(handlers), "handler"),
         count(number(topology.exchanges().count()), "exchange"),
         count(number(topology.queues().count()), "queue"),
-        count(number(topology.bindings().count()), "binding"),
+        count(number(topology.bindings().count() + topology.exchange_bindings().count()), "binding"),
     )
 }

@@ -1,6 +1,6 @@
 //! What `#[exchange]` says.
 
-use super::ExchangeKind;
+use super::{Bind, ExchangeKind};
 use crate::{location::Location, message::StaticValue};
 
 /// What `#[exchange]` says about an exchange.
@@ -20,10 +20,21 @@ pub struct ExchangeDef {
     pub internal: bool,
     /// Where messages go that it has no queue for.
     pub alternate: Option<ExchangeRef>,
+    /// The exchanges that it gets messages from.
+    pub sources: &'static [SourceDef],
     /// Further arguments, by their AMQP names.
     pub arguments: &'static [(&'static str, StaticValue)],
     /// Where it stands.
     pub location: Location,
+}
+
+/// What an exchange gets from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceDef {
+    /// The other one.
+    pub exchange: ExchangeRef,
+    /// What it asks for; nothing for everything.
+    pub binds: &'static [Bind],
 }
 
 /// How one declaration names an exchange.

@@ -12,6 +12,6 @@ mod kind;
 pub(crate) use self::bind::Misfit;
 pub use self::{
     bind::{Bind, HeadersMatch, Match},
-    def::{ExchangeDef, ExchangeRef},
+    def::{ExchangeDef, ExchangeRef, SourceDef},
     kind::ExchangeKind,
 };

@@ -99,6 +99,26 @@ fn exchange(was: &LockedExchange, is: &LockedExchange, subject: &str, findings: 
     differs.push(flag("auto_delete", was.auto_delete, is.auto_delete));
     differs.push(flag("internal", was.internal, is.internal));
     settings(differs, &was.arguments, &is.arguments, subject, findings, remedy);
+    for binding in was.from.iter().filter(|binding| !is.from.contains(binding)) {
+        findings.breaks(
+            subject,
+            format!(
+                "{} is dropped; it stays on the broker, and goes on to bring what whoever is bound here asks for",
+                shown(binding)
+            ),
+            "prune it when the last replica of the old version is gone",
+        );
+    }
+    for binding in is.from.iter().filter(|binding| !was.from.contains(binding)) {
+        findings.harmless(subject, format!("{} is new", shown(binding)));
+    }
+}
+
+fn shown(binding: &LockedBinding) -> String {
+    let by: Vec<String> =
+        binding.arguments.iter().map(|(name, value)| format!("{name} = {}", inline(value))).collect();
+    let by = if by.is_empty() { format!("{:?}", binding.key) } else { by.join(", ") };
+    format!("the binding to exchange {:?} by {by}", binding.exchange)
 }
 
 fn queue(was: &LockedQueue, is: &LockedQueue, subject: &str, findings: &mut Findings) {
@@ -111,12 +131,6 @@ fn queue(was: &LockedQueue, is: &LockedQueue, subject: &str, findings: &mut Find
         flag("auto_delete", was.auto_delete, is.auto_delete),
     ];
     settings(flags, &was.arguments, &is.arguments, subject, findings, remedy);
-    let shown = |binding: &LockedBinding| {
-        let by: Vec<String> =
-            binding.arguments.iter().map(|(name, value)| format!("{name} = {}", inline(value))).collect();
-        let by = if by.is_empty() { format!("{:?}", binding.key) } else { by.join(", ") };
-        format!("the binding to exchange {:?} by {by}", binding.exchange)
-    };
     for binding in was.bindings.iter().filter(|binding| !is.bindings.contains(binding)) {
         if is.retired.contains(binding) {
             findings.harmless(subject, format!("{} is retired", shown(binding)));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Lock, LockedEvent, finding::Findings};
+use super::{Lock, LockedBinding, LockedEvent, finding::Findings};
 use crate::{
     exchange::ExchangeKind,
     schema::{CLOSED, Field, ROOT},
@@ -27,17 +27,31 @@ pub(super) fn check(was: &BTreeMap<String, LockedEvent>, now: &Lock, findings: &
 }
 
 fn gone(was: &LockedEvent, now: &Lock, subject: &str, findings: &mut Findings) {
-    let kind = now.exchanges.get(&was.exchange).and_then(|it| it.kind.parse::<ExchangeKind>().ok());
+    let kind =
+        |exchange: &str| now.exchanges.get(exchange).and_then(|it| it.kind.parse::<ExchangeKind>().ok());
+    // A headers exchange picks by what is not written down here.
+    let brings = |binding: &LockedBinding| {
+        kind(&binding.exchange)
+            .filter(|kind| *kind != ExchangeKind::Headers)
+            .is_some_and(|kind| kind.delivers(&binding.key, &was.key))
+    };
+    // Over exchanges that get it from one another.
+    let mut way: Vec<&str> = vec![&was.exchange];
+    let mut gone = 0;
+    while let Some(at) = way.get(gone).copied() {
+        gone += 1;
+        for (name, exchange) in &now.exchanges {
+            let gets = exchange.from.iter().any(|binding| binding.exchange == at && brings(binding));
+            if gets && !way.contains(&name.as_str()) {
+                way.push(name);
+            }
+        }
+    }
     let bound: Vec<&str> = now
         .queues
         .iter()
         .filter(|(_, queue)| {
-            queue.bindings.iter().any(|binding| {
-                // A headers exchange picks by what is not written down here.
-                let kind = kind.filter(|kind| *kind != ExchangeKind::Headers);
-                binding.exchange == was.exchange
-                    && kind.is_some_and(|kind| kind.delivers(&binding.key, &was.key))
-            })
+            queue.bindings.iter().any(|binding| way.contains(&binding.exchange.as_str()) && brings(binding))
         })
         .map(|(name, _)| name.as_str())
         .collect();

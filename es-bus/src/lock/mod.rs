@@ -77,6 +77,9 @@ struct LockedExchange {
     internal: bool,
     #[serde(default)]
     arguments: Arguments,
+    /// What it gets from other exchanges.
+    #[serde(default)]
+    from: Vec<LockedBinding>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

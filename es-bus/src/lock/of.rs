@@ -24,15 +24,14 @@ impl Lock {
                 auto_delete: it.auto_delete,
                 internal: it.internal,
                 arguments: arguments(&it.arguments),
+                from: from(topology, it.name.as_str()),
             };
             (it.name.to_string(), exchange)
         });
         let queues = topology.queues().map(|it| {
             let own = |all: &mut dyn Iterator<Item = &Binding>| {
                 let mut own: Vec<_> = all.filter(|binding| binding.queue == it.name).map(binding).collect();
-                own.sort_by_key(|binding| {
-                    (binding.exchange.clone(), binding.key.clone(), format!("{:?}", binding.arguments))
-                });
+                own.sort_by_key(order);
                 own
             };
             let queue = LockedQueue {
@@ -95,6 +94,24 @@ impl Lock {
 /// The queue of an exclusive group is named after its process too, which is nobody's to agree to.
 fn name_of(topology: &Topology, queue: &str) -> String {
     topology.queue(queue).map_or_else(|| queue.to_owned(), |queue| queue.common_name().into_owned())
+}
+
+/// What an exchange gets from others.
+fn from(topology: &Topology, exchange: &str) -> Vec<LockedBinding> {
+    let own = topology.exchange_bindings().filter(|binding| binding.destination.as_str() == exchange);
+    let mut own: Vec<_> = own
+        .map(|binding| LockedBinding {
+            exchange: binding.source.to_string(),
+            key: binding.key.clone(),
+            arguments: arguments(&binding.arguments),
+        })
+        .collect();
+    own.sort_by_key(order);
+    own
+}
+
+fn order(binding: &LockedBinding) -> (String, String, String) {
+    (binding.exchange.clone(), binding.key.clone(), format!("{:?}", binding.arguments))
 }
 
 fn binding(binding: &Binding) -> LockedBinding {

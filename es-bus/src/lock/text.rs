@@ -100,7 +100,8 @@ fn write_exchange(f: &mut fmt::Formatter<'_>, exchange: &LockedExchange) -> fmt:
             ("internal", exchange.internal, false),
         ],
     )?;
-    write_arguments(f, &exchange.arguments)
+    write_arguments(f, &exchange.arguments)?;
+    write_list(f, "from", exchange.from.iter().map(binding))
 }
 
 fn write_queue(f: &mut fmt::Formatter<'_>, queue: &LockedQueue) -> fmt::Result {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Binding, Exchange, Queue, Topology, json};
+use super::{Binding, Exchange, ExchangeBinding, Queue, Topology, json};
 use crate::message::Headers;
 
 /// A value in a table that the format has no way to write.
@@ -64,8 +64,12 @@ impl Topology {
             "vhosts": [{ "name": vhost }],
             "exchanges": self.exchanges().map(|it| exchange(it, vhost)).collect::<Result<Vec<_>, _>>()?,
             "queues": queues.map(|it| queue(it, vhost)).collect::<Result<Vec<_>, _>>()?,
-            "bindings":
-                self.bindings().filter(is_there).map(|it| binding(it, vhost)).collect::<Result<Vec<_>, _>>()?,
+            "bindings": self
+                .bindings()
+                .filter(is_there)
+                .map(|it| binding(it, vhost))
+                .chain(self.exchange_bindings().map(|it| exchange_binding(it, vhost)))
+                .collect::<Result<Vec<_>, _>>()?,
         });
         Ok(format!("{all:#}\n"))
     }
@@ -100,6 +104,18 @@ fn binding(it: &Binding, vhost: &str) -> Result<Json, NotInDefinitions> {
         "vhost": vhost,
         "destination": it.queue.as_str(),
         "destination_type": "queue",
+        "routing_key": it.key,
+        "arguments": table(&it.arguments, name)?,
+    }))
+}
+
+fn exchange_binding(it: &ExchangeBinding, vhost: &str) -> Result<Json, NotInDefinitions> {
+    let name = || format!("the binding of exchange {} to {} by {:?}", it.destination, it.source, it.key);
+    Ok(json!({
+        "source": it.source.as_str(),
+        "vhost": vhost,
+        "destination": it.destination.as_str(),
+        "destination_type": "exchange",
         "routing_key": it.key,
         "arguments": table(&it.arguments, name)?,
     }))

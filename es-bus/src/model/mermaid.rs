@@ -1,6 +1,7 @@
 //! A topology as a drawing, in the language of Mermaid, which code forges render.
 
-use super::{Binding, Queue, Topology};
+use super::{Queue, Topology};
+use crate::message::Headers;
 
 impl Topology {
     /// A flowchart in Mermaid: exchanges with their kinds, queues, what is bound to what, and where expired and
@@ -51,10 +52,18 @@ impl Topology {
             node(Shape::Queue, it.name.as_str(), Some(it.kind.as_str()));
         }
         // What somebody else declares is drawn by its name alone.
+        for it in self.exchange_bindings() {
+            let source = node(Shape::Exchange, it.source.as_str(), None);
+            let destination = node(Shape::Exchange, it.destination.as_str(), None);
+            edges.push(match label(&it.key, &it.arguments) {
+                None => format!("{source} --> {destination}"),
+                Some(label) => format!("{source} -- \"{label}\" --> {destination}"),
+            });
+        }
         for it in self.bindings() {
             let source = node(Shape::Exchange, it.source.as_str(), None);
             let queue = node(Shape::Queue, it.queue.as_str(), None);
-            edges.push(match label(it) {
+            edges.push(match label(&it.key, &it.arguments) {
                 None => format!("{source} --> {queue}"),
                 Some(label) => format!("{source} -- \"{label}\" --> {queue}"),
             });
@@ -106,8 +115,8 @@ fn leaves(queue: &Queue) -> String {
 }
 
 /// What a binding goes by, where it goes by anything.
-fn label(binding: &Binding) -> Option<String> {
-    match (binding.key.as_str(), binding.arguments.len()) {
+fn label(key: &str, arguments: &Headers) -> Option<String> {
+    match (key, arguments.len()) {
         ("", 0) => None,
         ("", 1) => Some("1 argument".to_owned()),
         ("", count) => Some(format!("{count} arguments")),
@@ -126,8 +135,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        message::Headers,
-        model::{DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, QueueKind},
+        model::{Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, QueueKind},
         name::{ExchangeName, QueueName},
     };
 

@@ -16,6 +16,7 @@ mod observed;
 mod permissions;
 pub mod policy;
 mod queue;
+mod spread;
 mod svg;
 mod template;
 
@@ -24,7 +25,7 @@ use std::{collections::BTreeMap, iter};
 pub(crate) use self::delivers::{asked, in_words, refusal};
 pub use self::{
     arguments::Arguments,
-    binding::Binding,
+    binding::{Binding, ExchangeBinding},
     definitions::NotInDefinitions,
     delivers::delivers,
     equivalence::Difference,
@@ -49,6 +50,7 @@ pub struct Topology {
     exchanges: BTreeMap<ExchangeName, Exchange>,
     queues: BTreeMap<QueueName, Queue>,
     bindings: Vec<Binding>,
+    exchange_bindings: Vec<ExchangeBinding>,
     unbound: Vec<Binding>,
 }
 
@@ -84,6 +86,13 @@ impl Topology {
         }
     }
 
+    /// Adds a binding of an exchange to an exchange, once.
+    pub fn add_exchange_binding(&mut self, binding: ExchangeBinding) {
+        if !self.exchange_bindings.contains(&binding) {
+            self.exchange_bindings.push(binding);
+        }
+    }
+
     /// Adds a binding that must not be there (any more), once; one that must be there stays.
     pub fn add_unbound(&mut self, binding: Binding) {
         if !self.bindings.contains(&binding) && !self.unbound.contains(&binding) {
@@ -101,9 +110,14 @@ impl Topology {
         self.queues.values()
     }
 
-    /// The bindings, in the order in which they were added.
+    /// The bindings of queues, in the order in which they were added.
     pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
         self.bindings.iter()
+    }
+
+    /// The bindings of exchanges to exchanges, in the order in which they were added.
+    pub fn exchange_bindings(&self) -> impl Iterator<Item = &ExchangeBinding> {
+        self.exchange_bindings.iter()
     }
 
     /// The bindings that must not be there.
@@ -118,6 +132,12 @@ impl Topology {
             exchanges: beyond(&self.exchanges, &other.exchanges),
             queues: beyond(&self.queues, &other.queues),
             bindings: self.bindings.iter().filter(|it| !other.bindings.contains(it)).cloned().collect(),
+            exchange_bindings: self
+                .exchange_bindings
+                .iter()
+                .filter(|it| !other.exchange_bindings.contains(it))
+                .cloned()
+                .collect(),
             unbound: self.unbound.iter().filter(|it| !other.unbound.contains(it)).cloned().collect(),
         }
     }
@@ -135,9 +155,15 @@ impl Topology {
     }
 
     /// Whether a message that is published here reaches a queue by a binding of this topology, on its
-    /// exchange or on the alternate exchange of that one.
+    /// exchange, on one that is bound to it, or on an alternate exchange.
     #[must_use]
     pub fn routes(&self, exchange: &str, routing_key: &str, headers: &Headers) -> bool {
+        if !self.exchange_bindings.is_empty() {
+            let takes = |exchange: &Exchange, key: &str, arguments: &Headers| {
+                delivers(exchange.kind, (key, arguments), (routing_key, headers))
+            };
+            return self.spread(exchange, takes).iter().any(|stop| !stop.bindings.is_empty());
+        }
         self.way_of(exchange).any(|exchange| {
             self.bindings_of(&exchange.name).any(|binding| {
                 delivers(exchange.kind, (&binding.key, &binding.arguments), (routing_key, headers))
@@ -164,6 +190,14 @@ impl Topology {
     /// The bindings of an exchange, in the order in which they were added.
     pub(crate) fn bindings_of<'a>(&'a self, exchange: &ExchangeName) -> impl Iterator<Item = &'a Binding> {
         self.bindings.iter().filter(move |binding| binding.source == *exchange)
+    }
+
+    /// The bindings by which an exchange gives to others, in the order in which they were added.
+    pub(crate) fn exchange_bindings_of<'a>(
+        &'a self,
+        exchange: &ExchangeName,
+    ) -> impl Iterator<Item = &'a ExchangeBinding> {
+        self.exchange_bindings.iter().filter(move |binding| binding.source == *exchange)
     }
 
     /// Whether there is nothing in it.

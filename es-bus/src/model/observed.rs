@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Binding;
+use super::{Binding, ExchangeBinding};
 use crate::message::Headers;
 
 /// What a broker has, as far as it was seen.
@@ -161,6 +161,19 @@ impl ObservedBinding {
             source: binding.source.as_str().to_owned(),
             destination: binding.queue.as_str().to_owned(),
             to_exchange: false,
+            key: binding.key.clone(),
+            arguments: binding.arguments.clone(),
+        }
+    }
+}
+
+impl ObservedBinding {
+    /// A binding between exchanges of which it is known by other means that it is there.
+    pub(crate) fn of_exchange(binding: &ExchangeBinding) -> Self {
+        Self {
+            source: binding.source.as_str().to_owned(),
+            destination: binding.destination.as_str().to_owned(),
+            to_exchange: true,
             key: binding.key.clone(),
             arguments: binding.arguments.clone(),
         }

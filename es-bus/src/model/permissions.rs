@@ -172,6 +172,13 @@ fn provisioning(topology: &Topology) -> Rights {
             keys.entry(binding.source.as_str()).or_default().add(&binding.key);
         }
     }
+    for binding in topology.exchange_bindings() {
+        write.add(binding.destination.as_str());
+        read.add(binding.source.as_str());
+        if is_topic(topology, binding.source.as_str()) {
+            keys.entry(binding.source.as_str()).or_default().add(&binding.key);
+        }
+    }
     let topics = keys.into_iter().map(|(exchange, keys)| TopicRights {
         exchange: exchange.to_owned(),
         write: NOTHING.to_owned(),

@@ -238,12 +238,14 @@ impl Registry {
         }
     }
 
-    /// An exchange, and those that it hands its unroutable messages to.
+    /// An exchange, those that it hands its unroutable messages to, and those that it gets messages from.
     fn insert_exchange(&mut self, def: &'static ExchangeDef) {
-        let mut next = Some(def);
-        while let Some(def) = next {
+        // Named by their types they cannot lead round: a definition holds those that it names.
+        let mut left = vec![def];
+        while let Some(def) = left.pop() {
             insert(&mut self.exchanges, def, |def| (def.name, def.location, def.bus));
-            next = def.alternate.and_then(|alternate| alternate.def);
+            left.extend(def.alternate.and_then(|alternate| alternate.def));
+            left.extend(def.sources.iter().filter_map(|source| source.exchange.def));
         }
     }
 

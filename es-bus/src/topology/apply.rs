@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use super::differences;
 use crate::{
     handler::BoxFuture,
-    model::{Binding, Exchange, Queue, Topology},
+    model::{Binding, Exchange, ExchangeBinding, Queue, Topology},
     transport::{Admin, DeclareError},
 };
 
@@ -69,7 +69,7 @@ impl ApplyError {
 }
 
 /// Declares every exchange, then every queue, then every binding, those first over which nothing comes
-/// in; then takes back those that must not be there.
+/// in, and those between exchanges last; then takes back those that must not be there.
 ///
 /// Idempotent. Nothing is bound while an exchange or a queue is refused, so that no event flows
 /// into half a topology; all refusals are reported together.
@@ -121,6 +121,9 @@ pub(super) async fn bind_but(
     for bindings in in_stages(topology, whole) {
         let bindings = bindings.into_iter().filter(is_meant);
         errors.extend(refusals(bindings.map(|binding| bind(admin, binding)).collect()).await);
+    }
+    for binding in in_order(topology) {
+        errors.extend(admin.bind_exchange(binding).await.err());
     }
     let unbound = topology.unbound().filter(is_meant);
     errors.extend(refusals(unbound.map(|binding| unbind(admin, binding)).collect()).await);
@@ -245,6 +248,22 @@ pub(super) fn in_stages<'a>(part: &'a Topology, whole: &Topology) -> [Vec<&'a Bi
         stages[stage].push(binding);
     }
     stages
+}
+
+/// The bindings between exchanges, in the order in which they may be made: each when those by which its
+/// destination gives on are there, as far as they do not lead round.
+///
+/// Made before the queues of its destination are bound, one would swallow what the source had handed to its
+/// alternate exchange, or returned, until then. Pure.
+pub(super) fn in_order(topology: &Topology) -> Vec<&ExchangeBinding> {
+    let mut left: Vec<&ExchangeBinding> = topology.exchange_bindings().collect();
+    let mut ordered = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let leads_on = |it: &ExchangeBinding| left.iter().any(|other| other.source == it.destination);
+        let at = left.iter().position(|it| !leads_on(it)).unwrap_or(0);
+        ordered.push(left.remove(at));
+    }
+    ordered
 }
 
 fn missing(what: &'static str, name: &str) -> DeclareError {

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use super::Exchanges;
 use crate::{
     event::EventKind,
-    exchange::{Bind, ExchangeKind, HeadersMatch, Match},
+    exchange::{Bind, ExchangeKind, HeadersMatch, Match, SourceDef},
     message::{Headers, StaticValue},
-    model::{Binding, asked, delivers, refusal},
+    model::{Binding, Exchange, ExchangeBinding, asked, delivers, refusal},
     name::{ExchangeName, InvalidName, QueueName},
     topic,
 };
@@ -165,6 +165,31 @@ pub(crate) fn bound(
     Ok(all)
 }
 
+/// The bindings by which an exchange gets messages from another one. What the other one does not look at asks
+/// for nothing: the check of the registry has told of it.
+pub(crate) fn given(source: &Exchange, destination: &ExchangeName, def: &SourceDef) -> Vec<ExchangeBinding> {
+    let binding = |key: &str, arguments| ExchangeBinding {
+        source: source.name.clone(),
+        destination: destination.clone(),
+        key: key.to_owned(),
+        arguments,
+    };
+    match (def.binds, source.kind) {
+        ([], ExchangeKind::Topic) => vec![binding("#", Headers::new())],
+        ([], ExchangeKind::Fanout) => vec![binding("", Headers::new())],
+        // A table without values matches every message.
+        ([], ExchangeKind::Headers) => {
+            vec![binding("", [("x-match", Match::All.as_str())].into_iter().collect())]
+        }
+        ([], ExchangeKind::Direct) => Vec::new(),
+        (binds, _) => {
+            let bound =
+                binds.iter().filter_map(|bind| on(&Asked::from(bind), source.name.clone(), source.kind));
+            bound.map(|bound| binding(&bound.key, bound.arguments)).collect()
+        }
+    }
+}
+
 /// The binding on one exchange; `None` where the exchange does not look at what is asked for.
 fn on(asked: &Asked, exchange: ExchangeName, kind: ExchangeKind) -> Option<Bound> {
     let bound = |key: &Cow<'static, str>, arguments| Bound { exchange, kind, key: key.clone(), arguments };
@@ -203,6 +228,7 @@ mod tests {
             auto_delete: false,
             internal: false,
             alternate: None,
+            sources: &[],
             arguments: &[],
             location: Location { module: "tests", file: "tests.rs", line: 1 },
         }

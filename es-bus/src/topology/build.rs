@@ -12,7 +12,7 @@ use crate::{
         Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Overflow, Queue, QueueKind,
         Topology, delivers,
     },
-    name::{InvalidName, QueueName},
+    name::{ExchangeName, InvalidName, QueueName},
     topic,
     topology::{
         Exchanges, bound, dead_letters,
@@ -220,6 +220,7 @@ pub(crate) fn build<G: Borrow<GroupSpec>>(
     for group in &groups {
         builder.retired(group, published);
     }
+    builder.sources();
     builder.conflicts.extend(groups.iter().flat_map(|group| strict::check(group)));
     builder.conflicts.extend(groups.iter().flat_map(|group| patience::check(group)));
     let conflicts = dead_letters::check(&groups, &builder.event_exchanges);
@@ -368,17 +369,38 @@ impl Builder<'_> {
         }
     }
 
+    /// Binds exchanges to those that they get messages from, whatever those are to the program.
+    fn sources(&mut self) {
+        for (destination, def) in self.exchanges.sources() {
+            let declared = self.topology.exchange(def.exchange.name).cloned();
+            let source = declared.map_or_else(|| self.exchanges.exchange(def.exchange.name), Ok);
+            let source = match (source, ExchangeName::new(destination)) {
+                (Ok(source), Ok(destination)) => {
+                    for binding in bound::given(&source, &destination, def) {
+                        self.topology.add_exchange_binding(binding);
+                    }
+                    source
+                }
+                (Err(invalid), _) | (_, Err(invalid)) => {
+                    self.conflicts.push(invalid.into());
+                    continue;
+                }
+            };
+            self.exchange(source);
+        }
+    }
+
     /// Dead letters that come to a queue from which events are handled. Those among the events have been told of.
     fn returns(&mut self, groups: &[&GroupSpec]) {
         for group in groups.iter().filter(|group| group.keeps_dead_letters()) {
-            let Some(exchange) = self.topology.exchange(group.dlx.as_str()) else { continue };
             if self.event_exchanges.contains(group.dlx.as_str()) {
                 continue;
             }
             let none = Headers::new();
-            let taking = self.topology.bindings_of(&exchange.name).filter(|binding| {
-                delivers(exchange.kind, (&binding.key, &binding.arguments), (&group.dlq_key, &none))
+            let stops = self.topology.spread(group.dlx.as_str(), |exchange, key, arguments| {
+                delivers(exchange.kind, (key, arguments), (&group.dlq_key, &none))
             });
+            let taking = stops.iter().flat_map(|stop| &stop.bindings);
             let queues: BTreeSet<&str> = taking.map(|binding| binding.queue.as_str()).collect();
             let handled = queues.into_iter().filter(|queue| !self.dead_letter_queues.contains(*queue));
             self.conflicts.extend(handled.map(|queue| Conflict::Returns {
@@ -737,6 +759,7 @@ mod tests {
             auto_delete: false,
             internal: false,
             alternate: None,
+            sources: &[],
             arguments: &[],
             location: Location { module: "tests", file: "tests.rs", line: 1 },
         };

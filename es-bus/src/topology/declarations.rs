@@ -18,6 +18,7 @@ pub(crate) const fn exchange(name: &'static str, kind: ExchangeKind) -> Exchange
         auto_delete: false,
         internal: false,
         alternate: None,
+        sources: &[],
         arguments: &[],
         location: at(1),
     }

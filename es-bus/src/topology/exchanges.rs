@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     event::EventKind,
-    exchange::{ExchangeDef, ExchangeKind},
+    exchange::{ExchangeDef, ExchangeKind, SourceDef},
     message::Value,
     model::Exchange,
     name::{ExchangeName, InvalidName},
@@ -37,6 +37,11 @@ impl Exchanges {
     /// Every exchange that has a declaration of its own, by name.
     pub(crate) fn declared(&self) -> impl Iterator<Item = &'static str> {
         self.declared.keys().copied()
+    }
+
+    /// What exchanges get from others: the name of the one, and what it asks the other for.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&'static str, &'static SourceDef)> {
+        self.declared.values().flat_map(|def| def.sources.iter().map(|source| (def.name, source)))
     }
 
     /// The exchange that an event is published to.

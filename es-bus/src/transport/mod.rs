@@ -26,7 +26,7 @@ pub use self::{
 use crate::{
     handler::BoxFuture,
     message::Message,
-    model::{Binding, Exchange, Observed, Queue},
+    model::{Binding, Exchange, ExchangeBinding, Observed, Queue},
     name::{ExchangeName, QueueName},
 };
 
@@ -59,6 +59,19 @@ pub trait Admin: Send + Sync + 'static {
 
     /// Removes a binding; one that is not there does nothing.
     fn unbind<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), DeclareError>>;
+
+    /// Binds an exchange to an exchange; again does nothing. A broker that knows of no such bindings refuses.
+    fn bind_exchange<'a>(&'a self, binding: &'a ExchangeBinding) -> BoxFuture<'a, Result<(), DeclareError>> {
+        Box::pin(async move { Err(no_exchange_bindings(binding)) })
+    }
+
+    /// Removes a binding of an exchange to an exchange; one that is not there does nothing.
+    fn unbind_exchange<'a>(
+        &'a self,
+        binding: &'a ExchangeBinding,
+    ) -> BoxFuture<'a, Result<(), DeclareError>> {
+        Box::pin(async move { Err(no_exchange_bindings(binding)) })
+    }
 
     /// Deletes a queue and what is in it; one that is not there does nothing.
     fn delete_queue<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<(), DeclareError>>;
@@ -131,6 +144,14 @@ pub trait Admin: Send + Sync + 'static {
         queues: &'a [QueueName],
     ) -> BoxFuture<'a, Result<Observed, DeclareError>> {
         Box::pin(observe::over_amqp(self, exchanges, queues))
+    }
+}
+
+fn no_exchange_bindings(binding: &ExchangeBinding) -> DeclareError {
+    DeclareError::Refused {
+        what: "binding",
+        name: format!("{} -> exchange {}", binding.source, binding.destination),
+        reason: "this broker binds no exchanges to exchanges".to_owned(),
     }
 }
 

@@ -628,6 +628,152 @@ mod alternate {
     }
 }
 
+mod between {
+    use es_bus::{explain::Question, plan::Outcome};
+
+    use super::*;
+
+    #[exchange(name = "shop", alternate_exchange = "lost")]
+    struct Shop;
+    #[exchange(name = "papers", kind = "headers")]
+    struct Papers;
+    #[exchange(name = "news", kind = "fanout")]
+    struct News;
+    #[exchange(
+        name = "audit",
+        internal,
+        from(Shop, "Order.#", Invoiced::ROUTING_KEY),
+        from(Papers, headers(match = "any", format = "pdf", urgent = true)),
+        from("news")
+    )]
+    struct Audit;
+    #[exchange(name = "vault", kind = "fanout", from(Audit))]
+    struct Vault;
+
+    events! {
+        Placed(aggregate = "Order", exchange = Shop);
+        Invoiced(key = "invoice.sent", exchange = Shop);
+        Missed(key = "invoice.lost", exchange = Shop);
+        Rendered(aggregate = "Report", exchange = Papers, headers(format = "pdf"));
+        Told(key = "news.told", exchange = News);
+    }
+
+    #[group(exchange = Audit)]
+    struct Auditors;
+    #[group(exchange = Vault)]
+    struct Keepers;
+
+    #[handler(group = Auditors, bind = "Order.*")]
+    async fn audit(event: es_bus::Delivered, _raw: RawEvent, State(journal): State<Journal>) {
+        journal.note(format!("audit {} of {}", event.routing_key, event.exchange));
+    }
+
+    #[handler(group = Keepers)]
+    async fn keep(event: es_bus::Delivered, _raw: RawEvent, State(journal): State<Journal>) {
+        journal.note(format!("keep {} of {}", event.routing_key, event.exchange));
+    }
+
+    fn registry() -> Registry {
+        Registry::new()
+            .event::<Placed>()
+            .event::<Invoiced>()
+            .event::<Missed>()
+            .event::<Rendered>()
+            .event::<Told>()
+            .handler::<audit>()
+            .handler::<keep>()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_exchange_gets_from_others_comes_to_whoever_is_bound_there() {
+        let journal = Journal::default();
+        let bus =
+            TestBus::start(|builder| builder.registry(registry()).state(journal.clone())).await.unwrap();
+
+        bus.publish(&Placed {}).await.unwrap();
+        bus.publish(&Invoiced {}).await.unwrap();
+        bus.publish(&Missed {}).await.unwrap();
+        bus.publish(&Rendered {}).await.unwrap();
+        bus.publish(&Told {}).await.unwrap();
+        bus.run_until_idle().await;
+
+        let mut lines = journal.lines();
+        lines.sort();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        audit Order.Placed of shop
+        keep Order.Placed of shop
+        keep Report.Rendered of papers
+        keep invoice.sent of shop
+        keep news.told of news
+        ");
+        assert_eq!(bus.counts().unroutable, 1, "what nobody asked for");
+        bus.stop().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_explained_drawn_locked_and_planned() {
+        let build = || {
+            let bus = Bus::builder().without_environment().url("memory://between").state(Journal::default());
+            bus.registry(registry()).build().unwrap_or_else(|error| panic!("{error:?}"))
+        };
+        let bus = build();
+
+        let explanation = bus.explain(&Question::event("Invoiced")).unwrap().to_string();
+        let explanation =
+            explanation.split(" (es-bus").map(|part| part.split_once(')').map_or(part, |it| it.1));
+        insta::assert_snapshot!(explanation.collect::<String>().split("\n\ngroup").next().unwrap(), @r#"
+        Invoiced of invoice
+          is published to exchange "shop" with the key "invoice.sent"
+
+        exchange "shop" (topic)
+          yes invoice.sent -> exchange "audit"
+          no  Order.#      -> exchange "audit"  word 1 is "invoice", the binding asks for "Order"
+
+        exchange "audit" (topic, internal)
+          no  Order.* -> audit.auditors  word 1 is "invoice", the binding asks for "Order"
+          yes #       -> exchange "vault"
+
+        exchange "vault" (fanout)
+          yes everything -> vault.keepers  for keep
+        "#);
+        let drawing = bus.topology().mermaid();
+        let drawn: Vec<_> =
+            drawing.lines().filter(|it| it.contains("Order.#") || it.contains("invoice.sent")).collect();
+        assert_eq!(drawn.len(), 2, "{drawn:?}");
+        assert!(bus.topology().svg().contains("gets Order.# of shop"));
+        let definitions = bus.topology().definitions("/").unwrap();
+        assert_eq!(definitions.matches("\"destination_type\": \"exchange\"").count(), 5, "{definitions}");
+        let lock = es_bus::lock::Lock::of(&bus).to_string();
+        let audit = lock.split("[exchange.audit]").nth(1).unwrap().split("\n\n").next().unwrap();
+        insta::assert_snapshot!(audit.trim(), @r##"
+        kind = "topic"
+        internal = true
+        from = [
+            { exchange = "news", key = "" },
+            { exchange = "papers", key = "", arguments = { format = "pdf", urgent = true, x-match = "any" } },
+            { exchange = "shop", key = "Order.#" },
+            { exchange = "shop", key = "invoice.sent" },
+        ]
+        "##);
+        let rights = bus.permissions().provisioning().write.clone();
+        assert!(rights.contains("audit") && rights.contains("vault"), "{rights}");
+
+        let plan = bus.plan().await.unwrap();
+        let between: Vec<String> =
+            plan.to_string().lines().filter_map(|it| Some(it.split_once("+ ")?.1.to_owned())).collect();
+        let between: Vec<String> = between.into_iter().filter(|it| it.contains("> exchange")).collect();
+        insta::assert_snapshot!(between.join("\n"), @r##"
+        binding "audit" -> exchange "vault" by "#"
+        binding "shop" -> exchange "audit" by "Order.#"
+        binding "shop" -> exchange "audit" by "invoice.sent"
+        binding "papers" -> exchange "audit" where format = pdf, urgent = true, x-match = any
+        binding "news" -> exchange "audit"
+        "##);
+        bus.apply(&plan).await.unwrap();
+        assert_eq!(bus.plan().await.unwrap().outcome(), Outcome::Nothing);
+    }
+}
+
 mod of_the_bus {
     use super::*;
 

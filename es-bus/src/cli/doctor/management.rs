@@ -131,8 +131,19 @@ fn bindings(plan: &Plan, program: &str) -> Vec<Finding> {
         match left {
             Left::Queue(name) => left_over.push(format!("queue {name}")),
             Left::Exchange(name) => left_over.push(format!("exchange {name}")),
-            Left::Binding { source, queue, key, once_declared: true, .. } => {
-                left_over.push(format!("binding {source} to {queue} by {key:?}"));
+            Left::Binding { source, queue: to, key, once_declared: true, .. }
+            | Left::ExchangeBinding { source, destination: to, key, once_declared: true, .. } => {
+                left_over.push(format!("binding {source} to {to} by {key:?}"));
+            }
+            Left::ExchangeBinding { source, destination, key, once_declared: false, .. } => {
+                findings.push(Finding::warn(
+                    BINDINGS,
+                    format!(
+                        "{source} to exchange {destination} by {key:?} is there, and this program does not declare it"
+                    ),
+                    "where it is meant, say so on the exchange (`from(..)`); else unbind it: `rabbitmqadmin delete \
+                     binding`, or the page of the exchange in the management UI",
+                ));
             }
             Left::Binding { source, queue, key, once_declared: false, .. } => findings.push(Finding::warn(
                 BINDINGS,

@@ -49,7 +49,10 @@ pub(super) async fn prune(args: &PruneArgs, cx: &mut Context<'_>) -> Result<Exit
 
 fn is_removal(action: &Action) -> bool {
     match action {
-        Action::Unbind(_) | Action::DeleteQueue { .. } | Action::DeleteExchange(_) => true,
+        Action::Unbind(_)
+        | Action::UnbindExchange(_)
+        | Action::DeleteQueue { .. }
+        | Action::DeleteExchange(_) => true,
         Action::Unverified(action) => is_removal(action),
         _ => false,
     }
@@ -159,8 +162,8 @@ fn told(plan: &Plan, applied: &Applied, program: &str, style: Style) -> String {
 fn verb(step: &Step) -> &'static str {
     match step.action {
         Action::CreateExchange(_) | Action::CreateQueue(_) => "created",
-        Action::Bind(_) => "bound  ",
-        Action::Unbind(_) => "unbound",
+        Action::Bind(_) | Action::BindExchange(_) => "bound  ",
+        Action::Unbind(_) | Action::UnbindExchange(_) => "unbound",
         Action::DeleteQueue { .. } | Action::DeleteExchange(_) => "deleted",
         Action::Conflict { .. } | Action::HalfMigrated { .. } | Action::Unverified(_) | Action::Leave(_) => {
             "left   "

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     cli::{CommandError, Context, Exit, args::MigrateArgs},
-    migrate::{MigrateOptions, MigrationProgress, MigrationReport, MigrationStep},
+    topology::migrate::{MigrateOptions, MigrationProgress, MigrationReport, MigrationStep},
 };
 
 /// How often it is told how many messages were moved.

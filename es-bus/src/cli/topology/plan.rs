@@ -60,7 +60,7 @@ fn next(plan: &Plan, pruned: &Pruned, program: &str) -> Option<String> {
     let discard: String = pruned.discard.iter().map(|queue| format!(" --discard {queue}")).collect();
     let options = if pruned.prune { format!(" --prune{discard}") } else { String::new() };
     let once_declared = |left: &Left| match left {
-        Left::Binding { once_declared, .. } => *once_declared,
+        Left::Binding { once_declared, .. } | Left::ExchangeBinding { once_declared, .. } => *once_declared,
         Left::Queue(_) | Left::Exchange(_) => true,
     };
     let is_left_over =
@@ -107,12 +107,18 @@ pub(super) fn subject(action: &Action) -> String {
         Action::CreateExchange(it) => format!("exchange {:?}", it.name.as_str()),
         Action::CreateQueue(it) => format!("queue {:?}", it.name.as_str()),
         Action::Bind(it) | Action::Unbind(it) => bound(it.source.as_str(), it.queue.as_str(), &it.key),
+        Action::BindExchange(it) | Action::UnbindExchange(it) => {
+            bound(it.source.as_str(), it.destination.as_str(), &it.key)
+        }
         Action::DeleteQueue { queue, .. } => format!("queue {:?}", queue.as_str()),
         Action::DeleteExchange(exchange) => format!("exchange {:?}", exchange.as_str()),
         Action::Conflict { what, name, .. } => format!("{what} {name:?}"),
         Action::HalfMigrated { queue } => format!("queue {queue:?}"),
         Action::Unverified(action) => subject(action),
-        Action::Leave(Left::Binding { source, queue, key, .. }) => bound(source, queue, key),
+        Action::Leave(
+            Left::Binding { source, queue: to, key, .. }
+            | Left::ExchangeBinding { source, destination: to, key, .. },
+        ) => bound(source, to, key),
         Action::Leave(Left::Queue(name)) => format!("queue {name:?}"),
         Action::Leave(Left::Exchange(name)) => format!("exchange {name:?}"),
     }

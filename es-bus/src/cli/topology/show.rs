@@ -6,7 +6,7 @@ use crate::{
     cli::{CommandError, Context, Exit, args::ShowTopologyArgs, output::Table},
     duration,
     message::{Headers, Value},
-    model::{Binding, Exchange, Queue},
+    model::{Binding, Exchange, ExchangeBinding, Queue},
 };
 
 pub(super) fn show(_args: &ShowTopologyArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
@@ -17,7 +17,11 @@ pub(super) fn show(_args: &ShowTopologyArgs, cx: &mut Context<'_>) -> Result<Exi
         cx.json(&json!({
             "exchanges": topology.exchanges().map(exchange_json).collect::<Vec<_>>(),
             "queues": topology.queues().map(queue_json).collect::<Vec<_>>(),
-            "bindings": topology.bindings().map(binding_json).collect::<Vec<_>>(),
+            "bindings": topology
+                .bindings()
+                .map(binding_json)
+                .chain(topology.exchange_bindings().map(exchange_binding_json))
+                .collect::<Vec<_>>(),
         }))?;
         return Ok(Exit::Done);
     }
@@ -32,6 +36,10 @@ pub(super) fn show(_args: &ShowTopologyArgs, cx: &mut Context<'_>) -> Result<Exi
     let mut bindings = Table::new(&["EXCHANGE", "BINDING KEY", "QUEUE", "ARGUMENTS"]);
     for it in topology.bindings() {
         bindings.row([it.source.to_string(), it.key.clone(), it.queue.to_string(), table(&it.arguments)]);
+    }
+    for it in topology.exchange_bindings() {
+        let to = format!("exchange {}", it.destination);
+        bindings.row([it.source.to_string(), it.key.clone(), to, table(&it.arguments)]);
     }
     let style = cx.io.style;
     let tables = [exchanges, queues, bindings].map(|table| table.render(style));
@@ -107,6 +115,17 @@ fn binding_json(it: &Binding) -> Json {
     json!({
         "source": it.source.as_str(),
         "destination": it.queue.as_str(),
+        "destination_type": "queue",
+        "routing_key": it.key,
+        "arguments": table_json(&it.arguments),
+    })
+}
+
+fn exchange_binding_json(it: &ExchangeBinding) -> Json {
+    json!({
+        "source": it.source.as_str(),
+        "destination": it.destination.as_str(),
+        "destination_type": "exchange",
         "routing_key": it.key,
         "arguments": table_json(&it.arguments),
     })

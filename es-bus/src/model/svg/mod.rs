@@ -53,7 +53,7 @@ impl Topology {
         let rails = rails(self, &lanes);
         let columns = Columns::of(&lanes, rails.len());
         let mut page = Page::default();
-        let below = draw_heads(&mut page, &rails);
+        let below = draw_heads(&mut page, self, &rails);
         let bottom = draw_lanes(&mut page, &lanes, &rails, &columns, below + 26);
         let width = columns.right.max(page.right) + MARGIN;
         draw_legend(&mut page, bottom + 30);
@@ -158,7 +158,7 @@ const HEAD_STEP: i32 = 58;
 const HEAD_TOP: i32 = 84;
 
 /// The cards of the exchanges, each further to the right than the one above, so that its rail runs past the others.
-fn draw_heads(page: &mut Page, rails: &[Rail<'_>]) -> i32 {
+fn draw_heads(page: &mut Page, topology: &Topology, rails: &[Rail<'_>]) -> i32 {
     for rail in rails {
         let kind = rail.exchange.map_or("declared elsewhere", |exchange| exchange.kind.as_str());
         let mut about = kind.to_owned();
@@ -173,6 +173,9 @@ fn draw_heads(page: &mut Page, rails: &[Rail<'_>]) -> i32 {
                 let _ = write!(about, " · unroutable → {alternate}");
             }
         }
+        for (key, source) in sources(topology, rail.name) {
+            let _ = write!(about, " · gets {key} of {source}");
+        }
         let (name, shown) = (shortened(rail.name, 48), shortened(&about, 60));
         let width = text_width(columns_of(&name), NAME).max(text_width(columns_of(&shown), SMALL)) + 36;
         let (x, y) = (rail.x - 14, rail.y - HEAD);
@@ -185,6 +188,12 @@ fn draw_heads(page: &mut Page, rails: &[Rail<'_>]) -> i32 {
         page.right = page.right.max(x + width);
     }
     rails.last().map_or(HEAD_TOP - 20, |rail| rail.y)
+}
+
+/// What an exchange gets from others, and from which.
+fn sources<'a>(topology: &'a Topology, exchange: &'a str) -> impl Iterator<Item = (String, &'a str)> {
+    let own = topology.exchange_bindings().filter(move |binding| binding.destination.as_str() == exchange);
+    own.map(|it| (asked_for(&it.key, &it.arguments), it.source.as_str()))
 }
 
 /// Lane under lane; gives the bottom of the last.
@@ -446,9 +455,13 @@ fn facts(queue: &Queue) -> Vec<String> {
 
 /// What a binding goes by.
 fn key_of(binding: &Binding) -> String {
-    match (binding.key.as_str(), binding.arguments.is_empty()) {
+    asked_for(&binding.key, &binding.arguments)
+}
+
+fn asked_for(key: &str, table: &Headers) -> String {
+    match (key, table.is_empty()) {
         ("", true) => "everything".to_owned(),
-        ("", false) => arguments(&binding.arguments),
+        ("", false) => arguments(table),
         (key, _) => key.to_owned(),
     }
 }

@@ -214,7 +214,7 @@ fn unmatched(program: &Program<'_>, handler: &'static HandlerDef, bind: &Bind) -
     let matches = |kind: &&EventKind| bind.may_take(how, kind);
     let known = program.registry.kinds();
     let (at_home, elsewhere): (Vec<&EventKind>, Vec<&EventKind>) =
-        known.into_iter().partition(|kind| program.reaches(program.exchange(kind), home));
+        known.into_iter().partition(|kind| program.reaches(kind, home));
     if at_home.iter().any(matches) {
         return None;
     }

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use super::{Finding, Program, event_place};
 use crate::{
-    exchange::{ExchangeDef, ExchangeKind},
+    event::EventKind,
+    exchange::{Bind, ExchangeDef, ExchangeKind, Misfit, SourceDef},
     name::ExchangeName,
     registry::{FindingKind, Place},
+    topic,
 };
 
 pub(super) fn check(program: &Program<'_>, findings: &mut Vec<Finding>) {
@@ -16,6 +18,7 @@ pub(super) fn check(program: &Program<'_>, findings: &mut Vec<Finding>) {
     }
     for def in program.registry.exchanges() {
         invalid(def, findings);
+        sources(program, def, findings);
     }
     default_kind(program, findings);
     internal(program, findings);
@@ -35,11 +38,22 @@ fn said(def: &ExchangeDef) -> Vec<(&'static str, String)> {
         ("internal", def.internal.to_string()),
         ("alternate_exchange", def.alternate.map_or("none", |alternate| alternate.name).to_owned()),
     ];
+    let sources: Vec<_> = def.sources.iter().map(source).collect();
+    said.push(("from", if sources.is_empty() { "none".to_owned() } else { sources.join(", ") }));
     let mut arguments: Vec<_> =
         def.arguments.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     arguments.sort();
     said.push(("arguments", if arguments.is_empty() { "none".to_owned() } else { arguments.join(", ") }));
     said
+}
+
+/// As it is written in an attribute: `from("shop", "Order.#")`.
+fn source(source: &SourceDef) -> String {
+    let binds = source.binds.iter().map(|bind| match bind {
+        Bind::Key(key) => format!(", {key:?}"),
+        Bind::Headers(headers) => format!(", {headers}"),
+    });
+    format!("from({:?}{})", source.exchange.name, binds.collect::<String>())
 }
 
 fn conflict(program: &Program<'_>, name: &str, findings: &mut Vec<Finding>) {
@@ -69,7 +83,8 @@ fn conflict(program: &Program<'_>, name: &str, findings: &mut Vec<Finding>) {
 fn invalid(def: &ExchangeDef, findings: &mut Vec<Finding>) {
     let names =
         [("name", Some(def.name)), ("alternate_exchange", def.alternate.map(|alternate| alternate.name))];
-    for (key, name) in names {
+    let sources = def.sources.iter().map(|source| ("from", Some(source.exchange.name)));
+    for (key, name) in names.into_iter().chain(sources) {
         if let Some(Err(error)) = name.map(ExchangeName::new) {
             findings.push(Finding::new(
                 FindingKind::InvalidName,
@@ -86,6 +101,57 @@ fn invalid(def: &ExchangeDef, findings: &mut Vec<Finding>) {
             vec![place(def)],
             "name another exchange: what this one has no queue for, it would have none for again",
         ));
+    }
+}
+
+/// What exchanges of another kind would look at, or an exchange that gets its own.
+fn sources(program: &Program<'_>, def: &ExchangeDef, findings: &mut Vec<Finding>) {
+    for from in def.sources {
+        let (name, said) = (from.exchange.name, source(from));
+        let kind = program.kind(name);
+        let of_source = program.registry.exchange_def(name).filter(|source| source.name != def.name);
+        let mut told = |message: String, help: &str| {
+            let places = [place(def)].into_iter().chain(of_source.map(place)).collect();
+            findings.push(Finding::new(FindingKind::UnmatchedBinding, message, places, help));
+        };
+        if name == def.name {
+            told(
+                format!("exchange {name:?} ({}) gets messages from itself: `{said}`", def.location),
+                "name another exchange, or drop `from`",
+            );
+            continue;
+        }
+        if from.binds.is_empty() && kind == ExchangeKind::Direct {
+            told(
+                format!("`{said}` of exchange {:?} asks a direct exchange for everything", def.name),
+                "list the keys: it compares whole keys",
+            );
+        }
+        for bind in from.binds {
+            if let Some(fault) = bind.key().and_then(topic::binding_key_fault) {
+                told(
+                    format!("binding `{bind}` of exchange {:?} to {name:?} {}", def.name, fault.describe()),
+                    "correct `from`",
+                );
+            } else if let Some(misfit) = bind.misfit(kind) {
+                let help = match misfit {
+                    Misfit::Pattern => {
+                        "it takes `*` and `#` literally: list the keys, or make it a topic exchange"
+                    }
+                    Misfit::NoKeys => "it looks at no key, everything comes: name the exchange alone",
+                    Misfit::OnlyHeaders => "it looks at headers only: write `headers(format = \"pdf\")`",
+                    Misfit::NoHeaders => "it looks at no headers: write keys, or make it a headers exchange",
+                };
+                told(
+                    format!(
+                        "binding `{bind}` of exchange {:?} is nothing that {name:?} can do, a {} exchange",
+                        def.name,
+                        kind.as_str()
+                    ),
+                    help,
+                );
+            }
+        }
     }
 }
 
@@ -161,18 +227,28 @@ impl Program<'_> {
         }
     }
 
-    /// Whether a message that is published to `from` may come to `to`: the same exchange, or an
-    /// alternate one on the way.
-    pub(super) fn reaches(&self, from: &str, to: &str) -> bool {
-        let mut at = from;
-        // Alternate exchanges may lead back to where they began.
-        for _ in 0..=self.registry.exchanges().len() {
+    /// Whether a message of an event may come to an exchange: it is published there, or it gets there over
+    /// exchanges that are bound to one another, or alternate ones.
+    pub(super) fn reaches(&self, kind: &EventKind, to: &str) -> bool {
+        let mut way = vec![self.exchange(kind)];
+        let mut gone = 0;
+        while let Some(at) = way.get(gone).copied() {
             if at == to {
                 return true;
             }
-            match self.registry.exchange_def(at).and_then(|def| def.alternate) {
-                Some(alternate) => at = alternate.name,
-                None => return false,
+            gone += 1;
+            let how = self.kind(at);
+            let gets = |source: &&SourceDef| {
+                let takes = |bind: &Bind| bind.may_take(how, kind) && bind.misfit(how).is_none();
+                source.exchange.name == at && (source.binds.is_empty() || source.binds.iter().any(takes))
+            };
+            let onward =
+                self.registry.exchanges().iter().filter(|def| def.sources.iter().any(|source| gets(&source)));
+            let over = self.registry.exchange_def(at).and_then(|def| def.alternate);
+            for name in onward.map(|def| def.name).chain(over.map(|alternate| alternate.name)) {
+                if !way.contains(&name) {
+                    way.push(name);
+                }
             }
         }
         false

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    exchange::{Bind, ExchangeDef, ExchangeRef, HeadersMatch, Match},
+    exchange::{Bind, ExchangeDef, ExchangeRef, HeadersMatch, Match, SourceDef},
     extract::{Input, Need},
     handler::Call,
     message::StaticValue,
@@ -82,6 +82,7 @@ fn exchange(name: &'static str, line: u32) -> ExchangeDef {
         auto_delete: false,
         internal: false,
         alternate: None,
+        sources: &[],
         arguments: &[],
         location: at(line),
     }
@@ -677,6 +678,62 @@ fn a_handler_of_raw_events_may_do_without_bind_where_everything_comes() {
         on_topic.len() == 1 && on_topic[0].contains("takes raw events and has no `bind`"),
         "{on_topic:?}"
     );
+}
+
+#[test]
+fn what_no_exchange_can_give_another_one_is_told() {
+    const fn from(name: &'static str, binds: &'static [Bind]) -> SourceDef {
+        SourceDef { exchange: ExchangeRef { name, def: None }, binds }
+    }
+    const KEY: &[Bind] = &[Bind::Key("Order.*")];
+    let tasks = ExchangeDef { kind: ExchangeKind::Direct, ..exchange("tasks", 1) };
+    let news = ExchangeDef { kind: ExchangeKind::Fanout, ..exchange("news", 2) };
+    let audit = ExchangeDef {
+        sources: const {
+            &[
+                from("tasks", KEY),
+                from("tasks", &[]),
+                from("news", KEY),
+                from("shop", &[Bind::Key("Order**")]),
+                from("audit", KEY),
+                from("amq.topic", KEY),
+                from("shop", KEY),
+            ]
+        },
+        ..exchange("audit", 3)
+    };
+
+    let texts = found(vec![X(tasks), X(news), X(audit)]);
+
+    insta::assert_snapshot!(texts.join("\n"), @r#"
+    exchange name "amq.topic" starts with "amq.", which RabbitMQ keeps for itself; choose another name (src/main.rs:3); correct `from`
+    `from("tasks")` of exchange "audit" asks a direct exchange for everything: exchange "tasks" (src/main.rs:1), exchange "audit" (src/main.rs:3); list the keys: it compares whole keys
+    binding `Order.*` of exchange "audit" is nothing that "tasks" can do, a direct exchange: exchange "tasks" (src/main.rs:1), exchange "audit" (src/main.rs:3); it takes `*` and `#` literally: list the keys, or make it a topic exchange
+    binding `Order.*` of exchange "audit" is nothing that "news" can do, a fanout exchange: exchange "news" (src/main.rs:2), exchange "audit" (src/main.rs:3); it looks at no key, everything comes: name the exchange alone
+    binding `Order**` of exchange "audit" to "shop" has a wildcard inside a word, where it would be matched literally; a wildcard has to be a whole word; correct `from`
+    exchange "audit" (src/main.rs:3) gets messages from itself: `from("audit", "Order.*")`; name another exchange, or drop `from`
+    "#);
+}
+
+#[test]
+fn what_an_exchange_gets_from_others_is_known_there() {
+    const KEY: &[Bind] = &[Bind::Key("Order.#")];
+    const SHOP: &[SourceDef] = &[SourceDef { exchange: ExchangeRef { name: "shop", def: None }, binds: KEY }];
+    const AUDIT: &[SourceDef] =
+        &[SourceDef { exchange: ExchangeRef { name: "audit", def: None }, binds: &[] }];
+    let told = |binding: &'static [&'static str]| {
+        let exchanges = [
+            X(exchange("shop", 1)),
+            X(ExchangeDef { sources: SHOP, ..exchange("audit", 2) }),
+            X(ExchangeDef { sources: AUDIT, ..exchange("vault", 3) }),
+        ];
+        let sold = E(event("Sold", 4, &[PLACED.exchange("shop"), SENT.exchange("shop")]));
+        let home = G(group("g", 5, &[("exchange", "vault")]));
+        found(exchanges.into_iter().chain([sold, home, H(raw("g", "h", 6, binding))]).collect())
+    };
+
+    assert_eq!(told(&["Order.OrderPlaced"]), [""; 0]);
+    assert_eq!(told(&["Invoice.*"]).len(), 1, "audit asks for orders alone");
 }
 
 #[test]

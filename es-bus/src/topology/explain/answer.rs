@@ -41,8 +41,8 @@ use serde::Serialize;
 pub struct Explanation {
     /// What is published.
     pub subject: Subject,
-    /// The exchanges that it comes to, in order: the one that it is published to, and while no binding
-    /// takes it, alternate exchanges.
+    /// The exchanges that it comes to, in order: the one that it is published to, those that are bound to it and
+    /// get it, and where no binding takes it, alternate exchanges.
     pub exchanges: Vec<ExchangeAnswer>,
     /// The groups whose queues it comes to.
     pub groups: Vec<GroupAnswer>,
@@ -88,8 +88,24 @@ pub struct ExchangeAnswer {
     pub internal: bool,
     /// Its bindings, as far as the program declares them, those that deliver first.
     pub bindings: Vec<BindingAnswer>,
+    /// The exchanges that are bound to it, as far as the program declares them, those that get it first.
+    pub onward: Vec<OnwardAnswer>,
     /// Where it hands over what it has no queue for.
     pub alternate: Option<String>,
+}
+
+/// What a binding of an exchange to this one does with it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct OnwardAnswer {
+    /// What it asks for: a binding key, or headers in words.
+    pub asks: String,
+    /// The exchange that is bound.
+    pub exchange: String,
+    /// Whether it gets it.
+    pub delivers: bool,
+    /// Why it does not.
+    pub because: Option<String>,
 }
 
 /// What a binding does with it.

@@ -21,7 +21,7 @@ mod why;
 pub use self::{
     answer::{
         BindingAnswer, DeadLetters, Delay, End, ExchangeAnswer, Explanation, GroupAnswer, HandlerAnswer,
-        Nobody, OtherHandler, Retry, RetryPlace, Subject, Unknown, WhyAnswer,
+        Nobody, OnwardAnswer, OtherHandler, Retry, RetryPlace, Subject, Unknown, WhyAnswer,
     },
     error::ExplainError,
     question::Question,

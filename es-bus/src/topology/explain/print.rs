@@ -62,13 +62,14 @@ impl fmt::Display for ExchangeAnswer {
             self.kind,
             if self.internal { ", internal" } else { "" }
         )?;
-        if self.bindings.is_empty() {
+        if self.bindings.is_empty() && self.onward.is_empty() {
             f.write_str("\n  has no binding that this program knows of")?;
         }
         let width = |text: fn(&BindingAnswer) -> &str| {
             self.bindings.iter().map(|binding| text(binding).chars().count()).max().unwrap_or(0)
         };
-        let (asks, queue) = (width(|binding| &binding.asks), width(|binding| &binding.queue));
+        let onward = self.onward.iter().map(|onward| onward.asks.chars().count()).max().unwrap_or(0);
+        let (asks, queue) = (width(|binding| &binding.asks).max(onward), width(|binding| &binding.queue));
         for binding in &self.bindings {
             let verdict = if binding.delivers { "yes" } else { "no " };
             let (left, right) = (&binding.asks, &binding.queue);
@@ -79,8 +80,14 @@ impl fmt::Display for ExchangeAnswer {
             };
             write!(f, "\n  {verdict} {left:asks$} -> {right:queue$}  {why}")?;
         }
+        for onward in &self.onward {
+            let verdict = if onward.delivers { "yes" } else { "no " };
+            let why = onward.because.as_ref().map_or_else(String::new, |because| format!("  {because}"));
+            write!(f, "\n  {verdict} {:asks$} -> {}{why}", onward.asks, named(&onward.exchange))?;
+        }
         if let Some(alternate) = &self.alternate
             && self.bindings.iter().all(|binding| !binding.delivers)
+            && self.onward.iter().all(|onward| !onward.delivers)
         {
             write!(f, "\n  so it goes to its alternate exchange, {alternate:?}")?;
         }

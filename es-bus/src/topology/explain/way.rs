@@ -1,8 +1,9 @@
 //! The way of a message over exchanges to queues.
 
-use super::{BindingAnswer, ExchangeAnswer, Nobody, Program, message::Message, queue_name};
+use super::{BindingAnswer, ExchangeAnswer, Nobody, OnwardAnswer, Program, message::Message, queue_name};
 use crate::{
     event::Unroutable,
+    message::Headers,
     model::{Binding, Exchange, ExchangeKind, asked, refusal},
     topology::GroupSpec,
 };
@@ -24,17 +25,15 @@ pub(super) fn way<'a>(program: &Program<'a>, message: &Message<'_>) -> Way<'a> {
         // Its keys are the names of queues.
         queues.extend(program.topology.queue(&message.routing_key).map(|queue| queue.name.as_str()));
     } else {
-        for exchange in program.topology.way_of(&message.exchange) {
-            way.exchanges.push(exchange);
-            if exchange.internal && way.exchanges.len() == 1 {
+        let stops = program.topology.spread(&message.exchange, |exchange, key, arguments| {
+            refused(exchange.kind, (key, arguments), message).is_none()
+        });
+        for stop in stops {
+            way.exchanges.push(stop.exchange);
+            if stop.exchange.internal && way.exchanges.len() == 1 {
                 break;
             }
-            let bindings = program.topology.bindings_of(&exchange.name);
-            let taking = bindings.filter(|binding| refused(exchange.kind, binding, message).is_none());
-            queues.extend(taking.map(|binding| binding.queue.as_str()));
-            if !queues.is_empty() {
-                break;
-            }
+            queues.extend(stop.bindings.iter().map(|binding| binding.queue.as_str()));
         }
     }
     way.is_taken = !queues.is_empty();
@@ -45,8 +44,8 @@ pub(super) fn way<'a>(program: &Program<'a>, message: &Message<'_>) -> Way<'a> {
     way
 }
 
-fn refused(kind: ExchangeKind, binding: &Binding, message: &Message<'_>) -> Option<String> {
-    refusal(kind, (&binding.key, &binding.arguments), (&message.routing_key, &message.headers))
+fn refused(kind: ExchangeKind, asked: (&str, &Headers), message: &Message<'_>) -> Option<String> {
+    refusal(kind, asked, (&message.routing_key, &message.headers))
 }
 
 impl Way<'_> {
@@ -62,11 +61,25 @@ impl Way<'_> {
             let mut bindings: Vec<_> =
                 bindings.map(|binding| told(program, exchange, binding, message)).collect();
             bindings.sort_by_key(|binding| !binding.delivers);
+            let onward = program.topology.exchange_bindings_of(&exchange.name);
+            let mut onward: Vec<_> = onward
+                .map(|binding| {
+                    let because = refused(exchange.kind, (&binding.key, &binding.arguments), message);
+                    OnwardAnswer {
+                        asks: asked(exchange.kind, &binding.key, &binding.arguments),
+                        exchange: binding.destination.as_str().to_owned(),
+                        delivers: because.is_none(),
+                        because,
+                    }
+                })
+                .collect();
+            onward.sort_by_key(|onward| !onward.delivers);
             ExchangeAnswer {
                 exchange: exchange.name.as_str().to_owned(),
                 kind: exchange.kind.as_str(),
                 internal: exchange.internal,
                 bindings,
+                onward,
                 alternate: exchange.alternate().map(str::to_owned),
             }
         };
@@ -80,7 +93,7 @@ fn told(
     binding: &Binding,
     message: &Message<'_>,
 ) -> BindingAnswer {
-    let because = refused(exchange.kind, binding, message);
+    let because = refused(exchange.kind, (&binding.key, &binding.arguments), message);
     let group = program.group_of(binding.queue.as_str());
     let handlers = group.into_iter().flat_map(|group| &group.handlers);
     let asked_for =

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{GraphFinding, Severity};
 use crate::{
     event::{EventKind, Unroutable},
-    model::{Exchange, ExchangeKind},
+    model::{Exchange, ExchangeBinding, ExchangeKind},
     registry::Place,
     topology::{Bound, HandlerSpec, Program},
 };
@@ -15,6 +15,7 @@ pub(super) fn check(program: &Program<'_>, findings: &mut Vec<GraphFinding>) {
     for exchange in program.topology.exchanges() {
         findings.extend(alternate(program, exchange));
     }
+    findings.extend(program.topology.exchange_bindings().filter_map(|binding| nowhere(program, binding)));
     findings.extend(circles(program));
     unreachable(program, findings);
 }
@@ -37,13 +38,12 @@ fn dead_events(program: &Program<'_>, findings: &mut Vec<GraphFinding>) {
     for kind in program.registry.kinds() {
         let exchange = program.exchanges.of(kind);
         let is_taken = || {
-            program.topology.way_of(exchange).any(|at| {
-                program.topology.bindings_of(&at.name).any(|binding| match at.kind {
-                    // What a publish adds to the headers is not known.
-                    ExchangeKind::Headers => true,
-                    how => how.may_deliver(&binding.key, kind.key),
-                })
-            })
+            let stops = program.topology.may_spread(exchange, |at, key, _| match at.kind {
+                // What a publish adds to the headers is not known.
+                ExchangeKind::Headers => true,
+                how => how.may_deliver(key, kind.key),
+            });
+            stops.iter().any(|stop| !stop.bindings.is_empty())
         };
         if kind.unroutable != Unroutable::Optional && !is_taken() {
             dead.entry(exchange).or_default().entry(kind.key).or_default().extend(places_of(program, kind));
@@ -99,9 +99,9 @@ fn alternate(program: &Program<'_>, exchange: &Exchange) -> Option<GraphFinding>
              declared",
         ));
     };
-    let keeps = program.topology.way_of(there.name.as_str());
-    let mut keeps = keeps.flat_map(|at| program.topology.bindings_of(&at.name));
-    keeps.next().is_none().then(|| {
+    let keeps = program.topology.may_spread(there.name.as_str(), |_, _, _| true);
+    let is_kept = keeps.iter().any(|stop| !stop.bindings.is_empty());
+    (!is_kept).then(|| {
         GraphFinding::new(
             Severity::Caution,
             None,
@@ -110,6 +110,28 @@ fn alternate(program: &Program<'_>, exchange: &Exchange) -> Option<GraphFinding>
             "let a group keep what comes: `#[group(exchange = ..)]` of that exchange, with a handler of `RawEvent`",
         )
     })
+}
+
+/// A binding between exchanges whose destination keeps nothing.
+fn nowhere(program: &Program<'_>, binding: &ExchangeBinding) -> Option<GraphFinding> {
+    let (source, destination) = (binding.source.as_str(), binding.destination.as_str());
+    let keeps = program.topology.may_spread(destination, |_, _, _| true);
+    if keeps.iter().any(|stop| !stop.bindings.is_empty()) {
+        return None;
+    }
+    let is_swallowed = program.topology.exchange(source).is_some_and(|it| it.alternate().is_some());
+    let places = exchange_place(program, destination).into_iter().chain(exchange_place(program, source));
+    Some(GraphFinding::new(
+        if is_swallowed { Severity::Caution } else { Severity::Note },
+        None,
+        format!(
+            "exchange {destination:?} gets messages from {source:?}, and no queue of this program is bound to it{}",
+            if is_swallowed { ": they do not go to the alternate exchange of that one any more" } else { "" }
+        ),
+        places,
+        "let a group take them: `#[group(exchange = ..)]` of that exchange, with a handler of `RawEvent`; it is well \
+         where another service does",
+    ))
 }
 
 /// Alternate exchanges that lead back to where they began, one finding per circle.
@@ -169,8 +191,8 @@ fn unreachable(program: &Program<'_>, findings: &mut Vec<GraphFinding>) {
                     format!(
                         "{who}, which is internal, and no exchange of this program hands over to it: nothing comes"
                     ),
-                    "drop `internal`, or name it as `alternate_exchange`; it is well where another service binds an \
-                     exchange to it",
+                    "drop `internal`, bind it to another exchange (`from`), or name it as `alternate_exchange`; it is well \
+                     where another service binds it",
                 ),
                 Idle::Shadowed(by) => (
                     format!(
@@ -209,6 +231,10 @@ fn idle(
     if !exchange.internal && (published.contains(name) || is_foreign()) {
         return None;
     }
+    if program.topology.exchange_bindings().any(|binding| binding.destination.as_str() == name) {
+        // What comes over it is no question of one event.
+        return None;
+    }
     let mut sources =
         program.topology.exchanges().filter(|source| source.alternate() == Some(name)).peekable();
     match sources.peek() {
@@ -222,8 +248,10 @@ fn idle(
 
 /// Whether a binding of an exchange takes whatever is published to it.
 fn keeps_everything(program: &Program<'_>, exchange: &Exchange) -> bool {
-    program.topology.bindings_of(&exchange.name).any(|binding| match exchange.kind {
-        ExchangeKind::Topic => binding.key == "#",
+    let queues = program.topology.bindings_of(&exchange.name).map(|binding| &binding.key);
+    let onward = program.topology.exchange_bindings_of(&exchange.name).map(|binding| &binding.key);
+    queues.chain(onward).any(|key| match exchange.kind {
+        ExchangeKind::Topic => key == "#",
         ExchangeKind::Fanout => true,
         ExchangeKind::Direct | ExchangeKind::Headers => false,
     })

@@ -10,10 +10,13 @@ use super::{
 };
 use crate::{
     model::{
-        Binding, Exchange, Observed, ObservedBinding, Queue, Topology, View,
+        Binding, Exchange, ExchangeBinding, Observed, ObservedBinding, Queue, Topology, View,
         equivalence::{self, is_same_table},
     },
-    topology::{apply::in_stages, migrate},
+    topology::{
+        apply::{in_order, in_stages},
+        migrate,
+    },
 };
 
 /// The plan for a broker.
@@ -34,6 +37,7 @@ pub(crate) fn decide(
     let bindings =
         in_stages(wanted, wanted).into_iter().flatten().filter(|binding| compare.is_shared(binding));
     steps.extend(bindings.filter_map(|binding| compare.binding(binding)));
+    steps.extend(in_order(wanted).into_iter().filter_map(|binding| compare.exchange_binding(binding)));
     let unbound = wanted.unbound().filter(|binding| compare.is_shared(binding));
     steps.extend(unbound.filter_map(|binding| compare.retired(binding)));
     let stale = owned.map(|owned| Stale::of(owned, wanted, observed, options));
@@ -163,6 +167,17 @@ impl Compare<'_> {
         }
     }
 
+    fn exchange_binding(&self, binding: &ExchangeBinding) -> Option<Step> {
+        let bind = || Action::BindExchange(binding.clone());
+        let effect = "from then on these events go to that exchange as well; the alternate exchange of the source does \
+                      not get them any more";
+        match is_exchange_bound(self.observed, binding) {
+            Some(true) => None,
+            Some(false) => Some(Step::new(bind(), NOT_THERE, Risk::None, effect)),
+            None => Some(unverified(bind(), UNSEEN, "to bind again changes nothing")),
+        }
+    }
+
     fn retired(&self, binding: &Binding) -> Option<Step> {
         let unbind = || Action::Unbind(binding.clone());
         match self.is_bound(binding) {
@@ -187,12 +202,20 @@ impl Compare<'_> {
         bindings.as_ref().map(|bindings| bindings.iter().any(|there| is_it(there, binding)))
     }
 
-    /// Bindings of the program's queues that nobody declares.
+    /// Bindings of the program's queues, and of its exchanges to others, that nobody declares.
     fn foreign(&self, owned: Option<&Topology>) -> Vec<Step> {
         let mut seen = BTreeSet::new();
         let bindings = self.observed.bindings.iter().flatten();
         bindings
-            .filter(|there| !there.to_exchange && self.wanted.queue(&there.destination).is_some())
+            .filter(|there| match there.to_exchange {
+                true => self.wanted.exchange(&there.destination).is_some(),
+                false => self.wanted.queue(&there.destination).is_some(),
+            })
+            .filter(|there| {
+                let exchanges = self.wanted.exchange_bindings();
+                let once = owned.into_iter().flat_map(Topology::exchange_bindings);
+                !exchanges.chain(once).any(|binding| is_exchange(there, binding))
+            })
             .filter(|there| {
                 let declared = self.wanted.bindings().chain(self.wanted.unbound());
                 let once = owned.into_iter().flat_map(Topology::bindings);
@@ -200,6 +223,15 @@ impl Compare<'_> {
             })
             .filter(|there| seen.insert(format!("{there:?}")))
             .map(|there| {
+                if there.to_exchange {
+                    return Step::new(
+                        Action::Leave(left(there, false)),
+                        "nobody knows of it here: it was made by hand, or by another program",
+                        Risk::Low,
+                        "what comes by it goes to whoever is bound to that exchange; `from` of its `#[exchange]` \
+                         declares it",
+                    );
+                }
                 Step::new(
                     Action::Leave(left(there, false)),
                     "nobody knows of it here: it was made by hand, by another program that shares the queue, or by a \
@@ -221,7 +253,34 @@ pub(crate) fn is_it(there: &ObservedBinding, binding: &Binding) -> bool {
         && is_same_table(&there.arguments, &binding.arguments)
 }
 
+/// Whether what is there is this binding between exchanges.
+fn is_exchange(there: &ObservedBinding, binding: &ExchangeBinding) -> bool {
+    there.to_exchange
+        && there.source == binding.source.as_str()
+        && there.destination == binding.destination.as_str()
+        && there.key == binding.key
+        && is_same_table(&there.arguments, &binding.arguments)
+}
+
+/// Whether a binding between exchanges is there; `None` when that cannot be seen.
+pub(super) fn is_exchange_bound(observed: &Observed, binding: &ExchangeBinding) -> Option<bool> {
+    let ends = [binding.source.as_str(), binding.destination.as_str()];
+    if ends.iter().any(|name| !observed.exchanges.contains_key(*name)) {
+        return Some(false);
+    }
+    observed.bindings.as_ref().map(|bindings| bindings.iter().any(|there| is_exchange(there, binding)))
+}
+
 pub(super) fn left(there: &ObservedBinding, once_declared: bool) -> Left {
+    if there.to_exchange {
+        return Left::ExchangeBinding {
+            source: there.source.clone(),
+            destination: there.destination.clone(),
+            key: there.key.clone(),
+            arguments: there.arguments.clone(),
+            once_declared,
+        };
+    }
     Left::Binding {
         source: there.source.clone(),
         queue: there.destination.clone(),

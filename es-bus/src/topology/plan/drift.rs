@@ -75,6 +75,7 @@ fn deviation(action: &Action) -> Option<Deviation> {
         Action::CreateExchange(it) => missing(format!("exchange {:?}", it.name)),
         Action::CreateQueue(it) => missing(format!("queue {:?}", it.name)),
         Action::Bind(it) => missing(text::binding(it)),
+        Action::BindExchange(it) => missing(text::exchange_binding(it)),
         Action::Conflict { what, name, differences } => {
             let or_not = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
             let differences: Vec<String> = differences
@@ -98,11 +99,24 @@ fn deviation(action: &Action) -> Option<Deviation> {
             of(DriftKind::Retired, format!("{} is there, and was retired or unbound", text::binding(it)))
         }
         Action::Leave(Left::Binding { source, queue, key, arguments, once_declared: false }) => {
-            let binding = text::bound(source, queue, key, &text::table(arguments));
+            let binding = text::bound(source, &format!("{queue:?}"), key, &text::table(arguments));
             of(DriftKind::Foreign, format!("{binding} is there, and nobody declares it"))
         }
-        Action::DeleteQueue { .. } | Action::DeleteExchange(_) | Action::Unverified(_) | Action::Leave(_) => {
-            None
+        Action::Leave(Left::ExchangeBinding {
+            source,
+            destination,
+            key,
+            arguments,
+            once_declared: false,
+        }) => {
+            let to = format!("exchange {destination:?}");
+            let binding = text::bound(source, &to, key, &text::table(arguments));
+            of(DriftKind::Foreign, format!("{binding} is there, and nobody declares it"))
         }
+        Action::UnbindExchange(_)
+        | Action::DeleteQueue { .. }
+        | Action::DeleteExchange(_)
+        | Action::Unverified(_)
+        | Action::Leave(_) => None,
     }
 }

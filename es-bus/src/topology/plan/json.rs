@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 use super::step::{Action, Left, Plan, Step};
 use crate::{
     message::Headers,
-    model::{Binding, View, equivalence::shown, json},
+    model::{Binding, ExchangeBinding, View, equivalence::shown, json},
 };
 
 impl Plan {
@@ -70,6 +70,8 @@ fn action(action: &Action, object: &mut Map<String, Json>) {
         }),
         Action::Bind(it) => binding("bind", it),
         Action::Unbind(it) => binding("unbind", it),
+        Action::BindExchange(it) => exchange_binding("bind", it),
+        Action::UnbindExchange(it) => exchange_binding("unbind", it),
         Action::DeleteQueue { queue, classic: _, discard } => {
             json!({ "action": "delete", "object": "queue", "name": queue.as_str(), "discard": discard })
         }
@@ -92,6 +94,12 @@ fn action(action: &Action, object: &mut Map<String, Json>) {
             "action": "leave", "object": "binding", "source": source, "queue": queue, "key": key,
             "arguments": table(arguments), "once_declared": once_declared,
         }),
+        Action::Leave(Left::ExchangeBinding { source, destination, key, arguments, once_declared }) => {
+            json!({
+                "action": "leave", "object": "exchange binding", "source": source, "destination": destination, "key": key,
+                "arguments": table(arguments), "once_declared": once_declared,
+            })
+        }
         Action::Leave(Left::Queue(name)) => {
             json!({ "action": "leave", "object": "queue", "name": name, "once_declared": true })
         }
@@ -108,6 +116,13 @@ fn binding(action: &str, it: &Binding) -> Json {
     json!({
         "action": action, "object": "binding", "source": it.source.as_str(), "queue": it.queue.as_str(),
         "key": it.key, "arguments": table(&it.arguments),
+    })
+}
+
+fn exchange_binding(action: &str, it: &ExchangeBinding) -> Json {
+    json!({
+        "action": action, "object": "exchange binding", "source": it.source.as_str(),
+        "destination": it.destination.as_str(), "key": it.key, "arguments": table(&it.arguments),
     })
 }
 

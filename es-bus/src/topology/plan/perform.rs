@@ -53,7 +53,13 @@ impl Applied {
             _ => None,
         });
         self.done.iter().map(|step| &step.action).chain(unseen).filter(|action| {
-            matches!(action, Action::Unbind(_) | Action::DeleteQueue { .. } | Action::DeleteExchange(_))
+            matches!(
+                action,
+                Action::Unbind(_)
+                    | Action::UnbindExchange(_)
+                    | Action::DeleteQueue { .. }
+                    | Action::DeleteExchange(_)
+            )
         })
     }
 
@@ -75,6 +81,13 @@ impl Applied {
         for binding in known.bindings().filter(|binding| !no_queue(&binding.queue)) {
             if !gone(&|action| matches!(action, Action::Unbind(it) if it == binding)) {
                 left.add_binding(binding.clone());
+            }
+        }
+        for binding in known.exchange_bindings() {
+            let ends = |action: &Action| matches!(action, Action::DeleteExchange(name) if *name == binding.source || *name == binding.destination);
+            if !gone(&|action| matches!(action, Action::UnbindExchange(it) if it == binding) || ends(action))
+            {
+                left.add_exchange_binding(binding.clone());
             }
         }
         both(wanted, &left)
@@ -110,11 +123,27 @@ pub(crate) async fn perform(
     let mut applied = Applied::default();
     // As one topology: what goes side by side does, and nothing is bound while a declaration is refused.
     apply_part(admin, &part(plan), wanted).await.map_err(PerformError::Refused)?;
+    let removed = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::UnbindExchange(binding) => Some(binding),
+        Action::Unverified(action) => match &**action {
+            Action::UnbindExchange(binding) => Some(binding),
+            _ => None,
+        },
+        _ => None,
+    });
+    for binding in removed {
+        admin.unbind_exchange(binding).await.map_err(interrupted)?;
+    }
     let of = |change: fn(&Action) -> bool| plan.changes().filter(move |step| change(&step.action)).cloned();
     applied.done.extend(of(|action| {
         matches!(
             action,
-            Action::CreateExchange(_) | Action::CreateQueue(_) | Action::Bind(_) | Action::Unbind(_)
+            Action::CreateExchange(_)
+                | Action::CreateQueue(_)
+                | Action::Bind(_)
+                | Action::Unbind(_)
+                | Action::BindExchange(_)
+                | Action::UnbindExchange(_)
         )
     }));
     let mut has_waited = false;
@@ -206,7 +235,9 @@ fn part(plan: &Plan) -> Topology {
             Action::CreateQueue(queue) => queues.push(queue),
             Action::Bind(binding) => part.add_binding(binding.clone()),
             Action::Unbind(binding) => part.add_unbound(binding.clone()),
-            Action::DeleteQueue { .. }
+            Action::BindExchange(binding) => part.add_exchange_binding(binding.clone()),
+            Action::UnbindExchange(_)
+            | Action::DeleteQueue { .. }
             | Action::DeleteExchange(_)
             | Action::Conflict { .. }
             | Action::HalfMigrated { .. }

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    decide::{is_it, left, unverified},
+    decide::{is_exchange_bound, is_it, left, unverified},
     step::{Action, Left, PlanOptions, Risk, Step},
     text,
 };
@@ -213,6 +213,26 @@ pub(super) fn steps(stale: &Stale<'_>) -> Vec<Step> {
             )),
             (false, _) => steps.push(leave(
                 left(&crate::model::ObservedBinding::of(binding), true),
+                format!("{reason}; prune removes it"),
+            )),
+        }
+    }
+    for binding in stale.gone.exchange_bindings() {
+        let reason = "this program once declared it, and no longer does";
+        let unbind = || Action::UnbindExchange(binding.clone());
+        match (prune, is_exchange_bound(stale.observed, binding)) {
+            (_, Some(false)) => {}
+            (true, Some(true)) => steps.push(Step::new(
+                unbind(),
+                reason,
+                Risk::Low,
+                "from then on these events no longer go to that exchange, nor to whoever is bound to it",
+            )),
+            (true, None) => {
+                steps.push(unverified(unbind(), reason, "to unbind what is not bound changes nothing"));
+            }
+            (false, _) => steps.push(leave(
+                left(&crate::model::ObservedBinding::of_exchange(binding), true),
                 format!("{reason}; prune removes it"),
             )),
         }

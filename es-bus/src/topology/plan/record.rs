@@ -33,7 +33,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::{
     message::{Headers, Message, Properties, Value},
     model::{
-        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Observed, Queue, QueueKind, Topology,
+        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeBinding, ExchangeKind, Observed, Queue,
+        QueueKind, Topology,
     },
     name::{ExchangeName, InvalidName, QueueName},
     transport::{
@@ -295,6 +296,9 @@ pub(crate) fn both(first: &Topology, second: &Topology) -> Topology {
         for binding in topology.bindings().filter(|binding| !is_exclusive(binding)) {
             all.add_binding(binding.clone());
         }
+        for binding in topology.exchange_bindings() {
+            all.add_exchange_binding(binding.clone());
+        }
     }
     all
 }
@@ -317,6 +321,9 @@ struct Written {
     exchanges: Vec<WrittenExchange>,
     queues: Vec<WrittenQueue>,
     bindings: Vec<WrittenBinding>,
+    /// Written where there are any: what does not know of them reads the rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    exchange_bindings: Vec<WrittenExchangeBinding>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -347,6 +354,15 @@ struct WrittenDeadLetter {
 struct WrittenBinding {
     source: String,
     queue: String,
+    key: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    arguments: Vec<(String, WrittenValue)>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct WrittenExchangeBinding {
+    source: String,
+    destination: String,
     key: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     arguments: Vec<(String, WrittenValue)>,
@@ -394,12 +410,22 @@ impl Written {
                 arguments: arguments.collect::<Option<_>>()?,
             })
         });
+        let exchange_bindings = topology.exchange_bindings().filter_map(|it| {
+            let arguments = it.arguments.iter().map(|(name, value)| Some((name.to_owned(), written(value)?)));
+            Some(WrittenExchangeBinding {
+                source: it.source.as_str().to_owned(),
+                destination: it.destination.as_str().to_owned(),
+                key: it.key.clone(),
+                arguments: arguments.collect::<Option<_>>()?,
+            })
+        });
         Self {
             es_bus_record: VERSION,
             program: program.to_owned(),
             exchanges: exchanges.collect(),
             queues: queues.collect(),
             bindings: bindings.collect(),
+            exchange_bindings: exchange_bindings.collect(),
         }
     }
 
@@ -447,6 +473,14 @@ impl Written {
             topology.add_binding(Binding {
                 source: exchange_name(&it.source)?,
                 queue: QueueName::new(&it.queue)?,
+                key: it.key,
+                arguments: it.arguments.into_iter().map(|(name, value)| (name, read(value))).collect(),
+            });
+        }
+        for it in self.exchange_bindings {
+            topology.add_exchange_binding(ExchangeBinding {
+                source: exchange_name(&it.source)?,
+                destination: exchange_name(&it.destination)?,
                 key: it.key,
                 arguments: it.arguments.into_iter().map(|(name, value)| (name, read(value))).collect(),
             });

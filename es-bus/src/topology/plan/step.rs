@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     message::Headers,
-    model::{Binding, BrokerInfo, Difference, Exchange, Queue, View},
+    model::{Binding, BrokerInfo, Difference, Exchange, ExchangeBinding, Queue, View},
     name::{ExchangeName, QueueName},
 };
 
@@ -193,6 +193,10 @@ pub enum Action {
     Bind(Binding),
     /// Removes a binding that must not be there, or that the program no longer declares.
     Unbind(Binding),
+    /// Makes a binding of an exchange to an exchange that is not there.
+    BindExchange(ExchangeBinding),
+    /// Removes a binding of an exchange to an exchange that the program no longer declares.
+    UnbindExchange(ExchangeBinding),
     /// Deletes a queue that the program no longer declares. One that has messages or consumers by then stays.
     DeleteQueue {
         /// Which one.
@@ -232,6 +236,8 @@ impl Action {
             | Self::CreateQueue(_)
             | Self::Bind(_)
             | Self::Unbind(_)
+            | Self::BindExchange(_)
+            | Self::UnbindExchange(_)
             | Self::DeleteQueue { .. }
             | Self::DeleteExchange(_) => true,
             Self::Conflict { .. } | Self::HalfMigrated { .. } | Self::Unverified(_) | Self::Leave(_) => false,
@@ -249,6 +255,19 @@ pub enum Left {
         source: String,
         /// The queue.
         queue: String,
+        /// The binding key.
+        key: String,
+        /// Its arguments.
+        arguments: Headers,
+        /// Whether the program once declared it.
+        once_declared: bool,
+    },
+    /// A binding of an exchange to an exchange.
+    ExchangeBinding {
+        /// The exchange that messages come from.
+        source: String,
+        /// The exchange that they go to.
+        destination: String,
         /// The binding key.
         key: String,
         /// Its arguments.

@@ -6,7 +6,7 @@ use std::fmt;
 use super::step::{Action, Left, Outcome, Plan, Risk, Step};
 use crate::{
     message::Headers,
-    model::{Binding, Difference, View, equivalence::shown},
+    model::{Binding, Difference, ExchangeBinding, View, equivalence::shown},
 };
 
 impl fmt::Display for Plan {
@@ -114,14 +114,20 @@ fn seen(plan: &Plan) -> String {
 
 /// Whether there is nothing to say of it but what it is.
 fn is_plain(step: &Step) -> bool {
-    let makes = matches!(step.action, Action::CreateExchange(_) | Action::CreateQueue(_) | Action::Bind(_));
+    let makes = matches!(
+        step.action,
+        Action::CreateExchange(_) | Action::CreateQueue(_) | Action::Bind(_) | Action::BindExchange(_)
+    );
     makes && step.risk == Risk::None
 }
 
 fn step(f: &mut fmt::Formatter<'_>, step: &Step, plain: bool) -> fmt::Result {
     let sign = match &step.action {
-        Action::CreateExchange(_) | Action::CreateQueue(_) | Action::Bind(_) => '+',
-        Action::Unbind(_) | Action::DeleteQueue { .. } | Action::DeleteExchange(_) => '-',
+        Action::CreateExchange(_) | Action::CreateQueue(_) | Action::Bind(_) | Action::BindExchange(_) => '+',
+        Action::Unbind(_)
+        | Action::UnbindExchange(_)
+        | Action::DeleteQueue { .. }
+        | Action::DeleteExchange(_) => '-',
         Action::Conflict { .. } | Action::HalfMigrated { .. } => '!',
         Action::Unverified(_) => '?',
         Action::Leave(_) => '=',
@@ -177,6 +183,8 @@ fn line(action: &Action) -> String {
         }
         Action::Bind(it) => binding(it),
         Action::Unbind(it) => format!("{}, removed", binding(it)),
+        Action::BindExchange(it) => exchange_binding(it),
+        Action::UnbindExchange(it) => format!("{}, removed", exchange_binding(it)),
         Action::DeleteQueue { queue, discard: false, .. } => format!("queue {queue:?}, deleted"),
         Action::DeleteQueue { queue, discard: true, .. } => {
             format!("queue {queue:?}, deleted with what is in it")
@@ -186,7 +194,10 @@ fn line(action: &Action) -> String {
         Action::HalfMigrated { queue } => format!("queue {queue:?} is migrated half-way"),
         Action::Unverified(inner) => line(inner),
         Action::Leave(Left::Binding { source, queue, key, arguments, .. }) => {
-            bound(source, queue, key, &table(arguments))
+            bound(source, &format!("{queue:?}"), key, &table(arguments))
+        }
+        Action::Leave(Left::ExchangeBinding { source, destination, key, arguments, .. }) => {
+            bound(source, &format!("exchange {destination:?}"), key, &table(arguments))
         }
         Action::Leave(Left::Queue(name)) => format!("queue {name:?}"),
         Action::Leave(Left::Exchange(name)) => format!("exchange {name:?}"),
@@ -194,17 +205,22 @@ fn line(action: &Action) -> String {
 }
 
 pub(super) fn binding(it: &Binding) -> String {
-    bound(it.source.as_str(), it.queue.as_str(), &it.key, &table(&it.arguments))
+    bound(it.source.as_str(), &format!("{:?}", it.queue.as_str()), &it.key, &table(&it.arguments))
 }
 
-pub(super) fn bound(source: &str, queue: &str, key: &str, arguments: &str) -> String {
+pub(super) fn exchange_binding(it: &ExchangeBinding) -> String {
+    let destination = format!("exchange {:?}", it.destination.as_str());
+    bound(it.source.as_str(), &destination, &it.key, &table(&it.arguments))
+}
+
+pub(super) fn bound(source: &str, to: &str, key: &str, arguments: &str) -> String {
     let by = match (key, arguments) {
         ("", "") => String::new(),
         (key, "") => format!(" by {key:?}"),
         ("", arguments) => format!(" where {arguments}"),
         (key, arguments) => format!(" by {key:?} where {arguments}"),
     };
-    format!("binding {source:?} -> {queue:?}{by}")
+    format!("binding {source:?} -> {to}{by}")
 }
 
 /// Arguments as people write them.

@@ -18,8 +18,8 @@ use std::{
 use lapin::{
     Channel, ExchangeKind as Kind,
     options::{
-        ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
-        QueueDeleteOptions, QueuePurgeOptions,
+        ExchangeBindOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, ExchangeUnbindOptions,
+        QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
     },
     types::{FieldTable, ShortString},
 };
@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{classify, connect::Sessions, convert};
 use crate::{
-    model::{Binding, Exchange, ExchangeKind, Queue},
+    model::{Binding, Exchange, ExchangeBinding, ExchangeKind, Queue},
     name::{ExchangeName, QueueName},
     transport::{DeclareError, QueueStatus},
     wire::TooLarge,
@@ -153,6 +153,30 @@ impl Declarer {
         let subject = Subject { what: "binding", name: &label };
         let (queue, exchange, key, arguments) = parts(binding).map_err(|error| subject.refused(&error))?;
         self.call(subject, async |channel| channel.queue_unbind(queue, exchange, key, arguments).await).await
+    }
+
+    pub(super) async fn bind_exchange(&self, binding: &ExchangeBinding) -> Result<(), DeclareError> {
+        let label = exchange_label(binding);
+        let subject = Subject { what: "binding", name: &label };
+        let (destination, source, key, arguments) =
+            exchange_parts(binding).map_err(|error| subject.refused(&error))?;
+        let options = ExchangeBindOptions { nowait: false };
+        self.call(subject, async |channel| {
+            channel.exchange_bind(destination, source, key, options, arguments).await
+        })
+        .await
+    }
+
+    pub(super) async fn unbind_exchange(&self, binding: &ExchangeBinding) -> Result<(), DeclareError> {
+        let label = exchange_label(binding);
+        let subject = Subject { what: "binding", name: &label };
+        let (destination, source, key, arguments) =
+            exchange_parts(binding).map_err(|error| subject.refused(&error))?;
+        let options = ExchangeUnbindOptions { nowait: false };
+        self.call(subject, async |channel| {
+            channel.exchange_unbind(destination, source, key, options, arguments).await
+        })
+        .await
     }
 
     pub(super) async fn delete_queue(&self, queue: &QueueName) -> Result<(), DeclareError> {
@@ -345,6 +369,10 @@ fn label(binding: &Binding) -> String {
     format!("{} -> {} ({})", binding.source, binding.queue, binding.key)
 }
 
+fn exchange_label(binding: &ExchangeBinding) -> String {
+    format!("{} -> exchange {} ({})", binding.source, binding.destination, binding.key)
+}
+
 fn short(name: &str) -> Result<ShortString, TooLarge> {
     convert::short("the name", name)
 }
@@ -353,6 +381,18 @@ fn short(name: &str) -> Result<ShortString, TooLarge> {
 fn parts(binding: &Binding) -> Result<(ShortString, ShortString, ShortString, FieldTable), TooLarge> {
     Ok((
         short(binding.queue.as_str())?,
+        short(binding.source.as_str())?,
+        convert::short("the key", &binding.key)?,
+        convert::table(&binding.arguments)?,
+    ))
+}
+
+/// Destination, source, key and arguments of a binding between exchanges.
+fn exchange_parts(
+    binding: &ExchangeBinding,
+) -> Result<(ShortString, ShortString, ShortString, FieldTable), TooLarge> {
+    Ok((
+        short(binding.destination.as_str())?,
         short(binding.source.as_str())?,
         convert::short("the key", &binding.key)?,
         convert::table(&binding.arguments)?,

@@ -51,7 +51,7 @@ use super::{
 };
 use crate::{
     handler::BoxFuture,
-    model::{Binding, Exchange, Queue},
+    model::{Binding, Exchange, ExchangeBinding, Queue},
     name::{ExchangeName, QueueName},
 };
 
@@ -261,6 +261,17 @@ impl Admin for Amqp {
 
     fn unbind<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), DeclareError>> {
         Box::pin(self.declarer.unbind(binding))
+    }
+
+    fn bind_exchange<'a>(&'a self, binding: &'a ExchangeBinding) -> BoxFuture<'a, Result<(), DeclareError>> {
+        Box::pin(self.declarer.bind_exchange(binding))
+    }
+
+    fn unbind_exchange<'a>(
+        &'a self,
+        binding: &'a ExchangeBinding,
+    ) -> BoxFuture<'a, Result<(), DeclareError>> {
+        Box::pin(self.declarer.unbind_exchange(binding))
     }
 
     fn delete_queue<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<(), DeclareError>> {

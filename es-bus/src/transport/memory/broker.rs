@@ -28,8 +28,8 @@ use super::{
 use crate::{
     message::{Headers, Message, Received, Text, Value},
     model::{
-        Binding, Exchange, ExchangeKind, ExchangeSettings, Observed, ObservedBinding, ObservedExchange,
-        ObservedQueue, Queue, QueueSettings, View,
+        Binding, Exchange, ExchangeBinding, ExchangeKind, ExchangeSettings, Observed, ObservedBinding,
+        ObservedExchange, ObservedQueue, Queue, QueueSettings, View,
     },
     name::{ExchangeName, QueueName},
     transport::{
@@ -110,6 +110,8 @@ impl Pending {
 #[derive(Debug)]
 pub(super) struct Broker {
     exchanges: BTreeMap<ExchangeName, ExchangeState>,
+    /// Exchanges that are bound to others, by the id that they have among the queues there.
+    destinations: BTreeMap<QueueId, ExchangeName>,
     queues: BTreeMap<QueueId, QueueState>,
     queue_ids: BTreeMap<QueueName, QueueId>,
     consumers: BTreeMap<ConsumerId, ConsumerState>,
@@ -173,6 +175,7 @@ impl Broker {
     pub(super) fn new(now: Instant, wall: SystemTime) -> Self {
         Self {
             exchanges: BTreeMap::new(),
+            destinations: BTreeMap::new(),
             queues: BTreeMap::new(),
             queue_ids: BTreeMap::new(),
             consumers: BTreeMap::new(),
@@ -329,10 +332,77 @@ impl Broker {
             && exchange.declared.auto_delete
             && exchange.bindings.is_empty()
         {
-            self.exchanges.remove(&binding.source);
+            self.remove_exchange(&binding.source);
         }
         self.wake_letters();
         Ok(())
+    }
+
+    pub(super) fn bind_exchange(&mut self, binding: &ExchangeBinding) -> Result<(), DeclareError> {
+        let (source, destination) = (binding.source.as_str(), binding.destination.as_str());
+        if source.is_empty() || destination.is_empty() {
+            return Err(default_exchange());
+        }
+        for name in [source, destination] {
+            if !self.exchanges.contains_key(name) {
+                return Err(refused("binding", name, not_found("exchange", name)));
+            }
+        }
+        let known = self.destination_id(destination);
+        let id = known.unwrap_or_else(|| self.new_id());
+        let exchange = self.exchanges.get_mut(source).expect("looked up above");
+        if exchange.declared.kind == ExchangeKind::Headers
+            && let Some(reason) = headers_binding_fault(&binding.arguments)
+        {
+            return Err(refused("binding", source, reason));
+        }
+        exchange.bindings.add(&binding.key, id, &binding.arguments);
+        self.destinations.insert(id, binding.destination.clone());
+        self.wake_letters();
+        Ok(())
+    }
+
+    pub(super) fn unbind_exchange(&mut self, binding: &ExchangeBinding) -> Result<(), DeclareError> {
+        if binding.source.as_str().is_empty() || binding.destination.as_str().is_empty() {
+            return Err(default_exchange());
+        }
+        if let Some(id) = self.destination_id(binding.destination.as_str())
+            && let Some(exchange) = self.exchanges.get_mut(&binding.source)
+            && exchange.bindings.remove(&binding.key, id, &binding.arguments)
+            && exchange.declared.auto_delete
+            && exchange.bindings.is_empty()
+        {
+            self.remove_exchange(&binding.source);
+        }
+        self.wake_letters();
+        Ok(())
+    }
+
+    fn destination_id(&self, name: &str) -> Option<QueueId> {
+        self.destinations.iter().find(|(_, there)| there.as_str() == name).map(|(id, _)| *id)
+    }
+
+    /// Removes an exchange with the bindings that lead to it, and the exchanges that end with those.
+    fn remove_exchange(&mut self, name: &ExchangeName) {
+        self.exchanges.remove(name);
+        if let Some(id) = self.destination_id(name.as_str()) {
+            self.destinations.remove(&id);
+            self.remove_bindings_to(id);
+        }
+    }
+
+    /// Removes what leads to a queue or an exchange. An exchange that goes with its last binding goes.
+    fn remove_bindings_to(&mut self, id: QueueId) {
+        let mut gone = Vec::new();
+        for (name, exchange) in &mut self.exchanges {
+            let lost_one = exchange.bindings.remove_queue(id);
+            if lost_one && exchange.declared.auto_delete && exchange.bindings.is_empty() {
+                gone.push(name.clone());
+            }
+        }
+        for name in gone {
+            self.remove_exchange(&name);
+        }
     }
 
     pub(super) fn delete_queue(
@@ -377,7 +447,7 @@ impl Broker {
         if name.as_str().is_empty() {
             return Err(default_exchange());
         }
-        self.exchanges.remove(name);
+        self.remove_exchange(name);
         self.wake_letters();
         Ok(())
     }
@@ -424,10 +494,15 @@ impl Broker {
             let exchange = ObservedExchange { settings: Some(settings) };
             observed.exchanges.insert(name.as_str().to_owned(), exchange);
             bindings.extend(of_exchange.iter().filter_map(|(key, queue, arguments)| {
+                let to_exchange = self.destinations.get(&queue);
+                let destination = match to_exchange {
+                    Some(exchange) => exchange.as_str(),
+                    None => self.queues.get(&queue)?.declared.name.as_str(),
+                };
                 Some(ObservedBinding {
                     source: name.as_str().to_owned(),
-                    destination: self.queues.get(&queue)?.declared.name.as_str().to_owned(),
-                    to_exchange: false,
+                    destination: destination.to_owned(),
+                    to_exchange: to_exchange.is_some(),
                     key: key.to_owned(),
                     arguments: arguments.clone(),
                 })
@@ -509,23 +584,43 @@ impl Broker {
         if stored { Ok(()) } else { Err(refusal()) }
     }
 
-    /// Finds the queues that a message goes to; when there are none, those of the alternate exchange.
+    /// Finds the queues that a message goes to, over all exchanges that it comes to: those that are bound to where
+    /// it is, and the alternate exchange of one that gives it to nothing.
     fn route(&self, exchange: &str, routed: &Routed, queues: &mut Vec<QueueId>) {
-        let mut seen = Vec::new();
+        // Most messages come to one exchange, and then neither of these takes room.
+        let (mut seen, mut left): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
         let mut next = Some(exchange);
-        while let Some(name) = next.filter(|name| queues.is_empty() && !seen.contains(name)) {
-            next = None;
+        while let Some(name) = next {
+            let before = queues.len();
+            let mut go = |to| {
+                if to != exchange && !seen.contains(&to) {
+                    seen.push(to);
+                    left.push(to);
+                }
+            };
             if name.is_empty() {
                 queues.extend(routed.keys().filter_map(|key| self.queue_id(key)));
             } else if let Some(there) = self.exchanges.get(name) {
                 for key in routed.keys() {
                     there.bindings.route(key, &routed.message.headers, queues);
                 }
-                next = there.declared.arguments.get_str("alternate-exchange");
-                if next.is_some() {
-                    seen.push(name);
+                if queues.len() == before {
+                    there.declared.arguments.get_str("alternate-exchange").into_iter().for_each(&mut go);
+                }
+                if !self.destinations.is_empty() {
+                    let mut at = before;
+                    while let Some(id) = queues.get(at) {
+                        match self.destinations.get(id) {
+                            Some(destination) => {
+                                go(destination.as_str());
+                                queues.swap_remove(at);
+                            }
+                            None => at += 1,
+                        }
+                    }
                 }
             }
+            next = left.pop();
         }
         // A message goes to a queue once, however many bindings bring it there.
         queues.sort_unstable();
@@ -931,10 +1026,7 @@ impl Broker {
                 let _ = mail.send(Mail::End(ConsumeError::Cancelled { queue: name.to_string() }));
             }
         }
-        self.exchanges.retain(|_, exchange| {
-            let lost_one = exchange.bindings.remove_queue(id);
-            !(lost_one && exchange.declared.auto_delete && exchange.bindings.is_empty())
-        });
+        self.remove_bindings_to(id);
         self.wake_letters();
     }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     handler::BoxFuture,
-    model::{Binding, Exchange, Observed, Queue},
+    model::{Binding, Exchange, ExchangeBinding, Observed, Queue},
     name::{ExchangeName, QueueName},
     transport::{Admin, DeclareError, QueueStatus},
 };
@@ -30,6 +30,19 @@ impl Admin for Memory {
     fn unbind<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), DeclareError>> {
         let name = binding.queue.as_str();
         self.admin("binding", name, |broker, connection, _| broker.unbind(connection, binding))
+    }
+
+    fn bind_exchange<'a>(&'a self, binding: &'a ExchangeBinding) -> BoxFuture<'a, Result<(), DeclareError>> {
+        let name = binding.destination.as_str();
+        self.admin("binding", name, |broker, _, _| broker.bind_exchange(binding))
+    }
+
+    fn unbind_exchange<'a>(
+        &'a self,
+        binding: &'a ExchangeBinding,
+    ) -> BoxFuture<'a, Result<(), DeclareError>> {
+        let name = binding.destination.as_str();
+        self.admin("binding", name, |broker, _, _| broker.unbind_exchange(binding))
     }
 
     fn delete_queue<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<(), DeclareError>> {

@@ -15,14 +15,14 @@ struct Second;
 
 #[exchange(kind = "x-delayed-message", typ = "topic", alternate = "unrouted")]
 //~^ error 19 «"x-delayed-message"» `kind` cannot be `x-delayed-message`, expected one of `topic`, `direct`, `fanout`, `headers`
-//~^^ error 40 «typ» unknown key `typ`, expected one of `name`, `kind`, `transient`, `auto_delete`, `internal`, `alternate_exchange`, `arguments`, `bus`, `crate`
+//~^^ error 40 «typ» unknown key `typ`, expected one of `name`, `kind`, `transient`, `auto_delete`, `internal`, `alternate_exchange`, `from`, `arguments`, `bus`, `crate`
 //~^^^ error 55 «alternate» unknown key `alternate`, did you mean `alternate_exchange`?
 struct Third;
 
 #[exchange(type = "topic", bind = "#", headers(format = "pdf"), queue = "orders")]
 //~^ error 12 «type» unknown key `type`, did you mean `kind`?
-//~^^ error 28 «bind» `bind` belongs on a `#[handler]`: a binding is what somebody asks the exchange for
-//~^^^ error 40 «headers» `headers` belongs on a `#[handler]`: a binding is what somebody asks the exchange for
+//~^^ error 28 «bind» `bind` belongs on a `#[handler]`: a binding is what somebody asks the exchange for; what this exchange gets from another one is `from(Shop, "Order.#")`
+//~^^^ error 40 «headers» `headers` belongs on a `#[handler]`: a binding is what somebody asks the exchange for; what this exchange gets from another one is `from(Shop, "Order.#")`
 //~^^^^ error 65 «queue» `queue` has no place here: a `#[group]` names its exchange, `#[group(exchange = ThisType)]`
 struct Fourth;
 
