@@ -70,10 +70,11 @@ fn every_contender_delivers_what_it_is_asked_for() {
     assert!(markdown.read().contains("## Goals") && svg.read().starts_with("<svg"));
 }
 
-const CONTENDERS: [&str; 22] = [
+const CONTENDERS: [&str; 23] = [
     "publish lapin-naive",
     "publish lapin-tuned",
     "publish es-bus",
+    "publish lapin-alike",
     "publish lapin-naive",
     "publish lapin-tuned",
     "publish es-bus",
