@@ -106,8 +106,9 @@ pub(super) struct Loop {
     left: Left,
 }
 
-/// The lane of a delivery and how it ended; nothing of a pause, and of what ended in a panic of our own.
-type Finished = Option<(Option<u64>, End)>;
+/// The lane of a delivery, how it ended, and its channel where others hold something; nothing of a pause, and of
+/// what ended in a panic of our own.
+type Finished = Option<(Option<u64>, End, Option<Arc<dyn Settle>>)>;
 
 /// Why a consumer takes no more deliveries.
 enum Ended {
@@ -272,6 +273,10 @@ impl Loop {
                             continue;
                         }
                         Ended::Left => {
+                            if consumer.settler().lost().is_cancelled() {
+                                // What comes again, this process itself had in hand.
+                                self.caution = None;
+                            }
                             // What it holds keeps its channel open until it is settled.
                             self.left.add(consumer.settler());
                             continue;
@@ -299,6 +304,10 @@ impl Loop {
                     }
                 }
                 Ok(Err(error)) => {
+                    if !self.running.is_empty() || !self.lanes.is_empty() {
+                        // What comes again, this process itself had in hand.
+                        self.caution = None;
+                    }
                     self.give_back_unstarted().await;
                     error
                 }
@@ -366,8 +375,10 @@ impl Loop {
             self.generation = self.context.provision.ready().await?;
         }
         self.applications.mark_unchanged();
-        // Where one process has all deliveries, those of a consumer that ends are another process's.
-        let may_leave = !self.is_strict() && !self.group.settings.single_active_consumer;
+        // Where one process has all deliveries, those of a consumer that ends are another process's; and a queue that
+        // is deleted with its last consumer would be.
+        let settings = &self.group.settings;
+        let may_leave = !self.is_strict() && !settings.single_active_consumer && !settings.auto_delete;
         let (prefetch, may_hold) = match &self.caution {
             Some(caution) if caution.is_narrow() => (1, 0),
             _ => self.left.prefetch(self.group.settings.prefetch),
@@ -642,15 +653,17 @@ impl Loop {
                 }
             }
             let hold = self.is_strict().then(|| Hold::new(&self.leaving, since, group.settings.patience));
+            let channel = self.left.is_any().then(|| Arc::clone(delivery.settler()));
             let (context, watch) = (Arc::clone(&self.context), Arc::clone(&self.watch));
             let handling = Handling::new(Arc::clone(&group), context, watch, since, hold);
             if is_suspect {
                 let turn = Arc::clone(&self.turn);
-                self.running.spawn(async move { Some((lane, handling.set_aside(delivery, &turn).await)) });
+                self.running
+                    .spawn(async move { Some((lane, handling.set_aside(delivery, &turn).await, channel)) });
                 continue;
             }
             // Most handlers end as they begin, and a task for each would cost more than they do.
-            let handled = async move { Some((lane, handling.at_once().handle(delivery).await)) };
+            let handled = async move { Some((lane, handling.at_once().handle(delivery).await, channel)) };
             let mut handled = Box::pin(AssertUnwindSafe(handled).catch_unwind());
             let Poll::Ready(finished) = poll!(&mut handled) else {
                 self.running.spawn(handled.map(Result::unwrap_or_default));
@@ -668,7 +681,8 @@ impl Loop {
     /// it along, so that the lane comes again in its order, and pauses the place that it had.
     async fn finished(&mut self, run: &Result<Finished, JoinError>) -> bool {
         // A task that was aborted gives no lane either, and then the loop ends.
-        let &Ok(Some((lane, end))) = run else { return false };
+        let Ok(Some((lane, end, channel))) = run else { return false };
+        let (lane, end) = (*lane, *end);
         if end == End::Held {
             return true;
         }
@@ -676,7 +690,7 @@ impl Loop {
             self.away.leaves(lane, stay);
         }
         if end == End::GivenBack {
-            give_back(self.lanes.drain_lane(lane)).await;
+            give_back_after(channel.clone(), self.lanes.drain_lane(lane)).await;
             let stop = self.context.stop.clone();
             self.running.spawn(async move {
                 let _ = timeout(PAUSE_AFTER_GIVING_BACK, stop.cancelled()).await;
@@ -823,9 +837,13 @@ async fn until_idle(assignment: &mut watch::Receiver<Assignment>) {
 
 /// Gives deliveries back in their order: a quorum queue puts returned messages back in the order of
 /// the returns. Of several channels, one whose consumer was left has to be through before the next.
-async fn give_back(mut deliveries: Vec<InHand>) {
+async fn give_back(deliveries: Vec<InHand>) {
+    give_back_after(None, deliveries).await;
+}
+
+/// As [`give_back`], after what went back on a channel just before.
+async fn give_back_after(mut channel: Option<Arc<dyn Settle>>, mut deliveries: Vec<InHand>) {
     deliveries.sort_unstable_by_key(|it| (it.since, it.delivery.tag()));
-    let mut channel: Option<Arc<dyn Settle>> = None;
     for InHand { delivery, .. } in deliveries {
         if let Some(before) = channel.as_ref().filter(|it| !Arc::ptr_eq(it, delivery.settler())) {
             before.flush().await;

@@ -3,8 +3,8 @@
 //! An event that is handled for long stands in the way of acknowledging many others at once: each is then
 //! acknowledged by itself, which costs the broker nearly twice as much for an event. So its consumer ends, with
 //! what it holds, and another one goes on, on a channel of its own. The prefetch of that one is as much smaller
-//! as the others hold, so that no more is in hand than the group may have; when they are through, the next
-//! consumer has all of it again.
+//! as the others were seen to hold, so that in the long run no more is in hand than the group may have (what was
+//! in hand beside that is through in a moment); when they are through, the next consumer has all of it again.
 
 use std::sync::{Arc, Weak};
 
@@ -22,6 +22,11 @@ pub(super) struct Left {
 }
 
 impl Left {
+    /// Whether there are any.
+    pub(super) fn is_any(&self) -> bool {
+        !self.consumers.is_empty()
+    }
+
     /// Leaves a consumer.
     pub(super) fn add(&mut self, consumer: &Arc<dyn Settle>) {
         self.consumers.push((Arc::downgrade(consumer), consumer.held()));

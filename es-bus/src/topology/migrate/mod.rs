@@ -28,7 +28,7 @@
 //! * *Moved through an exchange, not by the name of the queue*: the default exchange would replace the routing key. Two
 //!   fanout exchanges, one for each way, because a binding that had to be changed from one queue to the other could be
 //!   left at the wrong one. The exchange that an event came by is written into its headers, as on every copy.
-//! * *Empty for certain*: what consumers hold no declaration tells, and the management API tells it up to five seconds
+//! * *Empty for certain*: what consumers hold no declaration tells, and the management API tells it up to ten seconds
 //!   late. From the moment when nothing comes in and nothing is ready, what is held can only become less, or ready
 //!   again. So statistics that are younger than that moment, and then one more look at what is ready and bound, are
 //!   enough. What is held when the queue goes would be lost with its consumer.

@@ -22,8 +22,9 @@ use crate::{
     transport::{DeclareError, Transport},
 };
 
-/// How long a queue takes to tell of what consumers hold: it does so every five seconds.
-const STATISTICS: Duration = Duration::from_secs(6);
+/// How long it takes until the management API tells what consumers hold: the queue says so every five seconds, and the
+/// API asks for what was said every five seconds.
+const STATISTICS: Duration = Duration::from_secs(12);
 /// How often something is looked at that is waited for.
 const POLL: Duration = Duration::from_millis(200);
 /// How long a message may be on its way to a queue that was unbound.

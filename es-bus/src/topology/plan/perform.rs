@@ -19,8 +19,9 @@ use crate::{
     transport::{Admin, DeclareError},
 };
 
-/// How long a quorum queue takes to tell of dead letters that it keeps: it does so every five seconds.
-const STATISTICS: Duration = Duration::from_secs(6);
+/// How long it takes until the management API tells of dead letters that a quorum queue keeps: the queue says so every
+/// five seconds, and the API asks for what was said every five seconds.
+const STATISTICS: Duration = Duration::from_secs(12);
 
 /// What became of a plan that was applied.
 #[derive(Clone, Debug, Default, PartialEq)]

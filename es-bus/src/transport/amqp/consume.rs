@@ -102,6 +102,7 @@ fn assemble(
         channel,
         lost: Arc::new(session.lost.child_token()),
         ending: tokio::sync::Mutex::default(),
+        telling: tokio::sync::Mutex::default(),
         session,
         tracker: Mutex::default(),
         // Twice, with some in hand for longer: while the broker answers one flush, the next is made.
@@ -134,6 +135,9 @@ struct Shared {
     /// Held while the consumer is cancelled or the channel closed: a cancel on its way when the
     /// channel closes is an error for the whole connection.
     ending: tokio::sync::Mutex<()>,
+    /// Held from when it is decided what to tell the broker until that is queued: in another order a `multiple`
+    /// could name a tag that is settled by then, which closes the channel.
+    telling: tokio::sync::Mutex<()>,
     session: Arc<Session>,
     /// Cancelled when the channel is gone, with the connection or alone.
     lost: Arc<CancellationToken>,
@@ -198,6 +202,7 @@ impl Shared {
 
     /// Tells the broker what is settled, and waits until that is written.
     async fn flush(&self) {
+        let telling = self.telling.lock().await;
         let commands = {
             let now = Instant::now();
             let mut tracker = self.tracker.lock().unwrap_or_else(PoisonError::into_inner);
@@ -215,6 +220,7 @@ impl Shared {
             Poll::Ready(())
         })
         .await;
+        drop(telling);
         let written = async {
             for write in writes {
                 write.await;
