@@ -105,9 +105,18 @@ async fn beside(order: OrderPlaced, State(journal): State<Journal>, State(gate):
 
 /// A bus with ten events in hand at most, all at once.
 async fn ten_at_once(vhost: &Vhost, journal: &Journal, gate: &Arc<Semaphore>) -> Handle {
+    ten_at_once_with(vhost, journal, gate, &[]).await
+}
+
+async fn ten_at_once_with(
+    vhost: &Vhost,
+    journal: &Journal,
+    gate: &Arc<Semaphore>,
+    settings: &[(&str, &'static str)],
+) -> Handle {
+    let all = [("prefetch", "10"), ("concurrency", "10")].iter().chain(settings);
     let builder = builder(vhost.url(), Registry::new().handler::<beside>());
-    let builder =
-        builder.set_for_group("beside", "prefetch", "10").set_for_group("beside", "concurrency", "10");
+    let builder = all.fold(builder, |builder, (key, value)| builder.set_for_group("beside", key, *value));
     run(builder.state(journal.clone()).state(gate.clone())).await
 }
 
@@ -152,6 +161,25 @@ async fn one_slow_event_does_not_hold_the_prefetch() {
     stop(bus).await;
     let look = Look::at(&vhost).await;
     assert_eq!(look.left_over(&vhost).await, [], "all was acknowledged");
+}
+
+/// The broker deletes such a queue with its last consumer, and what is in it: another one may not take its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_goes_with_its_last_consumer_keeps_it_beside_a_slow_event() {
+    let node = Victim::get().await;
+    let vhost = node.vhost("auto-delete-beside");
+    let (journal, gate) = (Journal::default(), Arc::new(Semaphore::new(0)));
+    let settings = [("kind", "classic"), ("auto_delete", "true")];
+    let bus = ten_at_once_with(&vhost, &journal, &gate, &settings).await;
+    bus.publisher().publish(&placed("slow", 0)).await.expect("routed");
+    journal.until_len(1).await;
+
+    others(&bus).await;
+
+    until_prefetch(&vhost, 10);
+    gate.add_permits(1);
+    journal.until_len(2).await;
+    stop(bus).await;
 }
 
 /// What waits behind a slow event of its aggregate has come on two channels, and goes back in its order.
