@@ -22,9 +22,6 @@ use crate::{
     transport::{DeclareError, Transport},
 };
 
-/// How long it takes until the management API tells what consumers hold: the queue says so every five seconds, and the
-/// API asks for what was said every five seconds.
-const STATISTICS: Duration = Duration::from_secs(12);
 /// How often something is looked at that is waited for.
 const POLL: Duration = Duration::from_millis(200);
 /// How long a message may be on its way to a queue that was unbound.
@@ -305,7 +302,7 @@ impl Migrator<'_> {
             return Ok(false);
         }
         if self.eyes.lag() {
-            sleep(STATISTICS).await;
+            sleep(Eyes::LAG).await;
         }
         loop {
             let found = self.eyes.queue(self.transport, queue).await.map_err(Failure::Look)?;
@@ -320,7 +317,7 @@ impl Migrator<'_> {
             if held == Some(0) && found.ready == Some(0) {
                 return Ok(true);
             }
-            if since.elapsed() > self.options.patience + STATISTICS {
+            if since.elapsed() > self.options.patience + Eyes::LAG {
                 let reason = match held {
                     Some(held) => format!("consumers of {:?} hold {held} messages", queue.as_str()),
                     None => format!("nothing tells what consumers of {:?} hold", queue.as_str()),

@@ -1,5 +1,7 @@
 //! How a broker is looked at: through its management API where there is one, else as its transport can.
 
+use std::time::Duration;
+
 use crate::{
     model::{Observed, ObservedQueue, Topology},
     name::{ExchangeName, QueueName},
@@ -37,7 +39,7 @@ pub(crate) enum LookError {
 #[cfg(feature = "management")]
 const TRIES: u32 = 5;
 #[cfg(feature = "management")]
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(feature = "management")]
 async fn persevering<T>(
@@ -104,6 +106,10 @@ impl Eyes {
         }
         Ok(observed)
     }
+
+    /// How old what the management API tells of a queue may be, where it [lags](Self::lag): what consumers hold, and
+    /// dead letters that are kept. The queue says so every five seconds, and the API asks for what was said every five.
+    pub(crate) const LAG: Duration = Duration::from_secs(12);
 
     /// Whether counts may be seconds old.
     pub(crate) const fn lag(&self) -> bool {

@@ -3,8 +3,6 @@
 //! Each step may be done already, by another process that applies the same plan or by this one before it was
 //! killed: then it does nothing. So a plan that was interrupted is made anew and applied again, and goes on.
 
-use std::time::Duration;
-
 use tokio::time::sleep;
 
 use super::{
@@ -18,10 +16,6 @@ use crate::{
     topology::apply::{ApplyError, apply_part},
     transport::{Admin, DeclareError},
 };
-
-/// How long it takes until the management API tells of dead letters that a quorum queue keeps: the queue says so every
-/// five seconds, and the API asks for what was said every five seconds.
-const STATISTICS: Duration = Duration::from_secs(12);
 
 /// What became of a plan that was applied.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -154,7 +148,7 @@ pub(crate) async fn perform(
             _ if !applied.is_complete() => Some("something that was to go before it stays".to_owned()),
             Action::DeleteQueue { queue, classic, discard } => {
                 if !classic && !discard && eyes.lag() && !std::mem::replace(&mut has_waited, true) {
-                    sleep(STATISTICS).await;
+                    sleep(Eyes::LAG).await;
                 }
                 delete_queue(admin, eyes, queue, *classic, *discard).await?
             }
