@@ -6,6 +6,7 @@ const _: () = {
         const DEF: &'static P::GroupDef = &P::GroupDef {
             bus: "default",
             name: "projections",
+            formerly: &[],
             settings: &[("prefetch", "50")],
             exchange: P::None,
             layer: P::None,

@@ -8,7 +8,8 @@ use crate::{layer, private::here};
 
 /// The struct, and what makes it a group.
 pub(crate) fn expand(model: &Model) -> TokenStream {
-    let Model { private: p, item, cfgs, ident, bus, name, exchange, settings, layer, sound } = model;
+    let Model { private: p, item, cfgs, ident, bus, name, formerly, exchange, settings, layer, sound } =
+        model;
     let by_type = exchange.as_ref().and_then(|exchange| exchange.ask(p, "exchange_of"));
     let home = by_type.iter().map(|def| quote!(("exchange", #def.name)));
     let keys = settings.iter().map(|(key, _)| key);
@@ -26,6 +27,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
             const DEF: &'static #p_at::GroupDef = &#p_at::GroupDef {
                 bus: #bus,
                 name: #name,
+                formerly: &[#(#formerly),*],
                 settings: &[#(#home,)* #((#keys, #values)),*],
                 exchange: #exchange,
                 layer: #layer,

@@ -19,6 +19,8 @@ pub(crate) struct Model {
     pub(crate) bus: String,
     /// The name of the group.
     pub(crate) name: String,
+    /// The names that it had before.
+    pub(crate) formerly: Vec<String>,
     /// Its home exchange.
     pub(crate) exchange: Option<ExchangeName>,
     /// Its settings.

@@ -1,6 +1,7 @@
 //! Reads `#[group]` and the struct under it.
 
 use proc_macro2::TokenStream;
+use syn::LitStr;
 
 use super::model::Model;
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
 
 const KEYS: &[&str] = &[
     "name",
+    "formerly",
     "exchange",
     "kind",
     "prefetch",
@@ -64,6 +66,10 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
     let private = Private::new(args.path("crate", "my_es_bus", errors).as_ref());
     let bus = args.name("bus", "bus", "default", errors);
     let name = args.name("name", "group", "projections", errors);
+    let formerly = args.texts("formerly", "old_name", errors).unwrap_or_default();
+    for old in &formerly {
+        pattern::check_name("group", old, errors);
+    }
     let exchange = take_exchange(&mut args, "exchange", "#[group]", errors);
     let mut settings = Vec::new();
     if let Some(ExchangeName::Text(name)) = &exchange {
@@ -78,12 +84,19 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
         return None;
     }
     let name = pattern::name_or_type("group", name, &input.ident, errors);
+    for old in formerly.iter().filter(|old| old.value() == name) {
+        errors.at(
+            old.span(),
+            format!("`{name}` is the group's name now: `formerly` lists names that it had before"),
+        );
+    }
     Some(Model {
         private,
         item: item.clone(),
         cfgs: input.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect(),
         bus: bus.map_or_else(|| "default".to_owned(), |bus| bus.value()),
         name,
+        formerly: formerly.iter().map(LitStr::value).collect(),
         ident: input.ident,
         settings,
         exchange,
@@ -94,7 +107,7 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
 
 fn elsewhere(key: &str) -> Option<String> {
     match key {
-        "bind" | "partial" | "foreign" | "formerly" => {
+        "bind" | "partial" | "foreign" => {
             Some(format!("`{key}` belongs on a `#[handler]`: the queue is bound to what its handlers take"))
         }
         "headers" | "batch" => Some(format!("`{key}` comes in a later version of es-bus")),

@@ -186,9 +186,12 @@ fn groups(
     let (mut groups, mut conflicts) = (Vec::new(), Vec::new());
     for (name, handlers) in by_group(registry) {
         let Some(settings) = config.groups.get(name) else { continue };
-        match group(name, &handlers, settings, &config.bus, exchanges) {
+        let def = registry.group_def(name);
+        let formerly = def.map_or(&[][..], |def| def.formerly);
+        let group = group(name, &handlers, settings, &config.bus, exchanges);
+        match group.and_then(|group| group.formerly(formerly)) {
             Ok(mut group) => {
-                let layer = registry.group_def(name).and_then(|def| def.layer);
+                let layer = def.and_then(|def| def.layer);
                 group.service = layer.map(|layer| layer(HandlerService::inwards(Level::Group)));
                 groups.push(group);
             }
@@ -205,7 +208,10 @@ fn dead_letter_queues(
     config: &Config,
     exchanges: &Exchanges,
 ) -> BTreeMap<String, KnownGroup> {
-    let known = |name: &str| group(name, &[], config.groups.get(name)?, &config.bus, exchanges).ok();
+    let known = |name: &str| {
+        let formerly = registry.group_def(name).map_or(&[][..], |def| def.formerly);
+        group(name, &[], config.groups.get(name)?, &config.bus, exchanges).ok()?.formerly(formerly).ok()
+    };
     let names = registry.group_names().into_iter();
     names.filter_map(|name| Some((name.to_owned(), KnownGroup::from(&known(name)?)))).collect()
 }
@@ -228,7 +234,9 @@ pub(super) fn whole(bus: &Bus) -> Whole<'_> {
     }
     let others = elsewhere.into_iter().filter_map(|(name, handlers)| {
         let settings = bus.config.groups.get(name)?;
-        group(name, &handlers, settings, &bus.config.bus, &bus.exchanges).ok().map(Arc::new)
+        let formerly = bus.registry.group_def(name).map_or(&[][..], |def| def.formerly);
+        let group = group(name, &handlers, settings, &bus.config.bus, &bus.exchanges).ok()?;
+        group.formerly(formerly).ok().map(Arc::new)
     });
     let mut groups: Vec<Arc<GroupSpec>> = bus.groups.iter().cloned().chain(others).collect();
     groups.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));

@@ -3,10 +3,10 @@
 use super::Bus;
 use crate::{
     error::Result,
-    model::Queue,
+    model::{Former, Queue, Topology},
     topology::{
         migrate::{MigrateError, MigrateOptions, MigrationReport, Migrator},
-        plan::{Action, Plan, PlanOptions},
+        plan::{Action, Left, Plan, PlanOptions},
     },
     wire,
 };
@@ -15,14 +15,20 @@ impl Bus {
     /// Gives queues that the broker has with another kind or other arguments the ones that this program declares,
     /// while events keep coming and workers keep running. Nothing is lost; an event may come twice, under one id.
     ///
-    /// What is touched are the queues that [`plan`](Self::plan) shows to be in the way, and those whose migration
-    /// was left half-way: killed at any moment, it goes on where it was when it is called again. Their bindings and
+    /// What is touched are the queues that [`plan`](Self::plan) shows to be in the way, those that are there under a
+    /// name that their group had (`formerly` of its `#[group]`), and those whose migration was left half-way: killed at any moment, it goes on where it was when it is called again. Their bindings and
     /// all of their messages have to be seen, so it takes the management API (feature `management`).
     ///
     /// Workers of the version that declared the old queue may run on: they consume the new one although it is
     /// not what they declare. Start those of this version when it is through. Events stay in the order in which
     /// they came, but for those that come in the moment when the queue is bound again: where that matters, stop
     /// who publishes.
+    ///
+    /// The queue of a group that was renamed is brought to the new one with its dead letters and what waits for a retry.
+    /// While workers of the old version consume it, it is left to them, unbound; [`MigratedQueue::consumers`] tells.
+    /// Call this again when they are gone: it takes what they gave back, and nothing of the old name is left.
+    ///
+    /// [`MigratedQueue::consumers`]: crate::migrate::MigratedQueue::consumers
     ///
     /// # Errors
     ///
@@ -50,7 +56,7 @@ impl Bus {
         let mut visit = self.visit().await?;
         let result = async {
             let plan = self.planned(&mut visit, None, &PlanOptions::new()).await?;
-            let queues = in_the_way(&plan, |name| self.topology.queue(name))?;
+            let (queues, formers) = in_the_way(&plan, &self.topology)?;
             if let (true, Some(reason)) = (plan.unverified().next().is_some(), plan.unseen.last()) {
                 return Err(MigrateError::Blind { reason: reason.clone() }.into());
             }
@@ -62,7 +68,7 @@ impl Bus {
                 options,
                 header_limit: wire::header_limit(frame_max),
             };
-            let queues = migrator.run(&queues).await?;
+            let queues = migrator.run(&queues, &formers).await?;
             Ok(MigrationReport { dry_run: options.dry_run, queues })
         };
         let result = result.await;
@@ -71,23 +77,28 @@ impl Bus {
     }
 }
 
-/// The queues that are to be migrated.
+/// The queues that are to be migrated, and the names that groups had whose queues are still there. A queue that is
+/// half-way because of such a name is finished by that.
 fn in_the_way<'a>(
     plan: &Plan,
-    queue: impl Fn(&str) -> Option<&'a Queue>,
-) -> Result<Vec<&'a Queue>, MigrateError> {
-    let mut queues = Vec::new();
+    topology: &'a Topology,
+) -> Result<(Vec<&'a Queue>, Vec<&'a Former>), MigrateError> {
+    let (mut queues, mut half_way, mut formers) = (Vec::new(), Vec::new(), Vec::new());
     for step in &plan.steps {
         match &step.action {
             Action::Conflict { what: "exchange", name, differences } => {
                 let differs: Vec<&str> = differences.iter().map(|it| &*it.field).collect();
                 return Err(MigrateError::Exchange { name: name.clone(), differs: differs.join(", ") });
             }
-            Action::Conflict { name, .. } | Action::HalfMigrated { queue: name } => {
-                queues.extend(queue(name))
+            Action::Conflict { name, .. } => queues.extend(topology.queue(name)),
+            Action::HalfMigrated { queue } => half_way.extend(topology.queue(queue)),
+            Action::Renamed { from, .. } | Action::Leave(Left::Former { from, .. }) => {
+                formers.extend(topology.formers().iter().filter(|it| it.old.as_str() == from));
             }
             _ => {}
         }
     }
-    Ok(queues)
+    let is_former = |queue: &&Queue| formers.iter().any(|it: &&Former| it.queue == queue.name);
+    queues.extend(half_way.into_iter().filter(|queue| !is_former(queue)));
+    Ok((queues, formers))
 }

@@ -41,6 +41,8 @@ pub(crate) struct KnownGroup {
     /// Leads to the group's queue and to no other.
     pub(super) entry: ExchangeName,
     pub(super) home: ExchangeName,
+    /// The queues that it had under other names.
+    pub(super) formerly: Vec<QueueName>,
     /// Whether dead letters are kept at all.
     #[cfg(feature = "cli")]
     keeps: bool,
@@ -61,6 +63,7 @@ impl From<&GroupSpec> for KnownGroup {
             dlq: group.dlq.clone(),
             entry: group.entry.clone(),
             home: group.settings.home.clone(),
+            formerly: group.formerly.iter().map(|old| old.queue.clone()).collect(),
             #[cfg(feature = "cli")]
             keeps: group.keeps_dead_letters(),
         }

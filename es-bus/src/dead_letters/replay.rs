@@ -1,6 +1,6 @@
 //! Back to the group that failed, or to everybody.
 
-use std::future::IntoFuture;
+use std::{borrow::Cow, future::IntoFuture};
 
 use serde::Serialize;
 
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     handler::BoxFuture,
+    message::Received,
     model::{Binding, Exchange, ExchangeKind},
     name::{ExchangeName, QueueName},
     telemetry::Counters,
@@ -203,7 +204,8 @@ struct Target {
 impl Desk {
     /// Publishes a copy of a dead letter, and returns when the broker has confirmed it.
     async fn send(&self, dlq: &QueueName, held: &Held, broadcast: bool) -> Result<(), Obstacle> {
-        let found = wire::provenance(held.received(), dlq.as_str());
+        let received = &*self.adopted(held.received());
+        let found = wire::provenance(received, dlq.as_str());
         let queue = self.failed_queue(dlq, &found);
         let target = if broadcast {
             Target { exchange: self.first_exchange(queue.as_ref(), held, &found)?, queue: None }
@@ -222,7 +224,7 @@ impl Desk {
             found.origin.routing_key.clone()
         };
         let source = wire::Source {
-            received: held.received(),
+            received,
             origin: &found.origin,
             queue: queue.as_ref().map_or("", QueueName::as_str),
             now: self.clock.now(),
@@ -256,6 +258,13 @@ impl Desk {
     /// The queue that a message failed in: as it says itself, else that of the group whose dead-letter
     /// queue this is, else what the dead-letter queue is named after.
     fn failed_queue(&self, dlq: &QueueName, found: &Provenance) -> Option<QueueName> {
+        let queue = self.named_queue(dlq, found)?;
+        let heir = self.groups.values().find(|group| group.formerly.contains(&queue));
+        Some(heir.map_or(queue, |group| group.queue.clone()))
+    }
+
+    /// The queue by the name that it had then.
+    fn named_queue(&self, dlq: &QueueName, found: &Provenance) -> Option<QueueName> {
         if let Some(queue) = &found.queue {
             return QueueName::new(queue).ok();
         }
@@ -265,6 +274,18 @@ impl Desk {
             (Some(_), Some(_)) => None,
             (None, _) => dlq.as_str().strip_suffix(".dlq").and_then(|queue| QueueName::new(queue).ok()),
         }
+    }
+
+    /// A message as if it had failed in the queue that its group has now.
+    fn adopted<'a>(&self, received: &'a Received) -> Cow<'a, Received> {
+        let mut received = Cow::Borrowed(received);
+        for group in self.groups.values() {
+            for old in &group.formerly {
+                let headers = &mut received.to_mut().message.headers;
+                wire::adopt(headers, old.as_str(), group.queue.as_str());
+            }
+        }
+        received
     }
 
     fn group(&self, queue: &QueueName) -> Option<&KnownGroup> {

@@ -12,8 +12,8 @@ impl Lock {
     /// running system comes first; nothing at all when both are the same.
     ///
     /// What breaks: another kind, setting or argument of an exchange or a queue that is there; a binding that is
-    /// dropped and not retired; a group that is gone, or whose queue is another one; a handler that is gone and is
-    /// nobody's `formerly`; an event that is gone while a queue is still bound to it, or goes elsewhere; and a schema
+    /// dropped and not retired; a group or a handler that is gone and is nobody's `formerly`; a group whose queue is
+    /// another one; an event that is gone while a queue is still bound to it, or goes elsewhere; and a schema
     /// that one side cannot read:
     ///
     /// | a field | new readers, old messages | old readers, new messages |
@@ -49,17 +49,31 @@ impl Lock {
     fn check_groups(&self, now: &Self, findings: &mut Findings) {
         let gone = |name: &String, findings: &mut Findings, subject: &str| {
             let Some(was) = self.groups.get(name) else { return };
-            match now.groups.iter().find(|(_, group)| group.queue == was.queue) {
-                Some((heir, group)) => {
+            let heir = |is: &dyn Fn(&LockedGroup) -> bool| now.groups.iter().find(|(_, group)| is(group));
+            let same_queue = heir(&|group| group.queue == was.queue);
+            match same_queue.or_else(|| heir(&|group| group.formerly.contains(name))) {
+                Some((heir, group)) if group.queue == was.queue => {
                     findings.harmless(subject, format!("is group {heir:?} now, with the same queue"));
+                    handlers(was, group, subject, findings);
+                }
+                Some((heir, group)) => {
+                    findings.harmless(
+                        subject,
+                        format!(
+                            "is group {heir:?} now: `topology migrate` moves what is in {:?} to {:?}, before this \
+                             version starts and once more when the last replica of the old one is gone",
+                            was.queue, group.queue
+                        ),
+                    );
                     handlers(was, group, subject, findings);
                 }
                 None => findings.breaks(
                     subject,
                     format!("is gone, and its queue {:?} stays bound and fills", was.queue),
                     format!(
-                        "renamed, let the new group keep the queue (`queue = {:?}`); given up, let a version run that \
-                         retires its events and works off what is left, then delete the queue",
+                        "renamed, say so (`#[group(formerly = {name:?})]`) and let `topology migrate` move what is in \
+                         it, or keep the queue (`queue = {:?}`); given up, let a version run that retires its events and \
+                         works off what is left, then delete the queue",
                         was.queue
                     ),
                 ),
@@ -196,6 +210,19 @@ fn group(was: &LockedGroup, is: &LockedGroup, subject: &str, findings: &mut Find
         ),
         (None, Some(is)) => findings.harmless(subject, format!("its dead letters go to {is:?}")),
         (None, None) => {}
+    }
+    for name in was.formerly.iter().filter(|name| !is.formerly.contains(name)) {
+        findings.breaks(
+            subject,
+            format!("is not known as {name:?} any more"),
+            format!(
+                "leave it in `formerly` until `topology plan` shows nothing of {name:?} on any broker; then write the lock \
+                 anew"
+            ),
+        );
+    }
+    for name in is.formerly.iter().filter(|name| !was.formerly.contains(name)) {
+        findings.harmless(subject, format!("was {name:?}"));
     }
     handlers(was, is, subject, findings);
 }

@@ -114,6 +114,9 @@ struct LockedBinding {
 struct LockedGroup {
     queue: String,
     dlq: Option<String>,
+    /// Names that it had before.
+    #[serde(default)]
+    formerly: Vec<String>,
     #[serde(default)]
     handlers: Vec<LockedHandler>,
 }

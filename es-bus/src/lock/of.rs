@@ -63,6 +63,7 @@ impl Lock {
             let locked = LockedGroup {
                 queue: name_of(topology, group.queue.as_str()),
                 dlq: group.keeps_dead_letters().then(|| group.dlq.to_string()),
+                formerly: group.formerly.iter().map(|old| old.name.to_owned()).collect(),
                 handlers,
             };
             (group.name.to_string(), locked)

@@ -123,6 +123,10 @@ fn write_group(f: &mut fmt::Formatter<'_>, group: &LockedGroup) -> fmt::Result {
     if let Some(dlq) = &group.dlq {
         writeln!(f, "dlq = {}", quoted(dlq))?;
     }
+    if !group.formerly.is_empty() {
+        let names: Vec<String> = group.formerly.iter().map(|it| quoted(it)).collect();
+        writeln!(f, "formerly = [{}]", names.join(", "))?;
+    }
     let handler = |handler: &LockedHandler| {
         let list = |name: &str, all: &[String]| {
             format!(", {name} = [{}]", all.iter().map(|it| quoted(it)).collect::<Vec<_>>().join(", "))

@@ -52,6 +52,61 @@ pub struct Topology {
     bindings: Vec<Binding>,
     exchange_bindings: Vec<ExchangeBinding>,
     unbound: Vec<Binding>,
+    formers: Vec<Former>,
+}
+
+/// A name that a group had, and what was named after it: what is there under it is to come to the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Former {
+    /// The queue of the group.
+    pub(crate) queue: QueueName,
+    /// Its dead-letter queue, where it has one.
+    pub(crate) dlq: Option<QueueName>,
+    /// The queue that it had under that name.
+    pub(crate) old: QueueName,
+    /// The dead-letter queue that it had.
+    pub(crate) old_dlq: QueueName,
+}
+
+impl Former {
+    /// The exchange by which retries came back to the old queue.
+    pub(crate) fn entry(&self) -> String {
+        format!("{}.in", self.old)
+    }
+
+    /// The exchange that picked the queue in which they waited.
+    pub(crate) fn retry(&self) -> String {
+        format!("{}.retry", self.old)
+    }
+
+    /// The queue of its suspects.
+    pub(crate) fn suspects(&self) -> String {
+        format!("{}.suspects", self.old)
+    }
+
+    /// Whether a queue is one in which its retries waited.
+    pub(crate) fn is_retry_queue(&self, name: &str) -> bool {
+        name.strip_prefix(self.old.as_str()).is_some_and(|rest| rest.starts_with(".retry."))
+    }
+
+    /// An exchange that is there from when all was moved until the old queue is gone. Over AMQP nothing else
+    /// tells a queue that was left unbound for the sake of its last consumers from one that gets events.
+    pub(crate) fn marker(&self) -> String {
+        format!("{}.migrated", self.old)
+    }
+
+    /// Whether a queue was the group's under that name; the group may share the dead-letter queue with it.
+    pub(crate) fn has_queue(&self, name: &str) -> bool {
+        name == self.old.as_str()
+            || name == self.suspects()
+            || self.is_retry_queue(name)
+            || name == self.old_dlq.as_str() && self.dlq.as_ref() != Some(&self.old_dlq)
+    }
+
+    /// Whether an exchange was the group's alone under that name.
+    pub(crate) fn has_exchange(&self, name: &str) -> bool {
+        [self.entry(), self.retry(), self.marker()].iter().any(|it| it == name)
+    }
 }
 
 impl Topology {
@@ -100,6 +155,16 @@ impl Topology {
         }
     }
 
+    /// Adds a name that a group had.
+    pub(crate) fn add_former(&mut self, former: Former) {
+        self.formers.push(former);
+    }
+
+    /// The names that groups had.
+    pub(crate) fn formers(&self) -> &[Former] {
+        &self.formers
+    }
+
     /// The exchanges, by name.
     pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
         self.exchanges.values()
@@ -139,6 +204,7 @@ impl Topology {
                 .cloned()
                 .collect(),
             unbound: self.unbound.iter().filter(|it| !other.unbound.contains(it)).cloned().collect(),
+            formers: Vec::new(),
         }
     }
 

@@ -44,6 +44,8 @@ pub struct GroupDef {
     pub bus: &'static str,
     /// The name of the group.
     pub name: &'static str,
+    /// Names that it had before.
+    pub formerly: &'static [&'static str],
     /// Settings, by the names that the configuration knows them by.
     pub settings: &'static [(&'static str, &'static str)],
     /// The home exchange, when it is named by a type marked `#[exchange]`.

@@ -48,6 +48,8 @@ pub enum FindingKind {
     DuplicateHandler,
     /// Two definitions of a group differ.
     ConflictingGroup,
+    /// Two groups go by one name, which one of them had before.
+    DuplicateGroup,
     /// A group retires an event that its handlers take.
     RetiredEvent,
     /// A binding matches nothing that is known, or asks for what its exchange does not look at.

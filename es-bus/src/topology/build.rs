@@ -9,7 +9,7 @@ use crate::{
     event::EventKind,
     message::Headers,
     model::{
-        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Overflow, Queue, QueueKind,
+        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Former, Overflow, Queue, QueueKind,
         Topology, delivers,
     },
     name::{ExchangeName, InvalidName, QueueName},
@@ -219,6 +219,7 @@ pub(crate) fn build<G: Borrow<GroupSpec>>(
     }
     for group in &groups {
         builder.retired(group, published);
+        builder.formers(group);
     }
     builder.sources();
     builder.conflicts.extend(groups.iter().flat_map(|group| strict::check(group)));
@@ -366,6 +367,20 @@ impl Builder<'_> {
         for late in group.bound.iter().filter(|late| late.holds) {
             self.event_exchange(late.bound.exchange.as_str());
             self.topology.add_binding(late.bound.of(&group.queue));
+        }
+    }
+
+    /// What the group had under other names, where its queue was named after them. One that each process has for
+    /// itself goes with it.
+    fn formers(&mut self, group: &GroupSpec) {
+        let renamed = group.formerly.iter().filter(|old| old.queue != group.queue && !group.is_exclusive());
+        for old in renamed {
+            self.topology.add_former(Former {
+                queue: group.queue.clone(),
+                dlq: group.keeps_dead_letters().then(|| group.dlq.clone()),
+                old: old.queue.clone(),
+                old_dlq: old.dlq.clone(),
+            });
         }
     }
 

@@ -33,7 +33,15 @@ pub(crate) fn leak<T>(value: T) -> &'static T {
 }
 
 pub(crate) fn group(name: &'static str, settings: &'static [(&'static str, &'static str)]) -> GroupRef {
-    let def = GroupDef { bus: "default", name, settings, exchange: None, layer: None, location: at(2) };
+    let def = GroupDef {
+        bus: "default",
+        name,
+        formerly: &[],
+        settings,
+        exchange: None,
+        layer: None,
+        location: at(2),
+    };
     GroupRef { name, def: Some(leak(def)) }
 }
 

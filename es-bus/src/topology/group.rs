@@ -211,7 +211,19 @@ pub(crate) struct GroupSpec {
     pub(crate) retry: ExchangeName,
     /// `{queue}.in`, a fanout exchange that leads back to the queue.
     pub(crate) entry: ExchangeName,
+    /// Names that it had before, with what was named after each.
+    pub(crate) formerly: Vec<FormerGroup>,
     takers: Found,
+}
+
+/// A name that a group had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FormerGroup {
+    pub(crate) name: &'static str,
+    /// The queue that the group had under it, if it was named as the one of today is.
+    pub(crate) queue: QueueName,
+    /// Its dead-letter queue, likewise.
+    pub(crate) dlq: QueueName,
 }
 
 impl GroupSpec {
@@ -263,8 +275,22 @@ impl GroupSpec {
             handlers,
             bound: Vec::new(),
             service: None,
+            formerly: Vec::new(),
             takers: Found::default(),
         })
+    }
+
+    /// The group with the names that it had before.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), for what was named after one of them.
+    pub(crate) fn formerly(mut self, names: &'static [&'static str]) -> Result<Self, InvalidName> {
+        for &name in names {
+            let old = Self::new(GroupName::new(name)?, self.settings.clone(), Vec::new())?;
+            self.formerly.push(FormerGroup { name, queue: old.queue, dlq: old.dlq });
+        }
+        Ok(self)
     }
 
     /// The group as it is for as long as it lives.

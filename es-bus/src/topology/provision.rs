@@ -16,9 +16,11 @@ use super::{
     ApplyError,
     apply::{apply, bind_but, declare_own, look},
     migrate,
+    plan::renamed,
 };
 use crate::{
     model::{Binding, Topology, policy::Declare},
+    name::ExchangeName,
     transport::{Link, LinkState, Transport, TransportError},
 };
 
@@ -248,6 +250,10 @@ impl Provision {
     /// Declares, or looks whether others did.
     async fn bring_to(&self, topology: &Topology) -> Result<(), ApplyError> {
         let admin = &*self.transport;
+        // Once it was bound beside its former queue, it is for a plan to tell.
+        if !self.held.load(Ordering::Relaxed) && self.declare != Declare::None {
+            see_renamed(admin, topology).await?;
+        }
         match self.declare {
             Declare::Create => apply(admin, topology).await,
             Declare::Passive => {
@@ -320,4 +326,21 @@ impl Provision {
         self.times.send_modify(|times| *times += 1);
         Ok(())
     }
+}
+
+/// Sees that nothing comes any more to a queue that a group had under another name: each event would be handled by both.
+async fn see_renamed(admin: &dyn Transport, topology: &Topology) -> Result<(), ApplyError> {
+    let mut errors = Vec::new();
+    for former in topology.formers() {
+        let marker = ExchangeName::of_existing(&former.marker());
+        let is_in_the_way = async {
+            Ok(admin.queue_status(&former.old).await?.is_some() && !admin.exchange_exists(&marker).await?)
+        };
+        match is_in_the_way.await {
+            Ok(false) => {}
+            Ok(true) => errors.push(renamed(former.old.as_str(), former.queue.as_str())),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ApplyError { errors }) }
 }

@@ -119,6 +119,33 @@ pub trait Admin: Send + Sync + 'static {
         })
     }
 
+    /// Removes something, if this connection still has the exclusive queue `lock`, and does nothing otherwise: a
+    /// connection that was lost and made anew has not, nor has one while another process has the lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`](DeclareError::Interrupted) where nobody has the lock any more; refused where somebody else has.
+    ///
+    /// # RabbitMQ
+    ///
+    /// A passive `queue.declare` of the lock and what removes, on one channel: both are of one connection.
+    fn remove_while_locked<'a>(
+        &'a self,
+        removal: &'a Removal,
+        lock: &'a QueueName,
+    ) -> BoxFuture<'a, Result<(), DeclareError>> {
+        Box::pin(async move {
+            if self.queue_status(lock).await?.is_none() {
+                return Err(lock_is_gone(lock));
+            }
+            match removal {
+                Removal::Queue(queue) => self.delete_queue(queue).await,
+                Removal::Exchange(exchange) => self.delete_exchange(exchange).await,
+                Removal::Binding(binding) => self.unbind(binding).await,
+            }
+        })
+    }
+
     /// Whether there is an exchange of that name, of whatever kind.
     fn exchange_exists<'a>(&'a self, exchange: &'a ExchangeName)
     -> BoxFuture<'a, Result<bool, DeclareError>>;
@@ -144,6 +171,26 @@ pub trait Admin: Send + Sync + 'static {
         queues: &'a [QueueName],
     ) -> BoxFuture<'a, Result<Observed, DeclareError>> {
         Box::pin(observe::over_amqp(self, exchanges, queues))
+    }
+}
+
+/// What [`Admin::remove_while_locked`] removes; what is not there any more is fine.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Removal {
+    /// A queue, and what is in it.
+    Queue(QueueName),
+    /// An exchange.
+    Exchange(ExchangeName),
+    /// A binding.
+    Binding(Binding),
+}
+
+fn lock_is_gone(lock: &QueueName) -> DeclareError {
+    DeclareError::Interrupted {
+        what: "queue",
+        name: lock.to_string(),
+        reason: "it went with the connection that had it".to_owned(),
     }
 }
 

@@ -55,6 +55,32 @@ pub fn origin(received: &Received, queue: &str) -> Origin {
     }
 }
 
+/// Has what a worker of the queue `old` wrote on a message stand for the queue `new`: the same queue, under the name
+/// that its group has now. What others wrote stays as it is.
+pub(crate) fn adopt(headers: &mut Headers, old: &str, new: &str) {
+    if is_marked(headers, old) {
+        headers.insert(names::ES_QUEUE, new);
+    }
+    let rename = |table: &Headers, name: &'static str| {
+        (table.get_str(name) == Some(old)).then(|| {
+            let mut renamed = table.clone();
+            renamed.insert(name, new);
+            renamed
+        })
+    };
+    let attempts = headers.get(names::ES_ATTEMPTS).and_then(Value::as_table);
+    if let Some(attempts) = attempts.and_then(|it| rename(it, names::ATTEMPTS_QUEUE)) {
+        headers.insert(names::ES_ATTEMPTS, attempts);
+    }
+    // The broker's note of where it gave a message up, which tells where a replay is to go.
+    let deaths = headers.get("x-death").and_then(Value::as_array).unwrap_or_default();
+    let renamed = |death: &Value| death.as_table().and_then(|it| rename(it, "queue"));
+    if deaths.iter().any(|death| renamed(death).is_some()) {
+        let deaths = deaths.iter().map(|it| renamed(it).map_or_else(|| it.clone(), Value::Table)).collect();
+        headers.insert("x-death", Value::Array(deaths));
+    }
+}
+
 /// The aggregate that a delivery belongs to, as a text to choose a lane by; nothing is decoded.
 ///
 /// It is the id on the wire: equal for equal aggregates, whoever published. `None` when the

@@ -61,4 +61,5 @@ pub(crate) use self::{
     copies::carried,
     decode::{Envelope, decode_event},
     error::cut,
+    identify::adopt,
 };

@@ -518,7 +518,12 @@ impl Loop {
     ) -> Result<(), Ended> {
         let queue = || self.group.queue.as_str().to_owned();
         let ended = || Ended::Failed(ConsumeError::Cancelled { queue: queue() });
-        let delivery = delivery.ok_or_else(ended)?.map_err(Ended::Failed)?;
+        let mut delivery = delivery.ok_or_else(ended)?.map_err(Ended::Failed)?;
+        // A retry that was written under a name that the group had.
+        for old in &self.group.formerly {
+            let headers = &mut delivery.received.message.headers;
+            wire::adopt(headers, old.queue.as_str(), self.group.queue.as_str());
+        }
         if self.is_troubled {
             self.is_troubled = false;
             self.watch.set_trouble(None);

@@ -25,6 +25,7 @@ mod order;
 mod patience;
 mod plans;
 mod publishing;
+mod renames;
 mod retries;
 mod schema;
 mod scope;

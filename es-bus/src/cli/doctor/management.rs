@@ -130,6 +130,11 @@ fn bindings(plan: &Plan, program: &str) -> Vec<Finding> {
         let Action::Leave(left) = &step.action else { continue };
         match left {
             Left::Queue(name) => left_over.push(format!("queue {name}")),
+            Left::Former { from, to } => findings.push(Finding::warn(
+                BINDINGS,
+                format!("queue {from} is left to the replicas of the old version that consume it; it is {to} now"),
+                format!("when the last one is gone: `{program} topology migrate`"),
+            )),
             Left::Exchange(name) => left_over.push(format!("exchange {name}")),
             Left::Binding { source, queue: to, key, once_declared: true, .. }
             | Left::ExchangeBinding { source, destination: to, key, once_declared: true, .. } => {

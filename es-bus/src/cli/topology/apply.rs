@@ -42,7 +42,7 @@ pub(super) async fn prune(args: &PruneArgs, cx: &mut Context<'_>) -> Result<Exit
         ))?;
     }
     plan.steps.retain(|step| {
-        is_removal(&step.action) || matches!(step.action, Action::Leave(_) | Action::Conflict { .. })
+        is_removal(&step.action) || step.action.is_in_the_way() || matches!(step.action, Action::Leave(_))
     });
     perform(&bus, &plan, args.yes, cx).await
 }
@@ -165,9 +165,11 @@ fn verb(step: &Step) -> &'static str {
         Action::Bind(_) | Action::BindExchange(_) => "bound  ",
         Action::Unbind(_) | Action::UnbindExchange(_) => "unbound",
         Action::DeleteQueue { .. } | Action::DeleteExchange(_) => "deleted",
-        Action::Conflict { .. } | Action::HalfMigrated { .. } | Action::Unverified(_) | Action::Leave(_) => {
-            "left   "
-        }
+        Action::Conflict { .. }
+        | Action::HalfMigrated { .. }
+        | Action::Renamed { .. }
+        | Action::Unverified(_)
+        | Action::Leave(_) => "left   ",
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
         args::{PlanArgs, Pruned},
         output::{Style, lines},
     },
-    topology::plan::{Action, Left, Outcome, Plan, PlanOptions},
+    topology::plan::{Action, Left, Outcome, Plan, PlanOptions, Step},
 };
 
 pub(super) async fn plan(args: &PlanArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
@@ -62,7 +62,10 @@ fn next(plan: &Plan, pruned: &Pruned, program: &str) -> Option<String> {
     let once_declared = |left: &Left| match left {
         Left::Binding { once_declared, .. } | Left::ExchangeBinding { once_declared, .. } => *once_declared,
         Left::Queue(_) | Left::Exchange(_) => true,
+        Left::Former { .. } => false,
     };
+    let has_former = plan.left().any(|step| matches!(&step.action, Action::Leave(Left::Former { .. })));
+    let is_migrated = |step: &Step| !matches!(step.action, Action::Conflict { what: "exchange", .. });
     let is_left_over =
         plan.left().any(|step| matches!(&step.action, Action::Leave(left) if once_declared(left)));
     match plan.outcome() {
@@ -74,6 +77,12 @@ fn next(plan: &Plan, pruned: &Pruned, program: &str) -> Option<String> {
         Outcome::Nothing if is_left_over => {
             Some(format!("to see what can be removed: `{program} topology plan --prune`"))
         }
+        Outcome::Nothing if has_former => {
+            Some(format!("when the last replica of the old version is gone: `{program} topology migrate`"))
+        }
+        Outcome::Conflict if plan.conflicts().all(is_migrated) => Some(format!(
+            "to do it: `{program} topology migrate`; its steps beforehand: `{program} topology migrate --dry-run`"
+        )),
         Outcome::Nothing | Outcome::Conflict => None,
     }
 }
@@ -114,6 +123,7 @@ pub(super) fn subject(action: &Action) -> String {
         Action::DeleteExchange(exchange) => format!("exchange {:?}", exchange.as_str()),
         Action::Conflict { what, name, .. } => format!("{what} {name:?}"),
         Action::HalfMigrated { queue } => format!("queue {queue:?}"),
+        Action::Renamed { from, .. } | Action::Leave(Left::Former { from, .. }) => format!("queue {from:?}"),
         Action::Unverified(action) => subject(action),
         Action::Leave(
             Left::Binding { source, queue: to, key, .. }

@@ -1,6 +1,6 @@
 //! Groups that are defined twice, that cannot be named, or that retire what they take.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, Program, handler_place, listed, setting};
 use crate::{
@@ -19,6 +19,49 @@ pub(super) fn check(program: &Program<'_>, findings: &mut Vec<Finding>) {
     }
     for def in program.registry.groups() {
         retired(program, def, findings);
+    }
+    claims(program, findings);
+}
+
+/// Names that a group has, or had: what waits under one comes to one group.
+fn claims(program: &Program<'_>, findings: &mut Vec<Finding>) {
+    let mut claims: BTreeMap<&str, BTreeMap<&str, Place>> = BTreeMap::new();
+    for group in program.registry.group_names() {
+        let place = program.registry.handlers_of(group).next().map(handler_place);
+        let place = program
+            .registry
+            .group_def(group)
+            .map(|def| Place::new(format!("group {group:?}"), def.location))
+            .or(place);
+        claims.entry(group).or_default().extend(place.map(|place| (group, place)));
+    }
+    for def in program.registry.groups() {
+        for name in def.formerly {
+            let what = format!("group {:?}, formerly {name:?}", def.name);
+            let place = Place::new(what, def.location);
+            claims.entry(name).or_default().entry(def.name).or_insert(place.clone());
+            let fault = match GroupName::new(*name) {
+                Err(error) => error.to_string(),
+                Ok(_) if *name == def.name => {
+                    format!("group {name:?} has that name now: `formerly` lists names that it had before")
+                }
+                Ok(_) => continue,
+            };
+            findings.push(Finding::new(
+                FindingKind::InvalidName,
+                format!("{fault} ({})", def.location),
+                vec![place],
+                "take the name out of `formerly`",
+            ));
+        }
+    }
+    for (name, groups) in claims.into_iter().filter(|(_, groups)| groups.len() > 1) {
+        findings.push(Finding::new(
+            FindingKind::DuplicateGroup,
+            format!("{} groups go by the name {name:?}", groups.len()),
+            groups.into_values().collect(),
+            "take the name out of the `formerly` of one of them: what waits in the queue of that name comes to one group",
+        ));
     }
 }
 
@@ -61,13 +104,16 @@ fn conflict(program: &Program<'_>, group: &str, findings: &mut Vec<Finding>) {
     let defs: Vec<&GroupDef> =
         program.registry.groups().iter().copied().filter(|def| def.name == group).collect();
     let names: BTreeSet<&str> = defs.iter().flat_map(|def| def.settings).map(|(name, _)| *name).collect();
-    let differing: Vec<&str> = names
+    let mut differing: Vec<&str> = names
         .into_iter()
         .filter(|name| {
             let said: BTreeSet<_> = defs.iter().map(|def| setting(def.settings, name)).collect();
             said.len() > 1
         })
         .collect();
+    if defs.iter().any(|def| def.formerly != defs[0].formerly) {
+        differing.push("formerly");
+    }
     if differing.is_empty() {
         return;
     }
@@ -75,6 +121,7 @@ fn conflict(program: &Program<'_>, group: &str, findings: &mut Vec<Finding>) {
         let said: Vec<_> = differing
             .iter()
             .map(|name| match setting(def.settings, name) {
+                _ if *name == "formerly" => format!("formerly = {:?}", def.formerly),
                 Some(value) => format!("{name} = {value}"),
                 None => format!("{name} not set"),
             })

@@ -38,7 +38,15 @@ fn event(type_name: &'static str, line: u32, kinds: &[EventKind]) -> EventDef {
 }
 
 fn group(name: &'static str, line: u32, settings: &'static [(&'static str, &'static str)]) -> GroupDef {
-    GroupDef { bus: "default", name, settings, exchange: None, layer: None, location: at(line) }
+    GroupDef {
+        bus: "default",
+        name,
+        formerly: &[],
+        settings,
+        exchange: None,
+        layer: None,
+        location: at(line),
+    }
 }
 
 /// A handler of raw events.

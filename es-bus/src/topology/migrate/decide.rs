@@ -7,7 +7,7 @@
 use super::step::{MigrationStep, Names};
 use crate::{
     message::Value,
-    model::{Binding, Observed, ObservedBinding, Queue, Topology, equivalence},
+    model::{Binding, Former, Observed, ObservedBinding, Queue, Topology, equivalence},
     name::{ExchangeName, QueueName},
     topology::plan::is_it,
     wire::names,
@@ -127,7 +127,7 @@ pub(super) fn decide(facts: &Facts) -> Option<Step> {
 }
 
 /// Those of the first that are not among the second.
-fn beyond(all: &[Binding], there: &[Binding]) -> Vec<Binding> {
+pub(super) fn beyond(all: &[Binding], there: &[Binding]) -> Vec<Binding> {
     all.iter().filter(|binding| !there.contains(binding)).cloned().collect()
 }
 
@@ -164,6 +164,16 @@ impl Facts {
             }
             Do::DropAside => self.aside = None,
             Do::Tidy => self.has_exchanges = false,
+            // Of a group that was renamed, which `former` does.
+            Do::DeclareNew
+            | Do::TakeRetries
+            | Do::MoveOver
+            | Do::MoveLetters
+            | Do::Mark
+            | Do::DropFormer
+            | Do::MoveWaiting
+            | Do::DropWaiting
+            | Do::DropParts => {}
         }
         self
     }
@@ -176,6 +186,8 @@ pub(super) struct Target {
     pub(super) queue: Queue,
     pub(super) role: Role,
     pub(super) bindings: Vec<Binding>,
+    /// The names that it had.
+    pub(super) formers: Vec<Former>,
 }
 
 impl Target {
@@ -183,7 +195,9 @@ impl Target {
         let bindings: Vec<Binding> =
             topology.bindings().filter(|binding| binding.queue == queue.name).cloned().collect();
         let role = role(queue, &bindings);
-        Self { names, queue: queue.clone(), role, bindings }
+        let is_its = |it: &&Former| it.queue == queue.name || it.dlq.as_ref() == Some(&queue.name);
+        let formers = topology.formers().iter().filter(is_its).cloned().collect();
+        Self { names, queue: queue.clone(), role, bindings, formers }
     }
 
     /// What is there of it; counts are as old as the view.
@@ -211,7 +225,7 @@ impl Target {
     }
 
     /// What a queue is bound to, as bindings of the one that is migrated.
-    fn bound(&self, observed: &Observed, destination: &QueueName) -> Vec<Binding> {
+    pub(super) fn bound(&self, observed: &Observed, destination: &QueueName) -> Vec<Binding> {
         let bindings = observed.bindings.iter().flatten();
         let of = bindings.filter(|it| !it.to_exchange && it.destination == destination.as_str());
         let mut bound = Vec::new();

@@ -41,6 +41,7 @@
 //! * *A lock*: an exclusive queue, gone with its connection, so that two never move at the same time.
 
 mod decide;
+mod former;
 mod mover;
 mod perform;
 mod step;
@@ -53,6 +54,7 @@ use std::time::Duration;
 pub use self::step::{MigrateOptions, MigratedQueue, MigrationProgress, MigrationReport, MigrationStep};
 pub(crate) use self::{
     decide::{aside, is_half_way},
+    former::{Renamed, renamed},
     perform::{Failure, Migrator},
 };
 use crate::{

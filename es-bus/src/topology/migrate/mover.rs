@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{MigrateError, decide::Role};
 use crate::{
     message::{Message, Received},
+    model::Former,
     name::{ExchangeName, QueueName},
     transport::{
         ConsumeError, ConsumeRequest, DeclareError, Delivery, Publication, PublishError, Settlement,
@@ -41,6 +42,8 @@ pub(super) struct Route<'a> {
     pub(super) role: Role,
     /// Whether nobody else may consume.
     pub(super) exclusive: bool,
+    /// Names that the queue had: what was written for one of them stands for the queue.
+    pub(super) formers: &'a [Former],
     /// Whether messages still come to it: then it is enough that nothing is left but what is in hand.
     pub(super) fed: bool,
 }
@@ -209,7 +212,12 @@ pub(super) fn refused(queue: &QueueName, source: DeclareError) -> MigrateError {
 }
 
 fn publication(received: &Received, route: &Route<'_>, pace: &Pace) -> Result<Publication, wire::TooLarge> {
-    let mut message = moved(received, route);
+    let mut received = Cow::Borrowed(received);
+    for former in route.formers {
+        let headers = &mut received.to_mut().message.headers;
+        wire::adopt(headers, former.old.as_str(), former.queue.as_str());
+    }
+    let mut message = moved(&received, route);
     wire::drop_foreign(&mut message, pace.header_limit)?;
     Ok(Publication {
         exchange: route.by.clone(),

@@ -12,18 +12,19 @@ use super::{
 };
 use crate::{
     model::{
-        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Observed, Queue, QueueKind, Topology,
+        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Former, Observed, Queue, QueueKind,
+        Topology,
     },
     name::{ExchangeName, QueueName},
     topology::{
         build::delivery_limit,
         plan::{Eyes, LookError},
     },
-    transport::{DeclareError, Transport},
+    transport::{DeclareError, Removal, Transport},
 };
 
 /// How often something is looked at that is waited for.
-const POLL: Duration = Duration::from_millis(200);
+pub(super) const POLL: Duration = Duration::from_millis(200);
 /// How long a message may be on its way to a queue that was unbound.
 const ON_ITS_WAY: Duration = Duration::from_millis(300);
 /// How long the broker has to tell consumers that their queue is gone. Less than a worker waits before it declares
@@ -32,7 +33,7 @@ const TOLD_WITHIN: Duration = Duration::from_millis(40);
 /// How long the lock of a process that was killed may still be there.
 const LOCKED_FOR: Duration = Duration::from_secs(2);
 /// More steps than a queue takes, however often old replicas bind it again.
-const MOST_STEPS: usize = 500;
+pub(super) const MOST_STEPS: usize = 500;
 
 /// Why a migration ended before it was through.
 #[derive(Debug)]
@@ -59,7 +60,14 @@ pub(crate) struct Migrator<'a> {
 
 impl Migrator<'_> {
     /// Brings these queues to what is declared, one after another: those first in which messages end.
-    pub(crate) async fn run(&mut self, queues: &[&Queue]) -> Result<Vec<MigratedQueue>, Failure> {
+    ///
+    /// What is there under a name that a group had comes to it. Its queue is not opened before that, unless it has
+    /// other settings too.
+    pub(crate) async fn run(
+        &mut self,
+        queues: &[&Queue],
+        formers: &[&Former],
+    ) -> Result<Vec<MigratedQueue>, Failure> {
         let mut targets = Vec::new();
         for queue in queues {
             targets.push(Target::of(queue, Names::of(&queue.name)?, self.topology));
@@ -72,6 +80,9 @@ impl Migrator<'_> {
             } else {
                 self.migrate(target).await?
             });
+        }
+        for former in formers {
+            done.push(self.move_over(former).await?);
         }
         Ok(done)
     }
@@ -128,7 +139,7 @@ impl Migrator<'_> {
     }
 
     /// Does a step, or finds that it cannot be done now; says how many messages were moved.
-    async fn perform(&mut self, target: &Target, step: &Step) -> Result<u64, Failure> {
+    pub(super) async fn perform(&mut self, target: &Target, step: &Step) -> Result<u64, Failure> {
         use MigrationStep as Do;
         let (names, admin) = (&target.names, self.transport);
         let refused = |error| refused(&names.queue, error);
@@ -158,7 +169,7 @@ impl Migrator<'_> {
                 if self.is_surely_empty(target, step.what, &names.queue).await?
                     && self.is_unbound(target).await?
                 {
-                    admin.delete_queue(&names.queue).await.map_err(refused)?;
+                    self.remove(names, Removal::Queue(names.queue.clone())).await?;
                     sleep(TOLD_WITHIN).await;
                     self.create(target).await?;
                 }
@@ -178,7 +189,7 @@ impl Migrator<'_> {
             Do::DropOld => self.drop_unused(target, &names.old).await?,
             Do::DropAside if target.role == Role::Waiting => {
                 if self.is_surely_empty(target, step.what, &names.aside).await? {
-                    admin.delete_queue(&names.aside).await.map_err(refused)?;
+                    self.remove(names, Removal::Queue(names.aside.clone())).await?;
                 }
             }
             Do::DropAside => {
@@ -186,16 +197,31 @@ impl Migrator<'_> {
                 sleep(ON_ITS_WAY).await;
                 self.drop_unused(target, &names.aside).await?;
             }
+            // Of a group that was renamed, which `former` does.
+            Do::DeclareNew
+            | Do::TakeRetries
+            | Do::MoveOver
+            | Do::MoveLetters
+            | Do::Mark
+            | Do::DropFormer
+            | Do::MoveWaiting
+            | Do::DropWaiting
+            | Do::DropParts => {}
             Do::Tidy => {
                 for exchange in [&names.to_old, &names.back] {
-                    admin.delete_exchange(exchange).await.map_err(refused)?;
+                    self.remove(names, Removal::Exchange(exchange.clone())).await?;
                 }
             }
         }
         Ok(0)
     }
 
-    async fn bind(&self, target: &Target, queue: &QueueName, all: &[Binding]) -> Result<(), MigrateError> {
+    pub(super) async fn bind(
+        &self,
+        target: &Target,
+        queue: &QueueName,
+        all: &[Binding],
+    ) -> Result<(), MigrateError> {
         for binding in all {
             let binding = Binding { queue: queue.clone(), ..binding.clone() };
             self.transport.bind(&binding).await.map_err(|error| refused(&target.names.queue, error))?;
@@ -203,16 +229,35 @@ impl Migrator<'_> {
         Ok(())
     }
 
-    async fn unbind(&self, target: &Target, queue: &QueueName, all: &[Binding]) -> Result<(), MigrateError> {
+    pub(super) async fn unbind(
+        &self,
+        target: &Target,
+        queue: &QueueName,
+        all: &[Binding],
+    ) -> Result<(), MigrateError> {
         for binding in all {
             let binding = Binding { queue: queue.clone(), ..binding.clone() };
-            self.transport.unbind(&binding).await.map_err(|error| refused(&target.names.queue, error))?;
+            self.remove(&target.names, Removal::Binding(binding)).await?;
         }
         Ok(())
     }
 
+    /// Removes something, while this process has the lock: after a lost connection another one may, whose work this
+    /// would undo.
+    pub(super) async fn remove(&self, names: &Names, removal: Removal) -> Result<(), MigrateError> {
+        match self.transport.remove_while_locked(&removal, &names.lock).await {
+            Err(DeclareError::Refused { name, reason, .. })
+                if name == names.lock.as_str() && reason.contains("RESOURCE_LOCKED") =>
+            {
+                let (queue, lock) = (names.queue.to_string(), names.lock.to_string());
+                Err(MigrateError::Busy { queue, lock })
+            }
+            removed => removed.map_err(|error| refused(&names.queue, error)),
+        }
+    }
+
     /// Has an exchange of the migration lead to a queue.
-    async fn lead(
+    pub(super) async fn lead(
         &self,
         target: &Target,
         exchange: &ExchangeName,
@@ -235,7 +280,9 @@ impl Migrator<'_> {
     ) -> Result<u64, Failure> {
         // Beside it are the workers of the queue itself, and nobody at one that was made for the migration.
         let exclusive = *from != target.names.queue;
-        let route = Route { from, by, of: &target.names.queue, role: target.role, exclusive, fed };
+        let role = target.role;
+        let route =
+            Route { from, by, of: &target.names.queue, role, exclusive, fed, formers: &target.formers };
         let MigrateOptions { rate, patience, .. } = *self.options;
         let pace = Pace { rate, patience, header_limit: self.header_limit };
         let tell = |moved, left| self.tell(target, step, moved, Some(left));
@@ -251,22 +298,27 @@ impl Migrator<'_> {
     }
 
     /// Deletes a queue of the migration, which nobody reads, when it has no message.
-    async fn drop_unused(&self, target: &Target, queue: &QueueName) -> Result<(), MigrateError> {
-        match self.transport.delete_idle_queue(queue, false).await {
+    pub(super) async fn drop_unused(&self, target: &Target, queue: &QueueName) -> Result<(), MigrateError> {
+        let status = self.transport.queue_status(queue).await;
+        match status.map_err(|error| refused(&target.names.queue, error))? {
             // It has a message by now, or the consumer that moved them is still there.
-            Ok(()) | Err(DeclareError::Refused { .. }) => Ok(()),
-            Err(error) => Err(refused(&target.names.queue, error)),
+            Some(status) if status.messages + status.consumers > 0 => Ok(()),
+            _ => self.remove(&target.names, Removal::Queue(queue.clone())).await,
         }
     }
 
-    async fn ready(&self, target: &Target, queue: &QueueName) -> Result<Option<u64>, MigrateError> {
+    pub(super) async fn ready(
+        &self,
+        target: &Target,
+        queue: &QueueName,
+    ) -> Result<Option<u64>, MigrateError> {
         let status = self.transport.queue_status(queue).await;
         let status = status.map_err(|error| refused(&target.names.queue, error))?;
         Ok(status.map(|status| status.messages))
     }
 
     /// Waits until a queue has emptied by itself.
-    async fn wait_until_empty(
+    pub(super) async fn wait_until_empty(
         &self,
         target: &Target,
         step: MigrationStep,
@@ -291,7 +343,7 @@ impl Migrator<'_> {
 
     /// Waits until nothing is in a queue to which nothing comes, and nobody holds anything of it; `false` when
     /// something is ready again, or it is gone.
-    async fn is_surely_empty(
+    pub(super) async fn is_surely_empty(
         &self,
         target: &Target,
         step: MigrationStep,
@@ -336,7 +388,7 @@ impl Migrator<'_> {
         Ok(facts.queue == There::Other && facts.bound.is_empty() && facts.aside.is_some())
     }
 
-    async fn observe(&mut self, target: &Target) -> Result<Observed, Failure> {
+    pub(super) async fn observe(&mut self, target: &Target) -> Result<Observed, Failure> {
         let Names { queue, aside, old, to_old, back, .. } = &target.names;
         let (exchanges, queues) =
             ([to_old.clone(), back.clone()], [queue.clone(), aside.clone(), old.clone()]);
@@ -344,7 +396,7 @@ impl Migrator<'_> {
     }
 
     /// What is there, with counts of this moment.
-    async fn facts(
+    pub(super) async fn facts(
         &self,
         target: &Target,
         observed: &Observed,
@@ -361,7 +413,7 @@ impl Migrator<'_> {
         Ok(facts)
     }
 
-    fn tell(&self, target: &Target, step: MigrationStep, moved: u64, left: Option<u64>) {
+    pub(super) fn tell(&self, target: &Target, step: MigrationStep, moved: u64, left: Option<u64>) {
         if let Some(tell) = &self.options.progress {
             tell(&MigrationProgress { queue: target.queue.name.to_string(), step, moved, left });
         }
@@ -369,7 +421,7 @@ impl Migrator<'_> {
 }
 
 /// Whether a queue can be migrated as it is.
-fn check(target: &Target, observed: &Observed) -> Result<(), MigrateError> {
+pub(super) fn check(target: &Target, observed: &Observed) -> Result<(), MigrateError> {
     let name = target.names.queue.as_str();
     if observed.bindings.is_none() {
         let reason = observed.unseen.last().cloned().unwrap_or_else(|| "they cannot".to_owned());
@@ -394,7 +446,7 @@ fn check(target: &Target, observed: &Observed) -> Result<(), MigrateError> {
 }
 
 /// How much there is to do in a step.
-fn left(facts: &Facts, step: MigrationStep) -> Option<u64> {
+pub(super) fn left(facts: &Facts, step: MigrationStep) -> Option<u64> {
     match step {
         MigrationStep::Empty => Some(facts.ready),
         MigrationStep::ReturnOld => facts.old,
@@ -403,7 +455,7 @@ fn left(facts: &Facts, step: MigrationStep) -> Option<u64> {
     }
 }
 
-fn stuck(target: &Target, reason: String, after: Duration) -> MigrateError {
+pub(super) fn stuck(target: &Target, reason: String, after: Duration) -> MigrateError {
     MigrateError::Stuck { queue: target.queue.name.to_string(), reason, after }
 }
 
@@ -427,10 +479,10 @@ fn aside(target: &Target, name: &QueueName) -> Queue {
 }
 
 /// The right to migrate a queue: an exclusive queue, which goes with its connection.
-struct Lock(QueueName);
+pub(super) struct Lock(QueueName);
 
 impl Lock {
-    async fn acquire(transport: &dyn Transport, names: &Names) -> Result<Self, MigrateError> {
+    pub(super) async fn acquire(transport: &dyn Transport, names: &Names) -> Result<Self, MigrateError> {
         let queue = Queue {
             durable: false,
             exclusive: true,
@@ -453,7 +505,7 @@ impl Lock {
         }
     }
 
-    async fn release(self, transport: &dyn Transport) {
+    pub(super) async fn release(self, transport: &dyn Transport) {
         if let Err(error) = transport.delete_queue(&self.0).await {
             tracing::debug!(%error, "the lock was not deleted");
         }

@@ -39,6 +39,25 @@ pub enum MigrationStep {
     DropAside,
     /// Deletes the exchanges by which messages were moved.
     Tidy,
+    /// Of a group that was renamed: declares its queue, bound to nothing yet, and what belongs to it.
+    DeclareNew,
+    /// Lets retries that wait under the old name come to the queue.
+    TakeRetries,
+    /// Gets what is in the old queue out of it: by the workers that consume it still, and by moving what they do not
+    /// take.
+    MoveOver,
+    /// Moves the dead letters.
+    MoveLetters,
+    /// Notes that all was moved, where the old queue has to be left to those who consume it.
+    Mark,
+    /// Deletes the old queue, once it is certain that nothing is in it and nobody consumes it.
+    DropFormer,
+    /// Moves what waits under the old name, or lets it come back in its time.
+    MoveWaiting,
+    /// Deletes the queues that it waited in.
+    DropWaiting,
+    /// Deletes what else there was of the old name.
+    DropParts,
 }
 
 impl MigrationStep {
@@ -59,6 +78,15 @@ impl MigrationStep {
             Self::Close => "unbind the queue in which messages waited",
             Self::DropAside => "delete that, once it is empty",
             Self::Tidy => "delete the exchanges by which messages were moved",
+            Self::DeclareNew => "declare the queue under its new name, bound to nothing yet",
+            Self::TakeRetries => "have retries that wait under the old name come to the new queue",
+            Self::MoveOver => "let workers take what is in the old queue, and move the rest to the new one",
+            Self::MoveLetters => "move the dead letters",
+            Self::Mark => "leave the old queue, unbound and empty, to the replicas that still consume it",
+            Self::DropFormer => "delete the old queue, once it is certainly empty and nobody consumes it",
+            Self::MoveWaiting => "move what waits for a retry",
+            Self::DropWaiting => "delete the queues that it waited in",
+            Self::DropParts => "delete what else there was of the old name",
         }
     }
 }
@@ -177,23 +205,45 @@ pub struct MigratedQueue {
     pub steps: Vec<MigrationStep>,
     /// How many messages were moved, each time counted.
     pub moved: u64,
+    /// Under which name its group had another queue, where that was brought to it.
+    pub formerly: Option<String>,
+    /// How many consumers the old queue has, for the sake of which it is still there; it goes with the next call after
+    /// they did.
+    pub consumers: u64,
 }
 
 impl fmt::Display for MigrationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.queues.is_empty() {
-            return f.write_str("no queue has other settings than this program declares\n");
+            return f.write_str("no queue has other settings or another name than this program declares\n");
         }
         for (index, it) in self.queues.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            match self.dry_run {
-                true => writeln!(f, "queue {:?} would be migrated:", it.queue)?,
-                false => writeln!(f, "queue {:?} was migrated, {} messages moved:", it.queue, it.moved)?,
+            match (self.dry_run, &it.formerly) {
+                (true, None) => writeln!(f, "queue {:?} would be migrated:", it.queue)?,
+                (false, None) => {
+                    writeln!(f, "queue {:?} was migrated, {} messages moved:", it.queue, it.moved)?;
+                }
+                (true, Some(old)) => writeln!(f, "queue {old:?} would be moved to {:?}:", it.queue)?,
+                (false, Some(old)) => {
+                    writeln!(f, "queue {old:?} was moved to {:?}, {} messages moved:", it.queue, it.moved)?
+                }
             }
             for (number, step) in it.steps.iter().enumerate() {
                 writeln!(f, "{:>4}. {step}", number + 1)?;
+            }
+            if let (Some(old), 1..) = (&it.formerly, it.consumers) {
+                writeln!(
+                    f,
+                    "queue {old:?} is still there, unbound, for the {} that the old version has on it: stop that, and \
+                     migrate once more, which takes what they gave back and deletes what is left",
+                    match it.consumers {
+                        1 => "consumer".to_owned(),
+                        many => format!("{many} consumers"),
+                    }
+                )?;
             }
         }
         Ok(())

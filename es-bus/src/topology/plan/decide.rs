@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{
     model::{
-        Binding, Exchange, ExchangeBinding, Observed, ObservedBinding, Queue, Topology, View,
+        Binding, Exchange, ExchangeBinding, Former, Observed, ObservedBinding, Queue, Topology, View,
         equivalence::{self, is_same_table},
     },
     topology::{
         apply::{in_order, in_stages},
-        migrate,
+        migrate::{self, Renamed},
     },
 };
 
@@ -33,6 +33,7 @@ pub(crate) fn decide(
     let mut steps = Vec::new();
     steps.extend(wanted.exchanges().filter_map(|exchange| compare.exchange(exchange)));
     steps.extend(wanted.queues().filter(|queue| !queue.exclusive).filter_map(|queue| compare.queue(queue)));
+    steps.extend(wanted.formers().iter().filter_map(|former| compare.former(former)));
     // First those over which nothing comes in: dead letters and retries lead somewhere before an event comes.
     let bindings =
         in_stages(wanted, wanted).into_iter().flatten().filter(|binding| compare.is_shared(binding));
@@ -47,7 +48,7 @@ pub(crate) fn decide(
     steps.extend(compare.foreign(owned));
     // What is in the way comes first, and what is left last; in between nothing changes places.
     steps.sort_by_key(|step| match step.action {
-        Action::Conflict { .. } | Action::HalfMigrated { .. } => 0,
+        _ if step.action.is_in_the_way() => 0,
         Action::Leave(_) => 3,
         Action::Unverified(_) => 2,
         _ => 1,
@@ -157,6 +158,28 @@ impl Compare<'_> {
         ))
     }
 
+    fn former(&self, former: &Former) -> Option<Step> {
+        let (from, to) = (former.old.to_string(), former.queue.to_string());
+        let reason = "`formerly` of its group says that it had this name before";
+        match migrate::renamed(former, self.observed) {
+            Renamed::Through => None,
+            Renamed::Not => Some(Step::new(
+                Action::Renamed { from, to },
+                reason,
+                Risk::Low,
+                "what is in it, waits for a retry or is a dead letter comes to the group by `topology migrate`, without \
+                 loss; until then this program does not start, as every event would come to it in both queues",
+            )),
+            Renamed::Left => Some(Step::new(
+                Action::Leave(Left::Former { from, to }),
+                format!("{reason}, and all of it was migrated"),
+                Risk::Low,
+                "it gets nothing any more, and is left to the replicas of the old version that consume it; when the last \
+                 one is gone, `topology migrate` takes what they gave back and deletes it",
+            )),
+        }
+    }
+
     fn binding(&self, binding: &Binding) -> Option<Step> {
         let bind = || Action::Bind(binding.clone());
         let effect = "from then on these events go to the queue as well; earlier ones do not";
@@ -220,6 +243,11 @@ impl Compare<'_> {
                 let declared = self.wanted.bindings().chain(self.wanted.unbound());
                 let once = owned.into_iter().flat_map(Topology::bindings);
                 !declared.chain(once).any(|binding| is_it(there, binding))
+            })
+            // It leads back to the queue from retries under a name that its group had, until they are through.
+            .filter(|there| {
+                let mut formers = self.wanted.formers().iter();
+                !formers.any(|it| it.queue.as_str() == there.destination && it.entry() == there.source)
             })
             .filter(|there| seen.insert(format!("{there:?}")))
             .map(|there| {

@@ -95,6 +95,12 @@ fn deviation(action: &Action) -> Option<Deviation> {
                 "queue {queue:?} is being migrated, or its migration was left half-way: `migrate` goes on with it"
             ),
         ),
+        Action::Renamed { from, to } => of(
+            DriftKind::Conflict,
+            format!(
+                "queue {from:?} is there, whose name {to:?} had before, and gets events: `migrate` brings what is in it"
+            ),
+        ),
         Action::Unbind(it) => {
             of(DriftKind::Retired, format!("{} is there, and was retired or unbound", text::binding(it)))
         }

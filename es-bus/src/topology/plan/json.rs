@@ -84,6 +84,12 @@ fn action(action: &Action, object: &mut Map<String, Json>) {
         Action::HalfMigrated { queue } => {
             json!({ "action": "half_migrated", "object": "queue", "name": queue })
         }
+        Action::Renamed { from, to } => {
+            json!({ "action": "migrate", "object": "queue", "name": from, "to": to })
+        }
+        Action::Leave(Left::Former { from, to }) => {
+            json!({ "action": "leave", "object": "queue", "name": from, "to": to, "once_declared": true })
+        }
         Action::Unverified(inner) => {
             self::action(inner, object);
             let does = object.insert("action".to_owned(), Json::from("unverified"));

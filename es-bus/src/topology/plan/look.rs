@@ -147,6 +147,12 @@ pub(crate) fn shared_names(topologies: &[&Topology]) -> (Vec<ExchangeName>, Vec<
         topologies.iter().flat_map(|it| it.exchanges()).map(|it| it.name.clone()).collect();
     let queues = topologies.iter().flat_map(|it| it.queues()).filter(|queue| !queue.exclusive);
     let mut queues: Vec<QueueName> = queues.map(|queue| queue.name.clone()).collect();
+    for former in topologies.iter().flat_map(|it| it.formers()) {
+        exchanges.extend(
+            [former.entry(), former.retry(), former.marker()].iter().map(|it| ExchangeName::of_existing(it)),
+        );
+        queues.extend([former.old.clone(), former.old_dlq.clone()]);
+    }
     exchanges.sort();
     exchanges.dedup();
     queues.sort();

@@ -29,7 +29,7 @@ pub(crate) use self::{
     decide::{decide, is_it},
     drift::{Deviation, DriftKind, deviations},
     look::{Eyes, LookError, shared_names},
-    perform::{PerformError, perform},
+    perform::{PerformError, perform, renamed},
     record::{Record, both},
 };
 pub use self::{

@@ -43,7 +43,7 @@ impl<'a> Stale<'a> {
         observed: &'a Observed,
         options: &'a PlanOptions,
     ) -> Self {
-        Self { owned, observed, options, gone: owned.without(wanted), wanted }
+        Self { owned, observed, options, gone: without_formers(&owned.without(wanted), wanted), wanted }
     }
 
     fn queues(&self) -> impl Iterator<Item = (&Queue, &ObservedQueue)> {
@@ -182,6 +182,29 @@ impl<'a> Stale<'a> {
     fn is_of_group(&self, exchange: &Exchange) -> bool {
         stem(exchange).is_some_and(|stem| self.gone.queue(stem).is_some())
     }
+}
+
+/// What is there under a name that a group had is migrated, not pruned.
+fn without_formers(gone: &Topology, wanted: &Topology) -> Topology {
+    let formers = wanted.formers();
+    let has_queue = |name: &str| formers.iter().any(|it| it.has_queue(name));
+    let has_exchange = |name: &str| formers.iter().any(|it| it.has_exchange(name));
+    let mut left = Topology::new();
+    // Names are there once, as they were.
+    for exchange in gone.exchanges().filter(|it| !has_exchange(it.name.as_str())) {
+        drop(left.add_exchange(exchange.clone()));
+    }
+    for queue in gone.queues().filter(|it| !has_queue(it.name.as_str())) {
+        drop(left.add_queue(queue.clone()));
+    }
+    let bindings = gone.bindings();
+    for it in bindings.filter(|it| !has_queue(it.queue.as_str()) && !has_exchange(it.source.as_str())) {
+        left.add_binding(it.clone());
+    }
+    for it in gone.exchange_bindings() {
+        left.add_exchange_binding(it.clone());
+    }
+    left
 }
 
 /// The queue that an exchange of a group alone is named after.

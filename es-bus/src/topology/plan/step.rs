@@ -116,9 +116,7 @@ impl Plan {
 
     /// What is in the way.
     pub fn conflicts(&self) -> impl Iterator<Item = &Step> {
-        let is_conflict =
-            |step: &&Step| matches!(step.action, Action::Conflict { .. } | Action::HalfMigrated { .. });
-        self.steps.iter().filter(is_conflict)
+        self.steps.iter().filter(|step| step.action.is_in_the_way())
     }
 
     /// What could not be seen, and is declared again when the plan is applied.
@@ -222,6 +220,13 @@ pub enum Action {
         /// The queue.
         queue: String,
     },
+    /// Nothing: a queue is there under a name that its group had, and has to be brought to the one of today first.
+    Renamed {
+        /// The queue under the former name.
+        from: String,
+        /// The queue of the group.
+        to: String,
+    },
     /// Does it although it may be done already, which changes nothing then: the broker does not tell.
     Unverified(Box<Action>),
     /// Nothing: it is there, and not declared.
@@ -229,6 +234,11 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether nothing is done before it is out of the way.
+    pub(crate) const fn is_in_the_way(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::HalfMigrated { .. } | Self::Renamed { .. })
+    }
+
     /// Whether applying it changes the broker.
     pub(super) const fn is_change(&self) -> bool {
         match self {
@@ -240,7 +250,11 @@ impl Action {
             | Self::UnbindExchange(_)
             | Self::DeleteQueue { .. }
             | Self::DeleteExchange(_) => true,
-            Self::Conflict { .. } | Self::HalfMigrated { .. } | Self::Unverified(_) | Self::Leave(_) => false,
+            Self::Conflict { .. }
+            | Self::HalfMigrated { .. }
+            | Self::Renamed { .. }
+            | Self::Unverified(_)
+            | Self::Leave(_) => false,
         }
     }
 }
@@ -279,6 +293,13 @@ pub enum Left {
     Queue(String),
     /// An exchange that the program once declared.
     Exchange(String),
+    /// A queue under a name that its group had, which gets nothing any more, for the last replicas that consume it.
+    Former {
+        /// The queue under the former name.
+        from: String,
+        /// The queue of the group.
+        to: String,
+    },
 }
 
 /// Something to know, about which this plan does nothing.

@@ -128,7 +128,7 @@ fn step(f: &mut fmt::Formatter<'_>, step: &Step, plain: bool) -> fmt::Result {
         | Action::UnbindExchange(_)
         | Action::DeleteQueue { .. }
         | Action::DeleteExchange(_) => '-',
-        Action::Conflict { .. } | Action::HalfMigrated { .. } => '!',
+        Action::Conflict { .. } | Action::HalfMigrated { .. } | Action::Renamed { .. } => '!',
         Action::Unverified(_) => '?',
         Action::Leave(_) => '=',
     };
@@ -192,6 +192,7 @@ fn line(action: &Action) -> String {
         Action::DeleteExchange(name) => format!("exchange {name:?}, deleted"),
         Action::Conflict { what, name, .. } => format!("{what} {name:?} is there with other settings"),
         Action::HalfMigrated { queue } => format!("queue {queue:?} is migrated half-way"),
+        Action::Renamed { from, to } => format!("queue {from:?} is to be migrated to {to:?}"),
         Action::Unverified(inner) => line(inner),
         Action::Leave(Left::Binding { source, queue, key, arguments, .. }) => {
             bound(source, &format!("{queue:?}"), key, &table(arguments))
@@ -201,6 +202,7 @@ fn line(action: &Action) -> String {
         }
         Action::Leave(Left::Queue(name)) => format!("queue {name:?}"),
         Action::Leave(Left::Exchange(name)) => format!("exchange {name:?}"),
+        Action::Leave(Left::Former { from, to }) => format!("queue {from:?}, which is {to:?} now"),
     }
 }
 

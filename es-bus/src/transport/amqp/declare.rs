@@ -30,7 +30,7 @@ use super::{classify, connect::Sessions, convert};
 use crate::{
     model::{Binding, Exchange, ExchangeBinding, ExchangeKind, Queue},
     name::{ExchangeName, QueueName},
-    transport::{DeclareError, QueueStatus},
+    transport::{DeclareError, QueueStatus, Removal, lock_is_gone},
     wire::TooLarge,
 };
 
@@ -211,6 +211,60 @@ impl Declarer {
         let options = QueueDeleteOptions { if_unused: idle, if_empty: idle, nowait: false };
         self.call(subject, async |channel| channel.queue_delete(name, options).await).await?;
         Ok(())
+    }
+
+    /// Removes something on a channel of the connection that has the lock.
+    pub(super) async fn remove_while_locked(
+        &self,
+        removal: &Removal,
+        lock: &QueueName,
+    ) -> Result<(), DeclareError> {
+        let held = Subject { what: "queue", name: lock.as_str() };
+        let lock_name = short(held.name).map_err(|error| held.refused(&error))?;
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let label = match removal {
+            Removal::Binding(binding) => label(binding),
+            Removal::Queue(name) => name.to_string(),
+            Removal::Exchange(name) => name.to_string(),
+        };
+        let what = match removal {
+            Removal::Queue(_) => "queue",
+            Removal::Exchange(_) => "exchange",
+            Removal::Binding(_) => "binding",
+        };
+        let subject = Subject { what, name: &label };
+        let parted = match removal {
+            Removal::Binding(binding) => Some(parts(binding).map_err(|error| subject.refused(&error))?),
+            Removal::Queue(_) | Removal::Exchange(_) => None,
+        };
+        let name = |name: &str| short(name).map_err(|error| subject.refused(&error));
+        let (queue, exchange) = match removal {
+            Removal::Queue(queue) => (Some(name(queue.as_str())?), None),
+            Removal::Exchange(exchange) => (None, Some(name(exchange.as_str())?)),
+            Removal::Binding(_) => (None, None),
+        };
+        let removed = self.call(held, async |channel| {
+            match channel.queue_declare(lock_name, passive, FieldTable::default()).await {
+                Ok(_) => {}
+                Err(error) if classify::is_missing(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+            let mut removed = Ok(());
+            if let Some(queue) = queue {
+                removed = channel.queue_delete(queue, QueueDeleteOptions::default()).await.map(drop);
+            }
+            if let Some(exchange) = exchange {
+                removed = channel.exchange_delete(exchange, ExchangeDeleteOptions::default()).await;
+            }
+            if let Some((queue, exchange, key, arguments)) = parted {
+                removed = channel.queue_unbind(queue, exchange, key, arguments).await;
+            }
+            Ok(Some(removed))
+        });
+        match removed.await? {
+            None => Err(lock_is_gone(lock)),
+            Some(removed) => removed.map_err(|error| classify::declare(&error, subject.what, subject.name)),
+        }
     }
 
     pub(super) async fn delete_exchange(&self, exchange: &ExchangeName) -> Result<(), DeclareError> {

@@ -47,7 +47,7 @@ pub use self::tls::{Tls, TlsError, TlsFiles, TlsIdentity};
 use self::{connect::Line, consume::Settler, declare::Declarer, publish::Publisher};
 use super::{
     Admin, Consume, ConsumeError, ConsumeRequest, Consumer, DeclareError, Link, Publication, Publish,
-    PublishError, QueueStatus, Settle, Transport,
+    PublishError, QueueStatus, Removal, Settle, Transport,
 };
 use crate::{
     handler::BoxFuture,
@@ -295,6 +295,14 @@ impl Admin for Amqp {
         exchange: &'a ExchangeName,
     ) -> BoxFuture<'a, Result<(), DeclareError>> {
         Box::pin(self.declarer.delete_unused_exchange(exchange))
+    }
+
+    fn remove_while_locked<'a>(
+        &'a self,
+        removal: &'a Removal,
+        lock: &'a QueueName,
+    ) -> BoxFuture<'a, Result<(), DeclareError>> {
+        Box::pin(self.declarer.remove_while_locked(removal, lock))
     }
 
     fn exchange_exists<'a>(
