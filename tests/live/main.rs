@@ -8,6 +8,7 @@ mod behaviours;
 mod cli;
 mod dead_letters;
 mod drift;
+mod evolution;
 mod examples;
 mod faults;
 mod fleet;

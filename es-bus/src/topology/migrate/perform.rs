@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     MigrateError, MigrateOptions, MigratedQueue, MigrationProgress, MigrationStep,
@@ -349,12 +349,23 @@ impl Migrator<'_> {
         step: MigrationStep,
         queue: &QueueName,
     ) -> Result<bool, Failure> {
+        self.is_surely_empty_since(target, step, queue, Instant::now()).await
+    }
+
+    /// As [`is_surely_empty`](Self::is_surely_empty), of a queue to which nothing comes since then.
+    pub(super) async fn is_surely_empty_since(
+        &self,
+        target: &Target,
+        step: MigrationStep,
+        queue: &QueueName,
+        quiet: Instant,
+    ) -> Result<bool, Failure> {
         let since = Instant::now();
         if self.ready(target, queue).await? != Some(0) {
             return Ok(false);
         }
         if self.eyes.lag() {
-            sleep(Eyes::LAG).await;
+            sleep_until(quiet + Eyes::LAG).await;
         }
         loop {
             let found = self.eyes.queue(self.transport, queue).await.map_err(Failure::Look)?;

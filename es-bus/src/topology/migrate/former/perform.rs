@@ -57,6 +57,8 @@ impl Migrator<'_> {
         report: &mut MigratedQueue,
     ) -> Result<(), Failure> {
         let (mut caught_up, mut changed) = (false, Instant::now());
+        // Since when nothing was to be done but to delete: one wait for the broker's counts does for all of it.
+        let mut quiet = None;
         for _ in 0..MOST_STEPS {
             let observed = self.observe(target).await?;
             check(target, &observed)?;
@@ -83,7 +85,13 @@ impl Migrator<'_> {
                 // It could not be done just now.
                 sleep(POLL).await;
             }
-            let moved = self.move_on(target, former, &step, &facts).await?;
+            use MigrationStep as Do;
+            match step.what {
+                Do::DropFormer | Do::DropWaiting | Do::DropParts => quiet = quiet.or(Some(Instant::now())),
+                _ => quiet = None,
+            }
+            let quiet = quiet.unwrap_or_else(Instant::now);
+            let moved = self.move_on(target, former, &step, &facts, quiet).await?;
             if moved > 0 {
                 report.moved += moved;
                 changed = Instant::now();
@@ -101,6 +109,7 @@ impl Migrator<'_> {
         former: &Former,
         step: &Step,
         facts: &Facts,
+        quiet: Instant,
     ) -> Result<u64, Failure> {
         use MigrationStep as Do;
         let names = &target.names;
@@ -134,15 +143,15 @@ impl Migrator<'_> {
                 let declared = self.transport.declare_exchange(&marker).await;
                 declared.map_err(|error| refused(&former.queue, error))?;
             }
-            Do::DropFormer => self.drop_if_idle(target, former, &former.old.clone(), step.what).await?,
+            Do::DropFormer => self.drop_if_idle(target, former, &former.old, (step.what, quiet)).await?,
             Do::MoveWaiting => return self.move_waiting(target, former, facts).await,
             Do::DropWaiting => {
                 for waiting in &facts.waiting {
                     let name = existing(&waiting.name);
-                    self.drop_if_idle(target, former, &name, step.what).await?;
+                    self.drop_if_idle(target, former, &name, (step.what, quiet)).await?;
                 }
             }
-            Do::DropParts => self.drop_parts(target, former, facts).await?,
+            Do::DropParts => self.drop_parts(target, former, facts, quiet).await?,
             _ => return self.perform(target, step).await,
         }
         Ok(0)
@@ -249,9 +258,9 @@ impl Migrator<'_> {
         target: &Target,
         former: &Former,
         queue: &QueueName,
-        step: MigrationStep,
+        (step, quiet): (MigrationStep, Instant),
     ) -> Result<(), Failure> {
-        if !self.is_surely_empty(target, step, queue).await? {
+        if !self.is_surely_empty_since(target, step, queue, quiet).await? {
             return Ok(());
         }
         let status = self.transport.queue_status(queue).await;
@@ -261,9 +270,15 @@ impl Migrator<'_> {
         }
     }
 
-    async fn drop_parts(&self, target: &Target, former: &Former, facts: &Facts) -> Result<(), Failure> {
+    async fn drop_parts(
+        &self,
+        target: &Target,
+        former: &Former,
+        facts: &Facts,
+        quiet: Instant,
+    ) -> Result<(), Failure> {
         if facts.letters.is_some() {
-            self.drop_if_idle(target, former, &former.old_dlq, MigrationStep::DropParts).await?;
+            self.drop_if_idle(target, former, &former.old_dlq, (MigrationStep::DropParts, quiet)).await?;
             let there = self.transport.queue_status(&former.old_dlq).await;
             if there.map_err(|error| refused(&former.queue, error))?.is_some() {
                 return Ok(());
