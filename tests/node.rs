@@ -82,6 +82,31 @@ impl Node {
         Self::try_start(&conf, &["rabbitmq_auth_mechanism_ssl"]).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// As [`start`](Self::start), with no plugin but the management.
+    #[track_caller]
+    pub fn start_bare() -> Self {
+        let start = || {
+            let mut node = Self::prepare("", &[], &new_cookie())?;
+            fs::write(node.dir.join(ENABLED_PLUGINS), enabled(&["rabbitmq_management"]))
+                .map_err(|error| error.to_string())?;
+            node.start_epmd()?;
+            node.boot()?;
+            Ok(node)
+        };
+        start().unwrap_or_else(|error: String| panic!("{error}"))
+    }
+
+    /// Enables a plugin on the running node, as `rabbitmq-plugins enable` does.
+    #[track_caller]
+    pub fn enable_plugin(&mut self, plugin: &str) {
+        let file = self.dir.join(ENABLED_PLUGINS);
+        fs::write(&file, enabled(&["rabbitmq_management", plugin])).expect("the directory is the node's own");
+        self.rabbitmqctl(&[
+            "eval",
+            &format!("{{ok, _, _}} = rabbit_plugins:ensure(\"{}\").", file.display()),
+        ]);
+    }
+
     /// As [`start`](Self::start), with a scheduler per core and the busy waiting of a server: for who
     /// measures, and has one node alone.
     #[track_caller]
@@ -385,7 +410,7 @@ impl Node {
             .env("RABBITMQ_MNESIA_BASE", in_dir("mnesia"))
             .env("RABBITMQ_LOG_BASE", in_dir("log"))
             .env("RABBITMQ_LOGS", "-")
-            .env("RABBITMQ_ENABLED_PLUGINS_FILE", in_dir("enabled_plugins"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", in_dir(ENABLED_PLUGINS))
             .env("RABBITMQ_CONFIG_FILE", in_dir("rabbitmq.conf"))
             .env("RABBITMQ_ADVANCED_CONFIG_FILE", in_dir("advanced.config"))
             .env("RABBITMQ_PID_FILE", in_dir("pid"))
@@ -508,6 +533,15 @@ fn new_cookie() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
+/// The file of RabbitMQ that says which plugins run.
+const ENABLED_PLUGINS: &str = "enabled_plugins";
+/// What has consistent-hash exchanges; there on every node that says nothing else.
+const HASH_PLUGIN: &str = "rabbitmq_consistent_hash_exchange";
+
+fn enabled(plugins: &[&str]) -> String {
+    format!("[{}].\n", plugins.join(","))
+}
+
 fn write_files(dir: &Path, ports: &Ports, conf: &str, plugins: &[&str], cookie: &str) -> std::io::Result<()> {
     let mut private = DirBuilder::new();
     private.mode(0o700).create(dir)?;
@@ -518,8 +552,10 @@ fn write_files(dir: &Path, ports: &Ports, conf: &str, plugins: &[&str], cookie: 
     let file = dir.join("home/.erlang.cookie");
     fs::write(&file, cookie)?;
     fs::set_permissions(file, fs::Permissions::from_mode(0o400))?;
-    let plugins = [&["rabbitmq_management"], plugins].concat().join(",");
-    fs::write(dir.join("enabled_plugins"), format!("[{plugins}].\n"))?;
+    fs::write(
+        dir.join(ENABLED_PLUGINS),
+        enabled(&[&["rabbitmq_management", HASH_PLUGIN], plugins].concat()),
+    )?;
     let interval = COUNTS_INTERVAL.as_millis().to_string();
     fs::write(dir.join("advanced.config"), ADVANCED_CONFIG.replace("COUNTS_INTERVAL", &interval))?;
     let mut file = fs::File::create(dir.join("rabbitmq.conf"))?;

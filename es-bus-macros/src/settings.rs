@@ -22,6 +22,7 @@ pub(crate) const GROUP_ONLY: &[&str] = &[
     "unknown_delay",
     "unknown_retries",
     "crash_limit",
+    "weight",
     "retired",
     "retry_ladder",
     "max_length",
@@ -120,6 +121,7 @@ pub(crate) fn take_group(args: &mut Args, settings: &mut Settings, errors: &mut 
         args.number("unknown_retries", 0, 100_000, "", errors).map(|number| number.to_string()),
     );
     put("crash_limit", args.number_or_none("crash_limit", 2, 100, errors));
+    put("weight", args.number("weight", 1, 1000, "", errors).map(|number| number.to_string()));
     put("retired", take_retired(args, errors));
     put("retry_ladder", take_ladder(args, errors));
     put("max_length", args.number("max_length", 1, LONGEST, "", errors).map(|number| number.to_string()));

@@ -13,6 +13,7 @@ use crate::{
     bus::Bus,
     event::EventKind,
     message::StaticValue,
+    model::{ExchangeKind, Topology, asked},
     schema::body_of,
     topology::{Bound, GroupSpec, HandlerSpec},
 };
@@ -168,27 +169,37 @@ impl<'a> Document<'a> {
             key => format!("{exchange}.{}", key.replace('*', "any").replace('#', "all")),
         };
         let id = self.name(&wanted, &format!("{key} on {exchange}"));
-        let (kind, durable, auto_delete) = match self.bus.topology().exchange(exchange) {
+        let topology = self.bus.topology();
+        let (kind, durable, auto_delete) = match topology.exchange(exchange) {
             Some(it) => (it.kind, it.durable, it.auto_delete),
             None => (self.bus.exchanges().kind(exchange), true, false),
         };
+        // The binding has AMQP's own kinds of exchanges alone; what it has no word for is an extension.
+        let extensions = extensions(topology, exchange);
         self.channels.entry(id.clone()).or_insert_with(|| {
             let address = if key.is_empty() { Json::Null } else { key.into() };
-            json!({
+            let mut of_exchange = json!({
+                "name": exchange,
+                "durable": durable,
+                "autoDelete": auto_delete,
+            });
+            if kind.plugin().is_none() {
+                of_exchange["type"] = kind.as_str().into();
+            }
+            let mut channel = json!({
                 "address": address,
                 "title": format!("{key} on {exchange}").trim_start_matches(" on "),
                 "messages": {},
                 "bindings": { "amqp": {
                     "is": "routingKey",
-                    "exchange": {
-                        "name": exchange,
-                        "type": kind.as_str(),
-                        "durable": durable,
-                        "autoDelete": auto_delete,
-                    },
+                    "exchange": of_exchange,
                     "bindingVersion": BINDINGS,
                 } },
-            })
+            });
+            if let Some(extensions) = extensions {
+                channel["x-es-bus-exchange"] = extensions;
+            }
+            channel
         });
         id
     }
@@ -283,6 +294,28 @@ impl<'a> Document<'a> {
         }
         name
     }
+}
+
+/// What an exchange is that the AMQP binding has no word for: a kind that a plugin has, with what it hashes, and the
+/// exchanges from which it gets messages.
+fn extensions(topology: &Topology, exchange: &str) -> Option<Json> {
+    let mut extensions = Map::new();
+    if let Some(it) = topology.exchange(exchange).filter(|it| it.kind.plugin().is_some()) {
+        extensions.insert("type".to_owned(), it.kind.as_str().into());
+        extensions.insert("hashes".to_owned(), it.hashed().into());
+    }
+    let sources = topology.exchange_bindings().filter(|it| it.destination.as_str() == exchange);
+    let from: Vec<Json> = sources
+        .map(|it| {
+            let kind =
+                topology.exchange(it.source.as_str()).map_or(ExchangeKind::Topic, |source| source.kind);
+            json!({ "exchange": it.source.as_str(), "gets": asked(kind, &it.key, &it.arguments) })
+        })
+        .collect();
+    if !from.is_empty() {
+        extensions.insert("from".to_owned(), from.into());
+    }
+    (!extensions.is_empty()).then_some(Json::Object(extensions))
 }
 
 fn headers(kind: &EventKind) -> Json {

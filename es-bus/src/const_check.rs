@@ -180,8 +180,8 @@ pub const fn check_one_event(inputs: &[Input], index: usize) {
 /// A handler of raw events says what it wants, where its exchange does not bring everything anyway.
 #[track_caller]
 pub const fn check_raw_has_bind(inputs: &[Input], group: &GroupRef) {
-    if takes_raw(inputs) && event(inputs).is_none() && !matches!(home(group), Some((_, ExchangeKind::Fanout)))
-    {
+    let brings_all = matches!(home(group), Some((_, ExchangeKind::Fanout | ExchangeKind::ConsistentHash)));
+    if takes_raw(inputs) && event(inputs).is_none() && !brings_all {
         panic!(
             "this handler takes raw events, so it needs `bind`: for example `bind = \"Order.*\"`, or `bind = \"#\"` for everything"
         );
@@ -190,7 +190,11 @@ pub const fn check_raw_has_bind(inputs: &[Input], group: &GroupRef) {
 
 /// An event on a headers exchange has headers of its own, or its handler says which it wants.
 #[track_caller]
-pub const fn check_own_headers(inputs: &[Input]) {
+pub const fn check_own_headers(inputs: &[Input], group: &GroupRef) {
+    // There each event comes to the one or the other, whatever it says.
+    if matches!(home(group), Some((_, ExchangeKind::ConsistentHash))) {
+        return;
+    }
     let Some((_, kinds)) = event(inputs) else { return };
     let mut i = 0;
     while i < kinds.len() {
@@ -244,6 +248,9 @@ pub const fn check_headers(headers: &HeadersMatch, inputs: &[Input], group: &Gro
 
 #[track_caller]
 const fn check_takes(bind: &Bind, inputs: &[Input], group: &GroupRef) {
+    if let Some((exchange, kind @ ExchangeKind::ConsistentHash)) = home(group) {
+        told(Misfit::Shares, bind, exchange, kind, &[]).panic()
+    }
     let Some((name, kinds)) = event(inputs) else {
         if takes_raw(inputs)
             && let Some((exchange, kind)) = home(group)
@@ -328,6 +335,11 @@ pub const fn check_from(bind: &Bind, source: &ExchangeRef) {
             .put(def.kind.as_str())
             .put(" exchange, which looks at none: write `\"Order.#\"`, with the keys that are meant")
             .panic(),
+        Misfit::Shares => text
+            .put(" asks for some of it, and the consistent-hash exchange ")
+            .quote(def.name)
+            .put(" gives to each that is bound to it a share of everything: name the exchange alone")
+            .panic(),
     }
 }
 
@@ -375,11 +387,15 @@ const fn told(
             .put(" asks for a key, and the headers exchange ")
             .quote(exchange)
             .put(" looks at headers only: write `bind(headers(format = \"pdf\"))`, with the headers that are meant"),
+        Misfit::Shares => text
+            .put(" asks for some of it, and the consistent-hash exchange ")
+            .quote(exchange)
+            .put(" gives to each group a share of everything: leave `bind` out; how large the share is says `weight` of the group"),
         Misfit::NoHeaders => {
             let text = text.put(" asks for headers, and ").quote(exchange).put(" is a ").put(kind.as_str());
             let text = text.put(" exchange, which looks at none: ");
             match kind {
-                ExchangeKind::Fanout => text.put("leave `bind` out"),
+                ExchangeKind::Fanout | ExchangeKind::ConsistentHash => text.put("leave `bind` out"),
                 ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Headers => {
                     text.put("write `bind = \"Order.Placed\"`, with the key that is meant")
                 }

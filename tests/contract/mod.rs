@@ -145,6 +145,8 @@ macro_rules! contract {
                 several_matching_bindings_deliver_one_copy,
                 exchanges_bound_to_exchanges_bring_one_copy_to_each_queue,
                 an_exchange_that_gives_to_another_keeps_from_its_alternate_one,
+                a_consistent_hash_gives_each_value_to_one_queue,
+                a_weight_that_changed_counts_once_both_bindings_were_made_anew,
             ]
         }
     };

@@ -7,7 +7,7 @@ use es_bus::{
     model::{Binding, Exchange, ExchangeBinding, ExchangeKind},
     name::{ExchangeName, QueueName},
     topic,
-    transport::{Publication, PublishError},
+    transport::{DeclareError, Publication, PublishError},
 };
 
 use super::{Fixture, publication, text};
@@ -45,6 +45,78 @@ pub(crate) async fn the_default_exchange_names_the_queue(fixture: &Fixture) {
 
     assert!(matches!(error, Err(PublishError::Unroutable { .. })), "{error:?}");
     assert_eq!(fixture.contents(&queue).await, ["order"]);
+}
+
+pub(crate) async fn a_consistent_hash_gives_each_value_to_one_queue(fixture: &Fixture) {
+    let shared = hashed(fixture).await;
+    let (one, three) = (fixture.plain("one").await, fixture.plain("three").await);
+    let lost = fixture.transport.publish(&of_aggregate(&shared, 0)).await;
+    assert!(matches!(lost, Err(PublishError::Unroutable { .. })), "nothing is bound: {lost:?}");
+    for no_weight in ["Order.*", "0", ""] {
+        let refused = fixture.transport.bind(&Binding::by_key(shared.clone(), one.clone(), no_weight)).await;
+        assert!(matches!(refused, Err(DeclareError::Refused { .. })), "{no_weight:?}: {refused:?}");
+    }
+    for (queue, weight) in [(&one, "1"), (&three, "3")] {
+        fixture
+            .transport
+            .bind(&Binding::by_key(shared.clone(), queue.clone(), weight))
+            .await
+            .expect("a weight");
+    }
+
+    for id in (0..200).chain(0..200) {
+        fixture.transport.publish(&of_aggregate(&shared, id)).await.expect("one of them takes it");
+    }
+
+    let (of_one, of_three) = (fixture.contents(&one).await, fixture.contents(&three).await);
+    assert_eq!(of_one.len() + of_three.len(), 400, "each comes once");
+    for of in [&of_one, &of_three] {
+        let (first, second) = of.split_at(of.len() / 2);
+        assert_eq!(first, second, "what came to it the first time comes to it the second time");
+    }
+    assert!((40..160).contains(&of_one.len()), "{} of about 100", of_one.len());
+}
+
+pub(crate) async fn a_weight_that_changed_counts_once_both_bindings_were_made_anew(fixture: &Fixture) {
+    let shared = hashed(fixture).await;
+    let (changed, other) = (fixture.plain("changed").await, fixture.plain("other").await);
+    let binding = |queue: &QueueName, weight: &str| Binding::by_key(shared.clone(), queue.clone(), weight);
+    let (old, new) = (binding(&changed, "1"), binding(&changed, "100"));
+    for made in [&old, &binding(&other, "1"), &new] {
+        fixture.transport.bind(made).await.expect("a weight");
+    }
+    let publish = async || {
+        for id in 0..100 {
+            fixture.transport.publish(&of_aggregate(&shared, id)).await.expect("one of them takes it");
+        }
+        (fixture.contents(&changed).await.len(), fixture.contents(&other).await.len())
+    };
+
+    let (share, rest) = publish().await;
+    assert!((20..80).contains(&share), "the older weight counts: {share} and {rest}");
+    fixture.transport.unbind(&old).await.expect("it is there");
+    assert_eq!(publish().await, (0, 100), "and without it there is no share, whatever is bound");
+    fixture.transport.bind(&new).await.expect("it is there");
+    assert_eq!(publish().await, (0, 100), "to bind what is bound changes nothing");
+    fixture.transport.unbind(&new).await.expect("it is there");
+    fixture.transport.bind(&new).await.expect("a weight");
+    let (share, rest) = publish().await;
+    assert!(share > 85, "made anew it counts: {share} and {rest}");
+}
+
+/// An exchange that hashes the id of the aggregate.
+async fn hashed(fixture: &Fixture) -> ExchangeName {
+    let name = fixture.exchange_name("shared");
+    let arguments = [("hash-header", "aggregate_id")].into_iter().collect();
+    let exchange = Exchange { arguments, ..Exchange::durable(name.clone(), ExchangeKind::ConsistentHash) };
+    fixture.transport.declare_exchange(&exchange).await.expect("the node has the plugin");
+    name
+}
+
+fn of_aggregate(exchange: &ExchangeName, id: u32) -> Publication {
+    let mut publication = publication(exchange, "Order.Placed", text(&id.to_string()));
+    publication.message.headers.insert("aggregate_id", format!("order-{id}"));
+    publication
 }
 
 pub(crate) async fn headers_match_all_or_any(fixture: &Fixture) {

@@ -27,6 +27,7 @@ mod python;
 mod reconnect;
 mod routing;
 mod settling;
+mod shares;
 mod shutdown;
 mod soak;
 mod start;

@@ -1,6 +1,7 @@
 //! Reads `#[exchange]` and the struct under it.
 
 use proc_macro2::TokenStream;
+use syn::LitStr;
 
 use super::{
     ExchangeName,
@@ -9,7 +10,7 @@ use super::{
     take_exchange,
 };
 use crate::{
-    args::Args,
+    args::{Args, Constant},
     errors::Errors,
     pattern,
     private::{Private, Range, unit_struct},
@@ -18,6 +19,8 @@ use crate::{
 const KEYS: &[&str] = &[
     "name",
     "kind",
+    "hash_on",
+    "hash_header",
     "transient",
     "auto_delete",
     "internal",
@@ -29,8 +32,24 @@ const KEYS: &[&str] = &[
 ];
 
 /// The kinds as AMQP writes them, and their variants.
-const KINDS: &[(&str, &str)] =
-    &[("topic", "Topic"), ("direct", "Direct"), ("fanout", "Fanout"), ("headers", "Headers")];
+const KINDS: &[(&str, &str)] = &[
+    ("topic", "Topic"),
+    ("direct", "Direct"),
+    ("fanout", "Fanout"),
+    ("headers", "Headers"),
+    (HASHED, "ConsistentHash"),
+];
+
+/// The kind that gives each message to one of its queues.
+const HASHED: &str = "consistent-hash";
+
+/// What it can hash, and the argument that says so: none for the routing key.
+const HASH_ON: &[(&str, Option<(&str, &str)>)] = &[
+    ("aggregate-id", Some(("hash-header", "aggregate_id"))),
+    ("routing-key", None),
+    ("message-id", Some(("hash-property", "message_id"))),
+    ("correlation-id", Some(("hash-property", "correlation_id"))),
+];
 
 /// Reads the attribute and the item; `None` when there is nothing to write beside the item.
 pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) -> Option<Model> {
@@ -43,6 +62,7 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
     let name = pattern::name_or_type("exchange", name, &input.ident, errors);
     let words: Vec<&str> = KINDS.iter().map(|(word, _)| *word).collect();
     let kind = args.word("kind", &words, &[], errors).map_or("topic".to_owned(), |word| word.value());
+    let hashed = take_hash(&mut args, kind == HASHED, errors);
     let transient = args.flag("transient", errors);
     let auto_delete = args.flag("auto_delete", errors);
     let internal = args.flag("internal", errors);
@@ -54,7 +74,7 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
     for source in &sources {
         check_source(source, &name, &input.ident, errors);
     }
-    let arguments = args.constants("arguments", "\"x-delayed-type\" = \"topic\"", errors);
+    let mut arguments = args.constants("arguments", "\"x-delayed-type\" = \"topic\"", errors);
     for (argument, value) in &arguments {
         if argument == "alternate-exchange" {
             errors.over(
@@ -63,6 +83,15 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
             );
         }
     }
+    for (argument, value) in &arguments {
+        if kind == HASHED && matches!(&**argument, "hash-header" | "hash-property") {
+            errors.over(
+                value,
+                "what is hashed has keys of its own: `hash_on = \"correlation-id\"`, `hash_header = \"tenant\"`",
+            );
+        }
+    }
+    arguments.extend(hashed);
     args.finish(elsewhere, errors);
     if !input.generics.params.is_empty() {
         errors.over(&input.generics, "an exchange cannot be generic: it has one name");
@@ -84,6 +113,42 @@ pub(crate) fn parse(args: TokenStream, item: &TokenStream, errors: &mut Errors) 
         arguments,
         sound: errors.is_empty(),
     })
+}
+
+/// Takes what a consistent-hash exchange hashes, as an argument of its declaration.
+fn take_hash(args: &mut Args, is_hashed: bool, errors: &mut Errors) -> Option<(String, Constant)> {
+    let spans = ["hash_on", "hash_header"].map(|key| args.key_span(key));
+    let words: Vec<&str> = HASH_ON.iter().map(|(word, _)| *word).collect();
+    let on = args.word("hash_on", &words, &[], errors);
+    let header = args.text("hash_header", "tenant_id", errors);
+    let text = |argument: &str, value: LitStr| Some((argument.to_owned(), Constant::Str(value)));
+    if !is_hashed {
+        for span in spans.into_iter().flatten() {
+            errors.at(
+                span,
+                "only a consistent-hash exchange hashes: write `kind = \"consistent-hash\"` beside it",
+            );
+        }
+        return None;
+    }
+    match (on, header) {
+        (Some(_), Some(header)) => {
+            errors.over(header, "`hash_on` says already what is hashed: drop one of the two");
+            None
+        }
+        (None, Some(header)) if header.value().is_empty() || header.value().len() > 255 => {
+            errors.over(header, "a header has a name of 1 to 255 bytes");
+            None
+        }
+        (None, Some(header)) => text("hash-header", header),
+        (on, None) => {
+            let word = on.as_ref().map_or_else(|| "aggregate-id".to_owned(), LitStr::value);
+            let (_, argument) = HASH_ON.iter().find(|(known, _)| *known == word)?;
+            let (argument, value) = (*argument)?;
+            let span = on.map_or_else(proc_macro2::Span::call_site, |on| on.span());
+            text(argument, LitStr::new(value, span))
+        }
+    }
 }
 
 fn check_alternate(alternate: &ExchangeName, name: &str, ident: &syn::Ident, errors: &mut Errors) {
@@ -122,6 +187,14 @@ fn elsewhere(key: &str) -> Option<String> {
         "source" | "sources" | "bind_to" | "gets" => {
             Some(format!("unknown key `{key}`, did you mean `from`? `from(Shop, \"Order.#\")`"))
         }
+        "hash" | "hash_property" | "hash_by" => {
+            Some(format!("unknown key `{key}`, did you mean `hash_on`? `hash_on = \"correlation-id\"`"))
+        }
+        "weight" => Some(
+            "`weight` belongs on a `#[group]`: it says how large the share of that group is, `#[group(exchange = ThisType, \
+             weight = 2)]`"
+                .to_owned(),
+        ),
         "group" | "queue" => Some(format!(
             "`{key}` has no place here: a `#[group]` names its exchange, `#[group(exchange = ThisType)]`"
         )),

@@ -25,6 +25,7 @@ const KEYS: &[&str] = &[
     "unknown_delay",
     "unknown_retries",
     "crash_limit",
+    "weight",
     "retired",
     "retries",
     "backoff",
@@ -114,6 +115,9 @@ fn elsewhere(key: &str) -> Option<String> {
         "emit" | "emits" => Some(format!(
             "unknown key `{key}`: a handler says by its result what it publishes, `Emit<T>` or `Result<Emit<T>, E>`"
         )),
+        "hash_on" | "hash_header" => {
+            Some(format!("`{key}` belongs on the `#[exchange]`: all of its groups share by it"))
+        }
         "transient" => Some("write `durable = false`: the queue does not outlive the broker".to_owned()),
         "ephemeral" => Some("write `exclusive`: each process has a queue of its own".to_owned()),
         "enable_dlq" => Some("write `on_exhausted = \"drop\"` for no dead-letter queue".to_owned()),

@@ -175,7 +175,7 @@ fn checks(p: &Private, ident: &Ident, handler: &Handler) -> TokenStream {
             checks.extend(check(
                 at_name,
                 "NEEDS_HEADERS",
-                &at_name.call(p, "check_own_headers", &quote!(__INPUTS)),
+                &at_name.call(p, "check_own_headers", &quote!(__INPUTS, __GROUP)),
             ));
         }
         Some((binds, all)) => {

@@ -278,6 +278,7 @@ pub(super) fn group_settings(
         on_unknown: said.on_unknown.value,
         unknown_wait: UnknownWait { delay: said.unknown_delay.value, times: said.unknown_retries.value },
         crash_limit: said.crash_limit.value,
+        weight: said.weight.value,
         retired: said.retired.value.clone(),
         ladder: said.retry_ladder.value.clone(),
         max_length: said.max_length.value,

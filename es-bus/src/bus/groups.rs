@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     event::EventKind,
     handler::Call,
-    model::Topology,
+    model::{ExchangeKind, Topology},
     name::GroupName,
     registry::Registry,
     topology::{Asked, Bound, Exchanges, GroupSpec, HandlerSpec, LateBound, bound, build},
@@ -182,7 +182,7 @@ impl Groups {
         }
         let mut part = Topology::new();
         for bound in &wished {
-            part.add_unbound(bound.of(&spec.queue));
+            part.add_unbound(bound.of(&spec.queue, spec.settings.weight));
         }
         self.context.provision.extend(&part, || ()).await?;
         // A group of an earlier run, or of another program, has a queue; a slip in the name has none.
@@ -308,7 +308,8 @@ impl Groups {
         policy.retries = wanted.retries.unwrap_or(policy.retries);
         let name = wanted.name_in(group)?;
         let home = &group.settings.home;
-        if wanted.handler.kinds.is_none() {
+        let is_share = self.exchanges.kind(home.as_str()) == ExchangeKind::ConsistentHash;
+        if wanted.handler.kinds.is_none() || is_share {
             wanted.binds.iter().try_for_each(|key| misfit(key, home.as_str(), &self.exchanges))?;
         }
         let asked: Vec<Asked> = wanted.binds.into_iter().map(|key| Asked::Key(key.into())).collect();

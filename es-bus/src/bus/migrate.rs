@@ -90,6 +90,9 @@ fn in_the_way<'a>(
                 let differs: Vec<&str> = differences.iter().map(|it| &*it.field).collect();
                 return Err(MigrateError::Exchange { name: name.clone(), differs: differs.join(", ") });
             }
+            Action::NeedsPlugin { exchange, plugin } => {
+                return Err(MigrateError::NoPlugin { name: exchange.clone(), plugin });
+            }
             Action::Conflict { name, .. } => queues.extend(topology.queue(name)),
             Action::HalfMigrated { queue } => half_way.extend(topology.queue(queue)),
             Action::Renamed { from, .. } | Action::Leave(Left::Former { from, .. }) => {

@@ -103,6 +103,15 @@ pub(super) enum CommandError {
         /// Its kind.
         kind: &'static str,
     },
+    /// Looking on would take events away from those who handle them.
+    #[error(
+        "exchange {exchange:?} is a consistent-hash exchange, which gives each event to one queue: tail would take a share \
+         of them from the groups; look at an exchange that it gets them from (--exchange), if there is one"
+    )]
+    TakesShare {
+        /// The exchange.
+        exchange: String,
+    },
     /// A lock of a part of the program was asked for.
     #[error(
         "a lock holds all groups, and {said} selects some of them: what the others need would be missing from it; leave \
@@ -152,7 +161,8 @@ impl CommandError {
             | Self::NeedsYes { .. }
             | Self::Explain(_)
             | Self::PartOfProgram { .. }
-            | Self::NoPatterns { .. } => Exit::Usage,
+            | Self::NoPatterns { .. }
+            | Self::TakesShare { .. } => Exit::Usage,
             _ => Exit::Failed,
         }
     }

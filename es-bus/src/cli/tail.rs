@@ -72,7 +72,11 @@ fn own(args: &TailArgs, program: &Program) -> Result<(QueueName, Vec<Binding>), 
 fn bindings(args: &TailArgs, program: &Program, queue: &QueueName) -> Result<Vec<Binding>, CommandError> {
     if let Some(group) = &args.group {
         let group = program.group(group)?;
-        return Ok(group.bindings().into_iter().map(|bound| bound.of(queue)).collect());
+        let bindings = group.bindings();
+        if let Some(bound) = bindings.iter().find(|bound| bound.kind == ExchangeKind::ConsistentHash) {
+            return Err(CommandError::TakesShare { exchange: bound.exchange.to_string() });
+        }
+        return Ok(bindings.into_iter().map(|bound| bound.of(queue, 1)).collect());
     }
     let exchange = match &args.exchange {
         Some(name) => {
@@ -83,6 +87,7 @@ fn bindings(args: &TailArgs, program: &Program, queue: &QueueName) -> Result<Vec
     let kind = program.exchanges.kind(exchange.as_str());
     let key = |key: &str| Binding::by_key(exchange.clone(), queue.clone(), key);
     match kind {
+        ExchangeKind::ConsistentHash => Err(CommandError::TakesShare { exchange: exchange.to_string() }),
         ExchangeKind::Topic if args.key.is_empty() => Ok(vec![key("#")]),
         ExchangeKind::Topic | ExchangeKind::Direct if !args.key.is_empty() => {
             Ok(args.key.iter().map(|pattern| key(pattern)).collect())

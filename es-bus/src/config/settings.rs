@@ -157,7 +157,7 @@ settings! {
         /// say otherwise.
         exchange: String = "events";
         /// How that exchange picks queues, unless an `#[exchange]` of its name says so: `topic`,
-        /// `direct`, `fanout` or `headers`.
+        /// `direct`, `fanout`, `headers` or `consistent-hash`.
         exchange_type: ExchangeKind = "topic";
         /// The groups that this process consumes: `all`, `none`, or names parted by commas.
         groups: GroupSelection = "all";
@@ -258,6 +258,8 @@ settings! {
         /// How many processes may end over an event, one after another, before it is dead-lettered; `none`
         /// counts none. Groups with a single active consumer count none either.
         crash_limit: Option<u32> = "3", within "2"..="100", because "`none` to count none";
+        /// How large the group's share of a consistent-hash exchange is, beside those of the other groups there.
+        weight: u16 = "1", within "1"..="1000";
         /// The delays that `retry after` is made of, besides those of the policies.
         retry_ladder: Vec<Duration> = "30s, 5m", within "1ms"..="30d";
         /// The most messages that the queue holds.

@@ -318,6 +318,7 @@ pub(super) async fn ready(transport: &dyn Transport, queue: &QueueName) -> Resul
         Err(
             DeclareError::Forbidden { reason, .. }
             | DeclareError::Refused { reason, .. }
+            | DeclareError::NoPlugin { reason, .. }
             | DeclareError::Down { reason, .. }
             | DeclareError::Mismatch { reason, .. },
         ) => {

@@ -34,6 +34,10 @@ pub(crate) fn of(errors: &[&DeclareError]) -> Vec<String> {
                 "see who holds {what} {name:?} (`rabbitmqctl list_queues name exclusive pid`), or rename it here"
             )]
         }
+        DeclareError::NoPlugin { plugin, .. } => vec![format!(
+            "enable the plugin on each node of the broker, `rabbitmq-plugins enable {plugin}`, which it takes without a \
+             restart"
+        )],
         DeclareError::Down { .. } => {
             vec!["start that node again: nobody else has what is in the queue".to_owned()]
         }

@@ -117,6 +117,7 @@ pub(super) fn field(error: &DeclareError) -> Option<(&str, Option<&str>, Option<
         DeclareError::Mismatch { .. }
         | DeclareError::Forbidden { .. }
         | DeclareError::Refused { .. }
+        | DeclareError::NoPlugin { .. }
         | DeclareError::Down { .. }
         | DeclareError::Missing { .. }
         | DeclareError::Interrupted { .. } => None,
@@ -128,6 +129,7 @@ fn reason(error: &DeclareError) -> &str {
         DeclareError::Mismatch { reason, .. }
         | DeclareError::Forbidden { reason, .. }
         | DeclareError::Refused { reason, .. }
+        | DeclareError::NoPlugin { reason, .. }
         | DeclareError::Down { reason, .. }
         | DeclareError::Interrupted { reason, .. } => reason,
         DeclareError::Missing { .. } => "nothing of that name",
@@ -140,6 +142,7 @@ fn headline(error: &DeclareError) -> String {
         DeclareError::Mismatch { .. } => format!("{what} {name:?} exists with other settings"),
         DeclareError::Forbidden { .. } => format!("{what} {name:?}: no permission"),
         DeclareError::Refused { .. } => format!("{what} {name:?} cannot be declared"),
+        DeclareError::NoPlugin { .. } => format!("{what} {name:?} takes a plugin that is not enabled"),
         DeclareError::Down { .. } => format!("{what} {name:?}: its node is down"),
         DeclareError::Missing { .. } => format!("{what} {name:?} is missing"),
         DeclareError::Interrupted { .. } => format!("{what} {name:?}: the connection was lost"),
@@ -152,6 +155,7 @@ pub(super) fn subject(error: &DeclareError) -> (&'static str, &str) {
         DeclareError::Mismatch { what, name, .. }
         | DeclareError::Forbidden { what, name, .. }
         | DeclareError::Refused { what, name, .. }
+        | DeclareError::NoPlugin { what, name, .. }
         | DeclareError::Down { what, name, .. }
         | DeclareError::Missing { what, name }
         | DeclareError::Interrupted { what, name, .. } => (what, name),

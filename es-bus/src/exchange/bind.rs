@@ -24,6 +24,7 @@ impl Bind {
             (Self::Headers(_), ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout) => {
                 Some(Misfit::NoHeaders)
             }
+            (Self::Headers(_), ExchangeKind::ConsistentHash) => Some(Misfit::Shares),
         }
     }
 
@@ -34,7 +35,13 @@ impl Bind {
     pub const fn may_take(&self, exchange: ExchangeKind, kind: &EventKind) -> bool {
         match (self, exchange) {
             (Self::Headers(headers), ExchangeKind::Headers) => headers.may_take(kind),
-            (Self::Headers(_), ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout) => false,
+            (
+                Self::Headers(_),
+                ExchangeKind::Topic
+                | ExchangeKind::Direct
+                | ExchangeKind::Fanout
+                | ExchangeKind::ConsistentHash,
+            ) => false,
             (Self::Key(key), _) => exchange.may_deliver(key, kind.key),
         }
     }
@@ -69,6 +76,8 @@ pub(crate) enum Misfit {
     OnlyHeaders,
     /// Only a headers exchange looks at headers.
     NoHeaders,
+    /// A consistent-hash exchange gives each of its queues a share of everything.
+    Shares,
 }
 
 impl Misfit {
@@ -80,6 +89,8 @@ impl Misfit {
             // `#` asks for everything, and that is what comes.
             ExchangeKind::Fanout if !topic::is_same(key, "#") => Some(Self::NoKeys),
             ExchangeKind::Headers => Some(Self::OnlyHeaders),
+            // Not even `#`: a share is not everything.
+            ExchangeKind::ConsistentHash => Some(Self::Shares),
             ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout => None,
         }
     }

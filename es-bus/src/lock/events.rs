@@ -27,8 +27,7 @@ pub(super) fn check(was: &BTreeMap<String, LockedEvent>, now: &Lock, findings: &
 }
 
 fn gone(was: &LockedEvent, now: &Lock, subject: &str, findings: &mut Findings) {
-    let kind =
-        |exchange: &str| now.exchanges.get(exchange).and_then(|it| it.kind.parse::<ExchangeKind>().ok());
+    let kind = |exchange: &str| now.exchanges.get(exchange).and_then(|it| ExchangeKind::named(&it.kind));
     // A headers exchange picks by what is not written down here.
     let brings = |binding: &LockedBinding| {
         kind(&binding.exchange)

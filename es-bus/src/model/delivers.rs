@@ -6,7 +6,8 @@ use crate::{
     topic,
 };
 
-/// Whether a binding delivers a message to its queue.
+/// Whether a binding delivers a message to its queue; on a consistent-hash exchange, whether it may, as one of its
+/// bindings does.
 ///
 /// # Examples
 ///
@@ -28,7 +29,7 @@ pub fn delivers(
 ) -> bool {
     match kind {
         ExchangeKind::Headers => headers_match(arguments, headers),
-        ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout => {
+        ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout | ExchangeKind::ConsistentHash => {
             kind.delivers(binding_key, routing_key)
         }
     }
@@ -49,7 +50,7 @@ pub(crate) fn refusal(
         ExchangeKind::Direct => {
             format!("the key is {routing_key:?}, which a direct exchange compares as a whole")
         }
-        ExchangeKind::Fanout => return None,
+        ExchangeKind::Fanout | ExchangeKind::ConsistentHash => return None,
         ExchangeKind::Headers => {
             let mut refused = wanted(arguments).filter(|(name, value)| !fits(headers, name, value));
             match refused.next() {
@@ -65,11 +66,13 @@ pub(crate) fn refusal(
     })
 }
 
-/// What a binding asks for, in words: `Order.*`, `everything`, `all of format = "pdf"`.
+/// What a binding asks for, in words: `Order.*`, `everything`, `all of format = "pdf"`, `a share of weight 2`.
 pub(crate) fn asked(kind: ExchangeKind, binding_key: &str, arguments: &Headers) -> String {
     match kind {
         ExchangeKind::Topic | ExchangeKind::Direct => binding_key.to_owned(),
         ExchangeKind::Fanout => "everything".to_owned(),
+        ExchangeKind::ConsistentHash if binding_key.is_empty() => "a share".to_owned(),
+        ExchangeKind::ConsistentHash => format!("a share of weight {binding_key}"),
         ExchangeKind::Headers => {
             let mode = arguments.get_str("x-match").unwrap_or("all");
             let values = arguments.iter().filter(|(name, _)| *name != "x-match");

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::{Exchange, ExchangeSettings, Queue, QueueSettings};
+use super::{Exchange, ExchangeKind, ExchangeSettings, HASH_HEADER, HASH_PROPERTY, Queue, QueueSettings};
 use crate::message::{Headers, Value};
 
 /// A setting in which a declaration differs from what is there; by itself it would be refused (406).
@@ -54,12 +54,16 @@ pub(crate) fn of_exchange(wanted: &Exchange, found: &ExchangeSettings) -> Vec<Di
         wanted: Some(wanted.kind.as_str().to_owned()),
         found: Some(found.kind.clone()),
     });
+    let is_hashed = wanted.kind == ExchangeKind::ConsistentHash;
     [
         kind,
         flag("durable", wanted.durable, found.durable),
         flag("auto_delete", wanted.auto_delete, found.auto_delete),
         flag("internal", wanted.internal, found.internal),
         argument("alternate-exchange", &wanted.arguments, &found.arguments),
+        // RabbitMQ takes any for the same, and goes on with what it has: an order that is no order any more.
+        is_hashed.then(|| argument(HASH_HEADER, &wanted.arguments, &found.arguments)).flatten(),
+        is_hashed.then(|| argument(HASH_PROPERTY, &wanted.arguments, &found.arguments)).flatten(),
     ]
     .into_iter()
     .flatten()
@@ -175,7 +179,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{ExchangeKind, QueueKind},
+        model::QueueKind,
         name::{ExchangeName, QueueName},
     };
 

@@ -2,6 +2,11 @@
 
 use crate::{exchange::ExchangeKind, message::Headers, name::ExchangeName};
 
+/// The argument of a consistent-hash exchange that names the header to hash.
+pub(crate) const HASH_HEADER: &str = "hash-header";
+/// The argument of a consistent-hash exchange that names the property to hash.
+pub(crate) const HASH_PROPERTY: &str = "hash-property";
+
 /// An exchange, as AMQP declares it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
@@ -24,6 +29,15 @@ impl Exchange {
     #[must_use]
     pub fn durable(name: ExchangeName, kind: ExchangeKind) -> Self {
         Self { name, kind, durable: true, auto_delete: false, internal: false, arguments: Headers::new() }
+    }
+
+    /// What a consistent-hash exchange hashes, in words.
+    pub(crate) fn hashed(&self) -> String {
+        match (self.arguments.get_str(HASH_HEADER), self.arguments.get_str(HASH_PROPERTY)) {
+            (Some(header), _) => format!("the header {header}"),
+            (None, Some(property)) => format!("the property {property}"),
+            (None, None) => "the routing key".to_owned(),
+        }
     }
 
     /// Where messages go that it has no queue for.

@@ -22,7 +22,6 @@ mod template;
 
 use std::{collections::BTreeMap, iter};
 
-pub(crate) use self::delivers::{asked, in_words, refusal};
 pub use self::{
     arguments::Arguments,
     binding::{Binding, ExchangeBinding},
@@ -37,6 +36,11 @@ pub use self::{
     permissions::{Permissions, Rights, TopicRights},
     queue::{DeadLetter, DeadLetterStrategy, Overflow, Queue, QueueKind},
     template::{Filling, Template},
+};
+pub(crate) use self::{
+    delivers::{asked, in_words, refusal},
+    exchange::{HASH_HEADER, HASH_PROPERTY},
+    spread::Stop,
 };
 pub use crate::exchange::ExchangeKind;
 use crate::{

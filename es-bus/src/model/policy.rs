@@ -26,6 +26,9 @@ pub struct UnknownWord {
 /// cannot part.
 macro_rules! vocabulary {
     ($name:ident, $what:literal, { $($variant:ident => $word:literal),+ $(,)? }) => {
+        vocabulary!($name by as_str, $what, { $($variant => $word),+ });
+    };
+    ($name:ident by $print:ident, $what:literal, { $($variant:ident => $word:literal),+ $(,)? }) => {
         impl $name {
             /// Every word, in the order in which help texts list them.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
@@ -48,17 +51,19 @@ macro_rules! vocabulary {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
+                f.pad(self.$print())
             }
         }
     };
 }
 
-vocabulary!(ExchangeKind, "exchange type", {
+// RabbitMQ's own name of a kind that a plugin has begins with `x-`.
+vocabulary!(ExchangeKind by word, "exchange type", {
     Topic => "topic",
     Direct => "direct",
     Fanout => "fanout",
     Headers => "headers",
+    ConsistentHash => "consistent-hash",
 });
 
 vocabulary!(QueueKind, "queue kind", { Quorum => "quorum", Classic => "classic" });

@@ -97,6 +97,11 @@ pub(super) async fn apply_part(
 ) -> Result<(), ApplyError> {
     let exchanges = topology.exchanges().map(|exchange| declare_exchange(admin, exchange)).collect();
     let mut errors = refusals(exchanges).await;
+    if errors.iter().any(|error| matches!(error, DeclareError::NoPlugin { .. })) {
+        // What else failed did so because that ended the connection.
+        errors.retain(|error| matches!(error, DeclareError::NoPlugin { .. }));
+        return Err(ApplyError { errors });
+    }
     let queues = topology.queues().map(|queue| declare_queue(admin, queue)).collect();
     errors.extend(refusals(queues).await);
     if !errors.is_empty() {

@@ -60,9 +60,10 @@ impl Bound {
     pub(crate) fn may_deliver(&self, kind: &EventKind) -> bool {
         match self.kind {
             ExchangeKind::Headers => delivers(self.kind, ("", &self.arguments), ("", &always(kind))),
-            ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout => {
-                self.kind.may_deliver(&self.key, kind.key)
-            }
+            ExchangeKind::Topic
+            | ExchangeKind::Direct
+            | ExchangeKind::Fanout
+            | ExchangeKind::ConsistentHash => self.kind.may_deliver(&self.key, kind.key),
         }
     }
 
@@ -81,16 +82,21 @@ impl Bound {
         match self.kind {
             ExchangeKind::Topic => topic::is_pattern(&self.key),
             ExchangeKind::Direct => false,
-            ExchangeKind::Fanout | ExchangeKind::Headers => true,
+            ExchangeKind::Fanout | ExchangeKind::Headers | ExchangeKind::ConsistentHash => true,
         }
     }
 
-    /// The binding of this queue.
-    pub(crate) fn of(&self, queue: &QueueName) -> Binding {
+    /// The binding of this queue, whose share of a consistent-hash exchange is as large as the weight.
+    pub(crate) fn of(&self, queue: &QueueName, weight: u16) -> Binding {
         Binding {
             source: self.exchange.clone(),
             queue: queue.clone(),
-            key: self.key.clone().into_owned(),
+            key: match self.kind {
+                ExchangeKind::ConsistentHash => weight.to_string(),
+                ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout | ExchangeKind::Headers => {
+                    self.key.clone().into_owned()
+                }
+            },
             arguments: self.arguments.clone(),
         }
     }
@@ -104,10 +110,11 @@ pub(super) fn always(kind: &EventKind) -> Headers {
 }
 
 /// The bindings of a handler: on the exchanges of the events that it takes, for one of raw events on
-/// the home exchange of its group.
+/// the home exchange of its group. Where that is a consistent-hash exchange, on that alone.
 ///
 /// Without `bind` they are the exact keys of its events where the exchange looks at keys, the
-/// headers that its events always have on a headers exchange, and everything on a fanout exchange.
+/// headers that its events always have on a headers exchange, everything on a fanout exchange, and a share of it on
+/// a consistent-hash exchange.
 /// What an exchange does not look at asks for nothing, rather than for everything: the check of the
 /// registry has told of it.
 ///
@@ -127,6 +134,12 @@ pub(crate) fn bound(
         }
     };
     match (asked, kinds) {
+        // Its share of what comes there is all that the group gets, by whichever exchange it came.
+        (asked, _) if exchanges.kind(home.as_str()) == ExchangeKind::ConsistentHash => {
+            if asked.is_none() {
+                add(on(&Asked::Key(Cow::Borrowed("")), home.clone(), ExchangeKind::ConsistentHash));
+            }
+        }
         (Some(asked), None) => {
             for one in asked {
                 add(on(one, home.clone(), exchanges.kind(home.as_str())));
@@ -155,7 +168,7 @@ pub(crate) fn bound(
                 let how = exchanges.kind(exchange.as_str());
                 let own = match how {
                     ExchangeKind::Topic | ExchangeKind::Direct => Asked::Key(Cow::Borrowed(kind.key)),
-                    ExchangeKind::Fanout => Asked::Key(Cow::Borrowed("")),
+                    ExchangeKind::Fanout | ExchangeKind::ConsistentHash => Asked::Key(Cow::Borrowed("")),
                     ExchangeKind::Headers => Asked::Headers(own_headers(kind)),
                 };
                 add(on(&own, exchange, how));
@@ -177,6 +190,8 @@ pub(crate) fn given(source: &Exchange, destination: &ExchangeName, def: &SourceD
     match (def.binds, source.kind) {
         ([], ExchangeKind::Topic) => vec![binding("#", Headers::new())],
         ([], ExchangeKind::Fanout) => vec![binding("", Headers::new())],
+        // A share of everything, as a group without a weight has it.
+        ([], ExchangeKind::ConsistentHash) => vec![binding("1", Headers::new())],
         // A table without values matches every message.
         ([], ExchangeKind::Headers) => {
             vec![binding("", [("x-match", Match::All.as_str())].into_iter().collect())]
@@ -195,6 +210,10 @@ fn on(asked: &Asked, exchange: ExchangeName, kind: ExchangeKind) -> Option<Bound
     let bound = |key: &Cow<'static, str>, arguments| Bound { exchange, kind, key: key.clone(), arguments };
     match (asked, kind) {
         (Asked::Key(_), ExchangeKind::Headers) => None,
+        // What it asks for is all that there is to ask for; how large its share is, is for its group to say.
+        (Asked::Key(key), ExchangeKind::ConsistentHash) => {
+            key.is_empty().then(|| bound(&Cow::Borrowed(""), Headers::new()))
+        }
         (Asked::Key(key), ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout) => {
             Some(bound(key, Headers::new()))
         }
@@ -202,7 +221,10 @@ fn on(asked: &Asked, exchange: ExchangeName, kind: ExchangeKind) -> Option<Bound
             // A table without values matches every message.
             (arguments.len() > 1).then(|| bound(&Cow::Borrowed(""), arguments.clone()))
         }
-        (Asked::Headers(_), ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout) => None,
+        (
+            Asked::Headers(_),
+            ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout | ExchangeKind::ConsistentHash,
+        ) => None,
     }
 }
 

@@ -362,11 +362,11 @@ impl Builder<'_> {
         }
         for bound in group.bindings() {
             self.event_exchange(bound.exchange.as_str());
-            self.topology.add_binding(bound.of(&group.queue));
+            self.topology.add_binding(group.binding(bound));
         }
         for late in group.bound.iter().filter(|late| late.holds) {
             self.event_exchange(late.bound.exchange.as_str());
-            self.topology.add_binding(late.bound.of(&group.queue));
+            self.topology.add_binding(group.binding(&late.bound));
         }
     }
 
@@ -446,7 +446,7 @@ impl Builder<'_> {
                 let own = bound(None, Some(std::slice::from_ref(kind)), &group.settings.home, self.exchanges);
                 for bound in own.unwrap_or_default() {
                     if self.topology.exchange(bound.exchange.as_str()).is_some() {
-                        self.topology.add_unbound(bound.of(&group.queue));
+                        self.topology.add_unbound(group.binding(&bound));
                     }
                 }
             }

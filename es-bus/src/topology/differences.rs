@@ -45,7 +45,7 @@ pub(super) async fn of_exchange(
         let Some((field, value)) = found.last().and_then(difference) else { break };
         let flag = value == Some("true");
         match field {
-            "type" => match value.and_then(exchange_kind) {
+            "type" => match value.and_then(ExchangeKind::named) {
                 Some(kind) => probe.kind = kind,
                 None => break,
             },
@@ -62,18 +62,13 @@ pub(super) async fn of_exchange(
     found
 }
 
-fn exchange_kind(name: &str) -> Option<ExchangeKind> {
-    [ExchangeKind::Topic, ExchangeKind::Direct, ExchangeKind::Fanout, ExchangeKind::Headers]
-        .into_iter()
-        .find(|kind| kind.as_str() == name)
-}
-
 fn difference(error: &DeclareError) -> Option<(&str, Option<&str>)> {
     match error {
         DeclareError::Mismatch { field: Some(field), found, .. } => Some((field, found.as_deref())),
         DeclareError::Mismatch { .. }
         | DeclareError::Forbidden { .. }
         | DeclareError::Refused { .. }
+        | DeclareError::NoPlugin { .. }
         | DeclareError::Down { .. }
         | DeclareError::Missing { .. }
         | DeclareError::Interrupted { .. } => None,

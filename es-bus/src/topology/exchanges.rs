@@ -7,8 +7,9 @@ use crate::{
     event::EventKind,
     exchange::{ExchangeDef, ExchangeKind, SourceDef},
     message::Value,
-    model::Exchange,
+    model::{Exchange, HASH_HEADER},
     name::{ExchangeName, InvalidName},
+    wire::names::AGGREGATE_ID,
 };
 
 /// The exchanges of a program, by name.
@@ -65,7 +66,12 @@ impl Exchanges {
     /// [`InvalidName`] for a name that AMQP does not carry.
     pub(crate) fn exchange(&self, name: &str) -> Result<Exchange, InvalidName> {
         let exchange = Exchange::durable(ExchangeName::new(name)?, self.kind(name));
-        let Some(def) = self.declared.get(name) else { return Ok(exchange) };
+        let Some(def) = self.declared.get(name) else {
+            // One that the configuration names has nobody who says what it hashes.
+            let is_hashed = exchange.kind == ExchangeKind::ConsistentHash;
+            let arguments = is_hashed.then_some((HASH_HEADER, AGGREGATE_ID)).into_iter().collect();
+            return Ok(Exchange { arguments, ..exchange });
+        };
         let mut arguments = def.arguments.iter().copied().collect::<crate::message::Headers>();
         if let Some(alternate) = def.alternate {
             arguments.insert("alternate-exchange", Value::from(alternate.name));

@@ -81,6 +81,7 @@ pub(crate) fn named_with(
         on_unknown: None::<OnUnknown>,
         unknown_wait: UnknownWait { delay: Duration::from_secs(30), times: 40 },
         crash_limit: Some(3),
+        weight: 1,
         retired: Vec::new(),
         ladder: vec![Duration::from_secs(30), Duration::from_secs(300)],
         max_length: None,

@@ -14,7 +14,7 @@ use crate::{
     exchange::ExchangeKind,
     handler::{Call, HandlerService, Pace},
     model::{
-        Arguments, Filling, Overflow, QueueKind, Template,
+        Arguments, Binding, Filling, Overflow, QueueKind, Template,
         policy::{Compat, DlxKind, OnExhausted, OnUnknown, Ordering},
     },
     name::{ExchangeName, GroupName, InvalidName, QueueName},
@@ -54,6 +54,8 @@ pub(crate) struct GroupSettings {
     pub(crate) unknown_wait: UnknownWait,
     /// How many processes may end over an event; `None` counts none.
     pub(crate) crash_limit: Option<u32>,
+    /// How large its share of what a consistent-hash exchange has is, beside those of others.
+    pub(crate) weight: u16,
     /// Events that the group has no handler for any more.
     pub(crate) retired: Vec<String>,
     /// The delays that `retry after` is made of.
@@ -375,6 +377,11 @@ impl GroupSpec {
         delays.into_iter().collect()
     }
 
+    /// A binding of the group's queue.
+    pub(crate) fn binding(&self, bound: &Bound) -> Binding {
+        bound.of(&self.queue, self.settings.weight)
+    }
+
     /// The bindings that the handlers ask for, each once, by exchange and key.
     #[must_use]
     pub(crate) fn bindings(&self) -> Vec<&Bound> {
@@ -390,7 +397,8 @@ impl GroupSpec {
 
     /// What happens to an event that no handler takes: as set, else *skip* in a group with a wide
     /// binding (it gets events that nobody asked for) and *wait* in one with exact bindings only (a
-    /// newer replica asked for it). An exclusive group has nowhere to keep it.
+    /// newer replica asked for it). An exclusive group has nowhere to keep it. What came as a share of a
+    /// consistent-hash exchange waits as well, as no other group has it.
     #[must_use]
     pub(crate) fn on_unknown(&self) -> OnUnknown {
         if self.is_exclusive() {
@@ -399,12 +407,22 @@ impl GroupSpec {
         self.settings.on_unknown.unwrap_or_else(|| {
             let late = self.bound.iter().map(|late| &late.bound);
             let is_wide = |handler: &HandlerSpec| handler.bound.iter().any(|bound| handler.is_wide(bound));
-            if self.handlers.iter().any(is_wide) || late.into_iter().any(Bound::is_wide) {
+            if self.has_shares() {
+                OnUnknown::Wait
+            } else if self.handlers.iter().any(is_wide) || late.into_iter().any(Bound::is_wide) {
                 OnUnknown::Skip
             } else {
                 OnUnknown::Wait
             }
         })
+    }
+
+    /// Whether it gets a share of what a consistent-hash exchange has.
+    #[must_use]
+    pub(crate) fn has_shares(&self) -> bool {
+        let late = self.bound.iter().map(|late| &late.bound);
+        let mut all = self.handlers.iter().flat_map(|handler| &handler.bound).chain(late);
+        all.any(|bound| bound.kind == ExchangeKind::ConsistentHash)
     }
 
     /// Who takes what. The group must not be changed after that, only a clone of it.

@@ -220,7 +220,7 @@ struct Bindings<T> {
     exact: HashMap<Cow<'static, str>, Vec<T>>,
     /// Keys with wildcards; none where there are none.
     patterns: Option<Trie<T>>,
-    /// Of fanout exchanges.
+    /// Of fanout exchanges, and of consistent-hash ones: what came is the share of the queue.
     all: Vec<T>,
     /// Of headers exchanges, which the broker asks one by one, too.
     headers: Vec<(Bound, T)>,
@@ -246,7 +246,7 @@ impl<T> Bindings<T> {
                 self.patterns.get_or_insert_with(Trie::new).insert(&key, value);
             }
             ExchangeKind::Topic | ExchangeKind::Direct => self.exact.entry(key).or_default().push(value),
-            ExchangeKind::Fanout => self.all.push(value),
+            ExchangeKind::Fanout | ExchangeKind::ConsistentHash => self.all.push(value),
             ExchangeKind::Headers => {}
         }
     }

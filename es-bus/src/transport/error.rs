@@ -220,6 +220,21 @@ pub enum DeclareError {
         /// What the broker said.
         reason: String,
     },
+    /// RabbitMQ has exchanges of this kind by a plugin only, which is not enabled (503).
+    #[error(
+        "{what} {name:?} is of a kind that the broker does not have ({reason}); enable the plugin on each of its nodes: \
+         `rabbitmq-plugins enable {plugin}`"
+    )]
+    NoPlugin {
+        /// `exchange`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The plugin.
+        plugin: &'static str,
+        /// What the broker said.
+        reason: String,
+    },
     /// The node of a cluster that alone has it, as a classic queue has one, is down (404), or the broker
     /// does not answer about it, as when most nodes of a quorum queue are: it will be there again, with
     /// what is in it.

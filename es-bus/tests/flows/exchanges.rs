@@ -774,6 +774,182 @@ mod between {
     }
 }
 
+mod shares {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use es_bus::{explain::Question, plan::Outcome};
+
+    use super::*;
+
+    #[exchange(name = "shop")]
+    struct Shop;
+    #[exchange(name = "shards", kind = "consistent-hash", from(Shop, "Order.#"))]
+    struct Shards;
+    #[exchange(name = "bills", kind = "consistent-hash", hash_header = "tenant")]
+    struct Bills;
+
+    #[event(aggregate = "Order", aggregate_id = order, exchange = Shop)]
+    #[derive(Serialize, Deserialize)]
+    struct Placed {
+        order: String,
+    }
+    #[event(aggregate = "Order", aggregate_id = order, exchange = Shop)]
+    #[derive(Serialize, Deserialize)]
+    struct Shipped {
+        order: String,
+    }
+    events! { Billed(aggregate = "Bill", exchange = Bills); }
+
+    #[group(name = "left", exchange = Shards)]
+    struct Left;
+    #[group(name = "right", exchange = Shards, weight = 3)]
+    struct Right;
+
+    #[handler(group = Left)]
+    async fn place_left(event: Placed, State(journal): State<Journal>) {
+        journal.note(format!("left {} placed", event.order));
+    }
+    #[handler(group = Left)]
+    async fn ship_left(event: Shipped, State(journal): State<Journal>) {
+        journal.note(format!("left {} shipped", event.order));
+    }
+    #[handler(group = Right)]
+    async fn any_right(event: es_bus::Delivered, raw: RawEvent, State(journal): State<Journal>) {
+        let body: serde_json::Value = serde_json::from_slice(raw.body()).unwrap();
+        let verb = if event.routing_key.ends_with("Placed") { "placed" } else { "shipped" };
+        journal.note(format!("right {} {verb}", body["order"].as_str().unwrap()));
+    }
+    #[handler(group = "billing")]
+    async fn bill(_event: Billed, State(journal): State<Journal>) {
+        journal.note("billed");
+    }
+
+    fn registry() -> Registry {
+        let orders = Registry::new().handler::<place_left>().handler::<ship_left>().handler::<any_right>();
+        orders.handler::<bill>()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_aggregate_comes_to_one_group_which_gets_all_of_it_in_order() {
+        let journal = Journal::default();
+        let bus =
+            TestBus::start(|builder| builder.registry(registry()).state(journal.clone())).await.unwrap();
+
+        for number in 0..200 {
+            bus.publish(&Placed { order: format!("o{number}") }).await.unwrap();
+            bus.publish(&Shipped { order: format!("o{number}") }).await.unwrap();
+        }
+        bus.publish(&Billed {}).await.unwrap();
+        bus.run_to_the_end().await;
+
+        let lines = journal.lines();
+        let mut orders: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+        for line in lines.iter().filter(|line| *line != "billed") {
+            let [group, order, verb] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            orders.entry(order).or_default().push((group, verb));
+        }
+        assert_eq!(lines.len(), 401, "each once");
+        for (order, got) in &orders {
+            let groups: BTreeSet<_> = got.iter().map(|(group, _)| group).collect();
+            assert_eq!(groups.len(), 1, "{order} comes to one group: {got:?}");
+            assert_eq!(
+                got.iter().map(|(_, verb)| *verb).collect::<Vec<_>>(),
+                ["placed", "shipped"],
+                "{order}"
+            );
+        }
+        let left = orders.values().filter(|got| got[0].0 == "left").count();
+        assert!((25..80).contains(&left), "a quarter of 200: {left}");
+        bus.stop().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_explained_locked_planned_and_exported() {
+        let build = |weight: &str| {
+            let bus = Bus::builder().without_environment().url("memory://shares").state(Journal::default());
+            let bus =
+                bus.registry(registry()).set("program", "shares").set_for_group("left", "weight", weight);
+            bus.build().unwrap_or_else(|error| panic!("{error:?}"))
+        };
+        let bus = build("1");
+
+        assert_eq!(bindings(bus.topology(), "shards"), ["shards.left \"1\"", "shards.right \"3\""]);
+        assert_eq!(bindings(bus.topology(), "bills"), ["events.billing \"1\""]);
+        let explanation = bus.explain(&Question::event("Placed")).unwrap().to_string();
+        let exchange = explanation.split("\n\n").find(|it| it.starts_with("exchange \"shards\"")).unwrap();
+        insta::assert_snapshot!(exchange, @r#"
+        exchange "shards" (x-consistent-hash)
+          gives it to one of these, by a hash over the header aggregate_id
+          may a share of weight 1 -> shards.left   for place_left, ship_left
+          may a share of weight 3 -> shards.right  for any_right
+        "#);
+        let lock = es_bus::lock::Lock::of(&bus).to_string();
+        let shards = lock.split("[exchange.shards]").nth(1).unwrap().split("\n\n").next().unwrap();
+        insta::assert_snapshot!(shards.trim(), @r##"
+        kind = "x-consistent-hash"
+        arguments.hash-header = "aggregate_id"
+        from = [
+            { exchange = "shop", key = "Order.#" },
+        ]
+        "##);
+        let document: serde_json::Value = serde_json::from_str(&bus.asyncapi("Shop", "1")).unwrap();
+        let bills = &document["channels"]["bills.Bill.Billed"];
+        assert_eq!(bills["bindings"]["amqp"]["exchange"]["type"], serde_json::Value::Null);
+        assert_eq!(bills["x-es-bus-exchange"]["hashes"], "the header tenant");
+        let definitions = bus.topology().definitions("/").unwrap();
+        assert!(definitions.contains("\"type\": \"x-consistent-hash\""), "{definitions}");
+        assert_eq!(bus.cautions().iter().filter(|it| it.message.contains("share")).count(), 0);
+
+        bus.apply(&bus.plan().await.unwrap()).await.unwrap();
+        assert_eq!(bus.plan().await.unwrap().outcome(), Outcome::Nothing);
+
+        let bus = build("9");
+        let plan = bus.plan_with(&es_bus::plan::PlanOptions::new().prune()).await.unwrap();
+        assert!(plan.to_string().contains("the weight that the group had before"), "{plan}");
+        bus.apply(&plan).await.unwrap();
+        assert!(bus.plan().await.unwrap().is_exact());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_handler_of_the_group_takes_waits_and_is_told_of() {
+        #[handler(group = "left")]
+        async fn placed_alone(_event: Placed) {}
+        let registry = Registry::new().event::<Shipped>().handler::<placed_alone>().handler::<any_right>();
+        let build = Bus::builder().without_environment().url("memory://").state(Journal::default());
+        let bus = build.registry(registry).set_for_group("left", "exchange", "shards").build();
+        let bus = bus.unwrap_or_else(|error| panic!("{error:?}"));
+
+        let cautions: Vec<String> = bus.cautions().iter().map(|it| it.message.clone()).collect();
+        assert!(
+            cautions.contains(
+                &"group \"left\" gets a share of all that comes to the consistent-hash exchange \"shards\", and takes no \
+                  Order.Shipped: those that come to it come to nobody else"
+                    .to_owned()
+            ),
+            "{cautions:?}"
+        );
+        let explanation = bus.explain(&Question::event("Shipped")).unwrap().to_string();
+        assert!(explanation.contains("no handler takes it: it waits"), "{explanation}");
+    }
+
+    #[test]
+    fn what_does_not_come_there_and_what_asks_for_more_is_refused() {
+        #[handler(group = "left", bind = "Order.*")]
+        async fn asks(_event: Placed) {}
+        let refused = |registry: Registry| {
+            let bus = Bus::builder().without_environment().url("memory://").state(Journal::default());
+            let bus = bus.registry(registry).set_for_group("left", "exchange", "shards");
+            let bus = bus.group("billing").set_for_group("billing", "exchange", "shards").group("left");
+            format!("{:?}", bus.build().expect_err("it is refused"))
+        };
+
+        let asks = refused(Registry::new().handler::<asks>().handler::<any_right>());
+        assert!(asks.contains("gives to each group a share of everything"), "{asks}");
+        let astray = refused(Registry::new().handler::<bill>().handler::<any_right>());
+        assert!(astray.contains("does not come to \"shards\""), "{astray}");
+    }
+}
+
 mod of_the_bus {
     use super::*;
 

@@ -164,6 +164,9 @@ pub(in crate::bus) fn misfit(key: &str, exchange: &str, exchanges: &Exchanges) -
         kind: kind.as_str(),
         remedy: match misfit {
             Misfit::Pattern => "there `*` and `#` are literal, write whole keys",
+            Misfit::Shares => {
+                "there each group has a share of everything, subscribe without a key to what it takes by type"
+            }
             Misfit::NoKeys => "there everything comes, write \"#\" or none",
             Misfit::OnlyHeaders | Misfit::NoHeaders => {
                 "there only headers count, mark a function `#[handler(bind(headers(..)))]`"

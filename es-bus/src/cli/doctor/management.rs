@@ -1,11 +1,13 @@
 //! What the management API tells beside AMQP: versions, drift with bindings, alarms, rights.
 
+use std::collections::BTreeMap;
+
 use super::{Finding, topology};
 use crate::{
     bus::Bus,
     cli::output::{count, line},
     error::Error,
-    model::{Permissions, View},
+    model::{Permissions, Topology, View},
     topology::plan::{Action, Left, Plan, mismatches},
     transport::{
         DeclareError,
@@ -15,6 +17,7 @@ use crate::{
 
 const CHECK: &str = "management";
 const BROKER: &str = "broker";
+const PLUGINS: &str = "plugins";
 const BINDINGS: &str = "bindings";
 const ALARMS: &str = "alarms";
 const RIGHTS: &str = "rights";
@@ -54,6 +57,7 @@ pub(super) async fn looked(bus: &Bus, program: &str) -> Result<Looked, Error> {
         }
     };
     let mut findings = vec![version(&plan, &address)];
+    findings.extend(plugins(&plan, bus.topology()));
     let warnings = plan.warnings.iter();
     findings.extend(warnings.map(|it| Finding {
         remedies: Vec::new(),
@@ -76,11 +80,38 @@ fn version(plan: &Plan, address: &str) -> Finding {
     let Some(info) = &plan.info else { return Finding::ok(BROKER, format!("seen through {address}")) };
     Finding::ok(
         BROKER,
-        format!(
-            "{} {} on Erlang {}, seen through {address}; what is declared needs no plugin",
-            info.product, info.version, info.erlang
-        ),
+        format!("{} {} on Erlang {}, seen through {address}", info.product, info.version, info.erlang),
     )
+}
+
+/// The plugins that what is declared takes, and whether the broker has them. Pure.
+fn plugins(plan: &Plan, topology: &Topology) -> Vec<Finding> {
+    let mut needed: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for exchange in topology.exchanges() {
+        if let Some(plugin) = exchange.kind.plugin() {
+            needed.entry(plugin).or_default().push(exchange.name.as_str());
+        }
+    }
+    if needed.is_empty() {
+        return vec![Finding::ok(PLUGINS, "what is declared needs none")];
+    }
+    let enabled = plan.info.as_ref().and_then(|info| info.plugins.as_ref());
+    let told = needed.into_iter().map(|(plugin, exchanges)| {
+        let what = format!("{plugin}, for {}", exchanges.join(", "));
+        match enabled.map(|enabled| enabled.iter().any(|there| there == plugin)) {
+            Some(true) => Finding::ok(PLUGINS, format!("{what}: enabled")),
+            Some(false) => Finding::fail(
+                PLUGINS,
+                format!("{what}: not enabled"),
+                format!("`rabbitmq-plugins enable {plugin}` on each node of the broker, which takes it without a restart"),
+            ),
+            None => Finding::ok(
+                PLUGINS,
+                format!("{what}: whether it is enabled is told only to a user with the tag monitoring"),
+            ),
+        }
+    });
+    told.collect()
 }
 
 /// What is missing or declared otherwise, in the words of the broker. Pure.
@@ -281,7 +312,10 @@ mod tests {
     use super::*;
     use crate::{
         cli::output::Style,
-        model::{Binding, Exchange, ExchangeKind, Observed, ObservedBinding, Queue, QueueKind, Topology},
+        model::{
+            Binding, BrokerInfo, Exchange, ExchangeKind, Observed, ObservedBinding, Queue, QueueKind,
+            Topology,
+        },
         name::{ExchangeName, QueueName},
         topology::plan::{PlanOptions, decide},
     };
@@ -353,5 +387,32 @@ mod tests {
         assert_eq!(nothing, (2, String::new()), "exchange and queue tell it all");
         assert_eq!(by_hand.0, 0);
         insta::assert_snapshot!(by_hand.1);
+    }
+
+    #[test]
+    fn says_which_plugin_is_needed_and_whether_it_is_enabled() {
+        let mut topology = Topology::new();
+        let shards = ExchangeName::new("shards").unwrap();
+        let told = |topology: &Topology, enabled: Option<&[&str]>| {
+            let enabled = enabled.map(|all| all.iter().map(|plugin| (*plugin).to_owned()).collect());
+            let mut plan = decide(&Topology::new(), &Observed::default(), None, &PlanOptions::new());
+            plan.info = Some(BrokerInfo { plugins: enabled, ..BrokerInfo::default() });
+            plugins(&plan, topology).iter().map(|finding| finding.text(Style::default())).collect::<String>()
+        };
+        assert!(told(&topology, None).contains("what is declared needs none"));
+
+        topology.add_exchange(Exchange::durable(shards, ExchangeKind::ConsistentHash)).unwrap();
+
+        let texts = [
+            told(&topology, Some(&["rabbitmq_consistent_hash_exchange"])),
+            told(&topology, Some(&["rabbitmq_management"])),
+            told(&topology, None),
+        ];
+        insta::assert_snapshot!(texts.concat(), @r"
+        ok    plugins       rabbitmq_consistent_hash_exchange, for shards: enabled
+        fail  plugins       rabbitmq_consistent_hash_exchange, for shards: not enabled
+                            help: `rabbitmq-plugins enable rabbitmq_consistent_hash_exchange` on each node of the broker, which takes it without a restart
+        ok    plugins       rabbitmq_consistent_hash_exchange, for shards: whether it is enabled is told only to a user with the tag monitoring
+        ");
     }
 }

@@ -62,6 +62,7 @@ pub(super) fn told(
             DeclareError::Mismatch { what, name, .. }
             | DeclareError::Forbidden { what, name, .. }
             | DeclareError::Refused { what, name, .. }
+            | DeclareError::NoPlugin { what, name, .. }
             | DeclareError::Down { what, name, .. }
             | DeclareError::Interrupted { what, name, .. } => format!("{what} {name}"),
         };

@@ -168,6 +168,7 @@ fn verb(step: &Step) -> &'static str {
         Action::Conflict { .. }
         | Action::HalfMigrated { .. }
         | Action::Renamed { .. }
+        | Action::NeedsPlugin { .. }
         | Action::Unverified(_)
         | Action::Leave(_) => "left   ",
     }

@@ -122,6 +122,7 @@ pub(super) fn subject(action: &Action) -> String {
         Action::DeleteQueue { queue, .. } => format!("queue {:?}", queue.as_str()),
         Action::DeleteExchange(exchange) => format!("exchange {:?}", exchange.as_str()),
         Action::Conflict { what, name, .. } => format!("{what} {name:?}"),
+        Action::NeedsPlugin { exchange, .. } => format!("exchange {exchange:?}"),
         Action::HalfMigrated { queue } => format!("queue {queue:?}"),
         Action::Renamed { from, .. } | Action::Leave(Left::Former { from, .. }) => format!("queue {from:?}"),
         Action::Unverified(action) => subject(action),

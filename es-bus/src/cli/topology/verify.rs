@@ -65,6 +65,7 @@ fn drift(plan: &Plan) -> Option<String> {
     let sorts = [
         (of(|it| matches!(it, Action::Conflict { .. })), "declared otherwise"),
         (of(|it| matches!(it, Action::HalfMigrated { .. } | Action::Renamed { .. })), "to be migrated"),
+        (of(|it| matches!(it, Action::NeedsPlugin { .. })), "not to be had without a plugin"),
         (
             of(|it| matches!(it, Action::CreateExchange(_) | Action::CreateQueue(_) | Action::Bind(_))),
             "missing",

@@ -25,6 +25,14 @@ fn typed(
     kinds: &[EventKind],
     findings: &mut Vec<Finding>,
 ) {
+    let home = program.home(handler.group.name);
+    if program.kind(home) == ExchangeKind::ConsistentHash {
+        match handler.binds.first().filter(|_| handler.has_bind) {
+            Some(bind) => findings.push(told(program, handler, bind, home, Misfit::Shares)),
+            None => findings.extend(kinds.iter().filter_map(|kind| astray(program, handler, kind, home))),
+        }
+        return;
+    }
     if !handler.has_bind {
         findings.extend(kinds.iter().filter_map(|kind| without_headers(program, handler, kind)));
         return;
@@ -75,10 +83,38 @@ fn missed(program: &Program<'_>, handler: &'static HandlerDef, kind: &EventKind)
             ExchangeKind::Headers => {
                 "add the headers that are meant to `bind(..)`: `headers(format = \"pdf\")`"
             }
+            ExchangeKind::ConsistentHash => "leave `bind` out: it gives each group a share of everything",
             ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout => {
                 "add the exact key to `bind`, or leave `bind` out"
             }
         },
+    ))
+}
+
+/// An event that does not come to the consistent-hash exchange of which the group has a share.
+fn astray(
+    program: &Program<'_>,
+    handler: &'static HandlerDef,
+    kind: &EventKind,
+    home: &str,
+) -> Option<Finding> {
+    if handler.foreign || program.reaches(kind, home) {
+        return None;
+    }
+    let place = handler_place(handler);
+    let exchange = program.exchange(kind);
+    Some(Finding::new(
+        FindingKind::UnmatchedBinding,
+        format!(
+            "{place} takes `{}`, which is published to {exchange:?} and does not come to {home:?}, the consistent-hash \
+             exchange of which group {:?} has a share",
+            kind.key, handler.group.name
+        ),
+        vec![place],
+        format!(
+            "publish it there, `#[event(exchange = ..)]`, let that one get it, `#[exchange(from({exchange:?}))]`, or put \
+             the handler into another group"
+        ),
     ))
 }
 
@@ -108,7 +144,7 @@ fn raw(program: &Program<'_>, handler: &'static HandlerDef, findings: &mut Vec<F
     let home = program.home(handler.group.name);
     let how = program.kind(home);
     if !handler.has_bind && handler.binds.is_empty() {
-        if how != ExchangeKind::Fanout {
+        if !matches!(how, ExchangeKind::Fanout | ExchangeKind::ConsistentHash) {
             let place = handler_place(handler);
             findings.push(Finding::new(
                 FindingKind::UnmatchedBinding,
@@ -123,7 +159,10 @@ fn raw(program: &Program<'_>, handler: &'static HandlerDef, findings: &mut Vec<F
                     ExchangeKind::Headers => {
                         "write `bind(headers(format = \"pdf\"))`, with the headers that are meant"
                     }
-                    ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout => {
+                    ExchangeKind::Topic
+                    | ExchangeKind::Direct
+                    | ExchangeKind::Fanout
+                    | ExchangeKind::ConsistentHash => {
                         "write `bind = \"Order.Placed\"`, with the key that is meant"
                     }
                 },
@@ -189,6 +228,13 @@ fn told(
                  only"
             ),
             "write `bind(headers(format = \"pdf\"))`, with the headers that are meant".to_owned(),
+        ),
+        Misfit::Shares => (
+            format!(
+                "binding `{bind}` of {place} asks for some of it, and the consistent-hash exchange {exchange:?} gives to \
+                 each group a share of everything"
+            ),
+            "leave `bind` out; how large the share is says `weight` of the group".to_owned(),
         ),
         Misfit::NoHeaders => (
             format!(

@@ -140,6 +140,7 @@ fn sources(program: &Program<'_>, def: &ExchangeDef, findings: &mut Vec<Finding>
                     }
                     Misfit::NoKeys => "it looks at no key, everything comes: name the exchange alone",
                     Misfit::OnlyHeaders => "it looks at headers only: write `headers(format = \"pdf\")`",
+                    Misfit::Shares => "it gives a share of everything: name the exchange alone",
                     Misfit::NoHeaders => "it looks at no headers: write keys, or make it a headers exchange",
                 };
                 told(

@@ -90,6 +90,8 @@ pub struct ExchangeAnswer {
     pub bindings: Vec<BindingAnswer>,
     /// The exchanges that are bound to it, as far as the program declares them, those that get it first.
     pub onward: Vec<OnwardAnswer>,
+    /// What it hashes, where it gives each message to one alone of those whose bindings deliver.
+    pub hashes: Option<String>,
     /// Where it hands over what it has no queue for.
     pub alternate: Option<String>,
 }

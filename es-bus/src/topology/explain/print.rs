@@ -65,13 +65,17 @@ impl fmt::Display for ExchangeAnswer {
         if self.bindings.is_empty() && self.onward.is_empty() {
             f.write_str("\n  has no binding that this program knows of")?;
         }
+        if let Some(hashes) = &self.hashes {
+            write!(f, "\n  gives it to one of these, by a hash over {hashes}")?;
+        }
+        let yes = if self.hashes.is_some() { "may" } else { "yes" };
         let width = |text: fn(&BindingAnswer) -> &str| {
             self.bindings.iter().map(|binding| text(binding).chars().count()).max().unwrap_or(0)
         };
         let onward = self.onward.iter().map(|onward| onward.asks.chars().count()).max().unwrap_or(0);
         let (asks, queue) = (width(|binding| &binding.asks).max(onward), width(|binding| &binding.queue));
         for binding in &self.bindings {
-            let verdict = if binding.delivers { "yes" } else { "no " };
+            let verdict = if binding.delivers { yes } else { "no " };
             let (left, right) = (&binding.asks, &binding.queue);
             let why = match &binding.because {
                 Some(because) => because.clone(),
@@ -81,7 +85,7 @@ impl fmt::Display for ExchangeAnswer {
             write!(f, "\n  {verdict} {left:asks$} -> {right:queue$}  {why}")?;
         }
         for onward in &self.onward {
-            let verdict = if onward.delivers { "yes" } else { "no " };
+            let verdict = if onward.delivers { yes } else { "no " };
             let why = onward.because.as_ref().map_or_else(String::new, |because| format!("  {because}"));
             write!(f, "\n  {verdict} {:asks$} -> {}{why}", onward.asks, named(&onward.exchange))?;
         }

@@ -340,7 +340,7 @@ fn program(groups: &[AnyGroup]) -> Registry {
                     let binds = match kind_of(any.home).unwrap_or(ExchangeKind::Topic) {
                         ExchangeKind::Topic => keys(patterns),
                         ExchangeKind::Direct => keys(&["Task.Resize", "a.c"]),
-                        ExchangeKind::Fanout => None,
+                        ExchangeKind::Fanout | ExchangeKind::ConsistentHash => None,
                         ExchangeKind::Headers => Some(vec![Bind::Headers(*headers)]),
                     };
                     handler(of, name, 3, binds, None)

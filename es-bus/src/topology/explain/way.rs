@@ -77,6 +77,7 @@ impl Way<'_> {
             ExchangeAnswer {
                 exchange: exchange.name.as_str().to_owned(),
                 kind: exchange.kind.as_str(),
+                hashes: (exchange.kind == ExchangeKind::ConsistentHash).then(|| exchange.hashed()),
                 internal: exchange.internal,
                 bindings,
                 onward,
@@ -96,8 +97,9 @@ fn told(
     let because = refused(exchange.kind, (&binding.key, &binding.arguments), message);
     let group = program.group_of(binding.queue.as_str());
     let handlers = group.into_iter().flat_map(|group| &group.handlers);
-    let asked_for =
-        handlers.filter(|handler| handler.bound.iter().any(|bound| bound.of(&binding.queue) == *binding));
+    let asked_for = handlers.filter(|handler| {
+        handler.bound.iter().any(|bound| group.is_some_and(|group| group.binding(bound) == *binding))
+    });
     BindingAnswer {
         asks: asked(exchange.kind, &binding.key, &binding.arguments),
         queue: group.map_or_else(|| binding.queue.as_str().to_owned(), queue_name),

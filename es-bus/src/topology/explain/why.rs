@@ -129,7 +129,9 @@ fn bound_refused(
     reached: bool,
 ) -> String {
     let asks = match bound.kind {
-        ExchangeKind::Fanout => format!("its binding on exchange {:?}", bound.exchange.as_str()),
+        ExchangeKind::Fanout | ExchangeKind::ConsistentHash => {
+            format!("its binding on exchange {:?}", bound.exchange.as_str())
+        }
         _ => format!("its binding `{}` on exchange {:?}", bound.in_words(), bound.exchange.as_str()),
     };
     if let Some(refusal) = bound.refusal(&message.routing_key, &message.headers) {

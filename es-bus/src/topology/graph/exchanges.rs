@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{GraphFinding, Severity};
 use crate::{
     event::{EventKind, Unroutable},
-    model::{Exchange, ExchangeBinding, ExchangeKind},
+    model::{Exchange, ExchangeBinding, ExchangeKind, Stop},
     registry::Place,
-    topology::{Bound, HandlerSpec, Program},
+    topology::{Bound, GroupSpec, HandlerSpec, Program},
 };
 
 pub(super) fn check(program: &Program<'_>, findings: &mut Vec<GraphFinding>) {
@@ -18,6 +18,7 @@ pub(super) fn check(program: &Program<'_>, findings: &mut Vec<GraphFinding>) {
     findings.extend(program.topology.exchange_bindings().filter_map(|binding| nowhere(program, binding)));
     findings.extend(circles(program));
     unreachable(program, findings);
+    shares(program, findings);
 }
 
 fn exchange_place(program: &Program<'_>, name: &str) -> Option<Place> {
@@ -37,14 +38,7 @@ fn dead_events(program: &Program<'_>, findings: &mut Vec<GraphFinding>) {
     let mut dead: BTreeMap<&str, BTreeMap<&str, Vec<Place>>> = BTreeMap::new();
     for kind in program.registry.kinds() {
         let exchange = program.exchanges.of(kind);
-        let is_taken = || {
-            let stops = program.topology.may_spread(exchange, |at, key, _| match at.kind {
-                // What a publish adds to the headers is not known.
-                ExchangeKind::Headers => true,
-                how => how.may_deliver(key, kind.key),
-            });
-            stops.iter().any(|stop| !stop.bindings.is_empty())
-        };
+        let is_taken = || way(program, kind).iter().any(|stop| !stop.bindings.is_empty());
         if kind.unroutable != Unroutable::Optional && !is_taken() {
             dead.entry(exchange).or_default().entry(kind.key).or_default().extend(places_of(program, kind));
         }
@@ -209,6 +203,59 @@ fn unreachable(program: &Program<'_>, findings: &mut Vec<GraphFinding>) {
     }
 }
 
+/// Events that come to a consistent-hash exchange, and that a group with a share of it does not take: nobody else gets
+/// them.
+fn shares(program: &Program<'_>, findings: &mut Vec<GraphFinding>) {
+    for exchange in program.topology.exchanges().filter(|it| it.kind == ExchangeKind::ConsistentHash) {
+        let name = exchange.name.as_str();
+        let kinds = program.registry.kinds();
+        let comes =
+            |kind: &&EventKind| way(program, kind).iter().any(|stop| stop.exchange.name == exchange.name);
+        let coming: Vec<&EventKind> = kinds.into_iter().filter(comes).collect();
+        let of_exchange = |group: &&&GroupSpec| {
+            let mut bounds = group.handlers.iter().flat_map(|handler| &handler.bound);
+            bounds.any(|bound| bound.exchange == exchange.name)
+        };
+        for group in program.groups.iter().filter(of_exchange) {
+            let takes = |kind: &EventKind| {
+                group.handlers.iter().any(|handler| match handler.kinds.as_deref() {
+                    None => true,
+                    Some(own) => own.iter().any(|it| it.name == kind.name && it.aggregate == kind.aggregate),
+                })
+            };
+            let mut missed: Vec<&str> =
+                coming.iter().filter(|kind| !takes(kind)).map(|kind| kind.key).collect();
+            if missed.is_empty() {
+                continue;
+            }
+            let more = missed.len().saturating_sub(LISTED);
+            missed.truncate(LISTED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let group = group.name.as_str();
+            findings.push(GraphFinding::new(
+                Severity::Caution,
+                Some(group),
+                format!(
+                    "group {group:?} gets a share of all that comes to the consistent-hash exchange {name:?}, and takes no \
+                     {}{more}: those that come to it come to nobody else",
+                    missed.join(", ")
+                ),
+                program.group_place(group).into_iter().chain(exchange_place(program, name)),
+                "let each group of the exchange take the same events, or publish those to another exchange",
+            ));
+        }
+    }
+}
+
+/// The exchanges to which an event may come.
+fn way<'a>(program: &Program<'a>, kind: &EventKind) -> Vec<Stop<'a>> {
+    program.topology.may_spread(program.exchanges.of(kind), |at, key, _| match at.kind {
+        // What a publish adds to the headers is not known.
+        ExchangeKind::Headers => true,
+        how => how.may_deliver(key, kind.key),
+    })
+}
+
 /// Why nothing comes to an exchange.
 enum Idle {
     /// Nobody may publish to it, and nothing leads there.
@@ -252,7 +299,7 @@ fn keeps_everything(program: &Program<'_>, exchange: &Exchange) -> bool {
     let onward = program.topology.exchange_bindings_of(&exchange.name).map(|binding| &binding.key);
     queues.chain(onward).any(|key| match exchange.kind {
         ExchangeKind::Topic => key == "#",
-        ExchangeKind::Fanout => true,
+        ExchangeKind::Fanout | ExchangeKind::ConsistentHash => true,
         ExchangeKind::Direct | ExchangeKind::Headers => false,
     })
 }

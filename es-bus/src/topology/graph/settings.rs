@@ -11,7 +11,8 @@ use crate::{
 
 pub(super) fn check(program: &Program<'_>, group: &GroupSpec, findings: &mut Vec<GraphFinding>) {
     let name = group.name.as_str();
-    let told = [one_active(group), drop_head(group), short_dead_letters(group), short_strict(group)];
+    let told =
+        [one_active(group), drop_head(group), short_dead_letters(group), short_strict(group), weight(group)];
     let place = program.group_place(name);
     for (message, help) in told.into_iter().flatten() {
         findings.push(GraphFinding::new(Severity::Caution, Some(name), message, place.clone(), help));
@@ -20,6 +21,20 @@ pub(super) fn check(program: &Program<'_>, group: &GroupSpec, findings: &mut Vec
 }
 
 type Told = (String, &'static str);
+
+/// A share of nothing.
+fn weight(group: &GroupSpec) -> Option<Told> {
+    let weight = group.settings.weight;
+    (weight != 1 && !group.has_shares()).then(|| {
+        (
+            format!(
+                "group {:?} has weight {weight}, and is bound to no consistent-hash exchange, where that would count",
+                group.name.as_str()
+            ),
+            "leave `weight` out, or name such an exchange: `#[group(exchange = ..)]`",
+        )
+    })
+}
 
 /// One active process is there for order, and no order throws that away.
 fn one_active(group: &GroupSpec) -> Option<Told> {

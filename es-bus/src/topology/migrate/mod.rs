@@ -88,6 +88,17 @@ pub enum MigrateError {
         /// The settings that differ.
         differs: String,
     },
+    /// An exchange takes a plugin that is not enabled.
+    #[error(
+        "exchange {name:?} takes a plugin that is not enabled on the broker; enable it on every node \
+         (`rabbitmq-plugins enable {plugin}`), and call this again"
+    )]
+    NoPlugin {
+        /// The exchange.
+        name: String,
+        /// The plugin.
+        plugin: &'static str,
+    },
     /// The queue is one that cannot be emptied by moving.
     #[error("queue {queue:?} cannot be migrated: {reason}")]
     Unmovable {

@@ -89,7 +89,18 @@ impl Compare<'_> {
         }
         let create = || Action::CreateExchange(exchange.clone());
         let Some(found) = self.observed.exchanges.get(name) else {
-            return Some(Step::new(create(), NOT_THERE, Risk::None, "nothing used it so far"));
+            return Some(match exchange.kind.plugin().filter(|plugin| self.lacks(plugin)) {
+                None => Step::new(create(), NOT_THERE, Risk::None, "nothing used it so far"),
+                Some(plugin) => Step::new(
+                    Action::NeedsPlugin { exchange: name.to_owned(), plugin },
+                    format!("the broker has {} exchanges by the plugin {plugin} only", exchange.kind.word()),
+                    Risk::None,
+                    format!(
+                        "`rabbitmq-plugins enable {plugin}` on each of its nodes enables it, without a restart; declared \
+                         before that, the exchange ends the connection"
+                    ),
+                ),
+            });
         };
         let Some(settings) = &found.settings else {
             return Some(unverified(
@@ -108,6 +119,12 @@ impl Compare<'_> {
                  queue; another name for it here leaves those who publish to the old one behind",
             )
         })
+    }
+
+    /// Whether the broker is known to lack a plugin.
+    fn lacks(&self, plugin: &str) -> bool {
+        let plugins = self.observed.broker.as_ref().and_then(|broker| broker.plugins.as_ref());
+        plugins.is_some_and(|plugins| plugins.iter().all(|enabled| enabled != plugin))
     }
 
     fn queue(&self, queue: &Queue) -> Option<Step> {

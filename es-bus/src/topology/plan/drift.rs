@@ -89,6 +89,10 @@ fn deviation(action: &Action) -> Option<Deviation> {
                 format!("{what} {name:?} is there with other settings: {}", differences.join(", ")),
             )
         }
+        Action::NeedsPlugin { exchange, plugin } => of(
+            DriftKind::Missing,
+            format!("exchange {exchange:?} is missing, and so is the plugin that it takes: {plugin}"),
+        ),
         Action::HalfMigrated { queue } => of(
             DriftKind::Conflict,
             format!(

@@ -81,6 +81,9 @@ fn action(action: &Action, object: &mut Map<String, Json>) {
         Action::Conflict { what, name, differences } => {
             json!({ "action": "conflict", "object": what, "name": name, "differences": differences })
         }
+        Action::NeedsPlugin { exchange, plugin } => {
+            json!({ "action": "needs_plugin", "object": "exchange", "name": exchange, "plugin": plugin })
+        }
         Action::HalfMigrated { queue } => {
             json!({ "action": "half_migrated", "object": "queue", "name": queue })
         }

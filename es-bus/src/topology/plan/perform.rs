@@ -11,7 +11,7 @@ use super::{
     step::{Action, Plan, Step},
 };
 use crate::{
-    model::{ObservedQueue, Topology},
+    model::{Binding, ExchangeKind, ObservedQueue, Topology},
     name::QueueName,
     topology::apply::{ApplyError, apply_part},
     transport::{Admin, DeclareError},
@@ -116,6 +116,7 @@ pub(crate) async fn perform(
         return Err(PerformError::Refused(ApplyError { errors: conflicts }));
     }
     let mut applied = Applied::default();
+    renew_shares(admin, plan, wanted).await?;
     // As one topology: what goes side by side does, and nothing is bound while a declaration is refused.
     apply_part(admin, &part(plan), wanted).await.map_err(PerformError::Refused)?;
     let removed = plan.steps.iter().filter_map(|step| match &step.action {
@@ -161,6 +162,38 @@ pub(crate) async fn perform(
         }
     }
     Ok(applied)
+}
+
+/// Makes bindings to consistent-hash exchanges anew whose weight was another one.
+///
+/// Of two bindings of one queue RabbitMQ goes by the older, and when that is removed the queue has no share at all,
+/// although the other is there. So both go, and the new one is made again; a plan that is made in between sees that
+/// it is missing.
+async fn renew_shares(admin: &dyn Admin, plan: &Plan, wanted: &Topology) -> Result<(), PerformError> {
+    let removed = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Unbind(binding) => Some(binding),
+        Action::Unverified(action) => match &**action {
+            Action::Unbind(binding) => Some(binding),
+            _ => None,
+        },
+        _ => None,
+    });
+    for old in removed {
+        let Some(new) = other_weight(old, wanted) else { continue };
+        admin.unbind(new).await.map_err(interrupted)?;
+        admin.unbind(old).await.map_err(interrupted)?;
+        admin.bind(new).await.map_err(interrupted)?;
+    }
+    Ok(())
+}
+
+/// The binding that is declared of the same queue to the same consistent-hash exchange, with another weight. Pure.
+pub(super) fn other_weight<'a>(old: &Binding, wanted: &'a Topology) -> Option<&'a Binding> {
+    let exchange = wanted.exchange(old.source.as_str())?;
+    let is_share = exchange.kind == ExchangeKind::ConsistentHash;
+    wanted
+        .bindings()
+        .find(|it| is_share && it.source == old.source && it.queue == old.queue && it.key != old.key)
 }
 
 /// Deletes a queue that is still as it was planned to be; gives the reason where it is not.
@@ -235,6 +268,7 @@ fn part(plan: &Plan) -> Topology {
             | Action::DeleteQueue { .. }
             | Action::DeleteExchange(_)
             | Action::Conflict { .. }
+            | Action::NeedsPlugin { .. }
             | Action::HalfMigrated { .. }
             | Action::Renamed { .. }
             | Action::Unverified(_)
@@ -264,6 +298,10 @@ pub(crate) fn mismatches(step: &Step) -> Vec<DeclareError> {
     }
     if let Action::Renamed { from, to } = &step.action {
         return vec![renamed(from, to)];
+    }
+    if let Action::NeedsPlugin { exchange, plugin } = &step.action {
+        let reason = "it is not among the plugins that are enabled".to_owned();
+        return vec![DeclareError::NoPlugin { what: "exchange", name: exchange.clone(), plugin, reason }];
     }
     let Action::Conflict { what, name, differences } = &step.action else { return Vec::new() };
     let of = differences.iter().map(|difference| DeclareError::Mismatch {

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use super::{
     decide::{is_exchange_bound, is_it, left, unverified},
+    perform::other_weight,
     step::{Action, Left, PlanOptions, Risk, Step},
     text,
 };
@@ -213,7 +214,7 @@ fn stem(exchange: &Exchange) -> Option<&str> {
     match exchange.kind {
         ExchangeKind::Fanout => name.strip_suffix(".in"),
         ExchangeKind::Headers => name.strip_suffix(".retry"),
-        ExchangeKind::Topic | ExchangeKind::Direct => None,
+        ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::ConsistentHash => None,
     }
 }
 
@@ -222,8 +223,20 @@ pub(super) fn steps(stale: &Stale<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     let prune = stale.options.prune;
     for (binding, bound) in stale.bindings() {
-        let reason = "this program once declared it, and no longer does";
-        let effect = "from then on these events no longer go to the queue; those that are in it stay";
+        let weight = other_weight(binding, stale.wanted);
+        let reason = match weight {
+            None => "this program once declared it, and no longer does".to_owned(),
+            Some(_) => {
+                "it is the weight that the group had before, and the broker goes by the older one".to_owned()
+            }
+        };
+        let effect = match weight {
+            None => "from then on these events no longer go to the queue; those that are in it stay",
+            Some(_) => {
+                "both are made anew, and for that moment other queues get its share; from then on aggregates change \
+                 over between queues"
+            }
+        };
         match (prune, bound) {
             (_, Some(false)) => {}
             (true, Some(true)) => {

@@ -449,7 +449,10 @@ impl Written {
         };
         let mut topology = Topology::new();
         for it in self.exchanges {
-            let kind: ExchangeKind = it.kind.parse()?;
+            let kind = match ExchangeKind::named(&it.kind) {
+                Some(kind) => kind,
+                None => it.kind.parse()?,
+            };
             // Of one name the first counts.
             let _ = topology.add_exchange(Exchange::durable(exchange_name(&it.name)?, kind));
         }

@@ -215,6 +215,13 @@ pub enum Action {
         /// Every setting that differs.
         differences: Vec<Difference>,
     },
+    /// Nothing: it is not there, and the broker lacks the plugin that has exchanges of its kind.
+    NeedsPlugin {
+        /// The exchange.
+        exchange: String,
+        /// The plugin, as `rabbitmq-plugins enable` takes it.
+        plugin: &'static str,
+    },
     /// Nothing: it is what is declared, but messages of it are still elsewhere, as its migration was not ended.
     HalfMigrated {
         /// The queue.
@@ -236,7 +243,13 @@ pub enum Action {
 impl Action {
     /// Whether nothing is done before it is out of the way.
     pub(crate) const fn is_in_the_way(&self) -> bool {
-        matches!(self, Self::Conflict { .. } | Self::HalfMigrated { .. } | Self::Renamed { .. })
+        matches!(
+            self,
+            Self::Conflict { .. }
+                | Self::NeedsPlugin { .. }
+                | Self::HalfMigrated { .. }
+                | Self::Renamed { .. }
+        )
     }
 
     /// Whether applying it changes the broker.
@@ -253,6 +266,7 @@ impl Action {
             Self::Conflict { .. }
             | Self::HalfMigrated { .. }
             | Self::Renamed { .. }
+            | Self::NeedsPlugin { .. }
             | Self::Unverified(_)
             | Self::Leave(_) => false,
         }

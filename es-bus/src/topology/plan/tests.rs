@@ -513,3 +513,88 @@ async fn a_program_that_runs_is_told_what_is_not_as_declared_and_not_what_it_lef
     let nothing = plan(&wanted, &Observed::new(View::Amqp), None, &PlanOptions::new());
     assert!(deviations(&nothing).iter().all(|it| it.kind == DriftKind::Missing));
 }
+
+/// A consistent-hash exchange with two queues, of which one has this weight.
+fn shares(weight: &str) -> Topology {
+    let shards = ExchangeName::new("shards").unwrap();
+    let arguments = [("hash-header", "aggregate_id")].into_iter().collect();
+    let exchange = Exchange { arguments, ..Exchange::durable(shards.clone(), ExchangeKind::ConsistentHash) };
+    let mut topology = Topology::new();
+    topology.add_exchange(exchange).unwrap();
+    for (name, weight) in [("left", weight), ("right", "1")] {
+        let queue = QueueName::new(name).unwrap();
+        topology.add_queue(Queue::durable(queue.clone(), QueueKind::Classic)).unwrap();
+        topology.add_binding(crate::model::Binding::by_key(shards.clone(), queue, weight));
+    }
+    topology
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_not_enabled_is_in_the_way_and_one_that_cannot_be_seen_is_not() {
+    let mut observed = at(&Topology::new()).await;
+    let outcome = |observed: &Observed| {
+        let plan = decide(&shares("1"), observed, None, &PlanOptions::new());
+        (plan.outcome(), plan.to_string())
+    };
+    assert_eq!(outcome(&observed).0, Outcome::Changes);
+    let mut plugins = |enabled: &[&str]| {
+        let broker = observed.broker.as_mut().unwrap();
+        broker.plugins = Some(enabled.iter().map(|plugin| (*plugin).to_owned()).collect());
+        outcome(&observed)
+    };
+
+    let (without, text) = plugins(&["rabbitmq_management"]);
+    assert_eq!(without, Outcome::Conflict);
+    assert!(text.contains("exchange \"shards\" takes a plugin that is not enabled"), "{text}");
+    assert!(text.contains("`rabbitmq-plugins enable rabbitmq_consistent_hash_exchange`"), "{text}");
+    assert_eq!(plugins(&["rabbitmq_consistent_hash_exchange", "rabbitmq_management"]).0, Outcome::Changes);
+}
+
+#[tokio::test]
+async fn another_hash_is_a_difference_although_the_broker_takes_it_for_the_same() {
+    let mut other = shares("1");
+    let there = at(&other).await;
+    other = Topology::new();
+    let mut exchange = shares("1").exchange("shards").unwrap().clone();
+    exchange.arguments = [("hash-property", "message_id")].into_iter().collect();
+    other.add_exchange(exchange).unwrap();
+
+    let plan = decide(&other, &there, None, &PlanOptions::new());
+
+    let text = plan.to_string();
+    assert_eq!(plan.outcome(), Outcome::Conflict, "{text}");
+    assert!(text.contains("hash-header    this program: not set, the broker: aggregate_id"), "{text}");
+}
+
+#[tokio::test]
+async fn a_weight_that_changed_is_made_anew_from_wherever_it_was_left() {
+    use crate::topology::plan::{look::Eyes, perform::perform};
+
+    let (old, new) = (shares("1"), shares("5"));
+    let of_left = |bindings: &[ObservedBinding]| {
+        let left = bindings.iter().filter(|binding| binding.destination == "left");
+        left.map(|binding| binding.key.clone()).collect::<Vec<_>>()
+    };
+    // A start of the new version came first, or did not; or the plan ended between its steps.
+    for before in [&["1"] as &[_], &["1", "5"], &[]] {
+        let broker = Memory::new();
+        apply(&broker, &old).await.unwrap();
+        let left = new.bindings().next().unwrap();
+        let old_left = old.bindings().next().unwrap();
+        broker.unbind(old_left).await.unwrap();
+        for weight in before {
+            broker.bind(&crate::model::Binding { key: (*weight).to_owned(), ..left.clone() }).await.unwrap();
+        }
+        let observed = broker.observe(&[], &[]).await.unwrap();
+
+        let plan = decide(&new, &observed, Some(&old), &PlanOptions::new().prune());
+        perform(&broker, &plan, &new, &Eyes::Transport { because: None }).await.unwrap();
+
+        let bindings = broker.observe(&[], &[]).await.unwrap().bindings.unwrap();
+        assert_eq!(of_left(&bindings), ["5"], "{before:?}");
+        assert_eq!(
+            decide(&new, &broker.observe(&[], &[]).await.unwrap(), Some(&new), &PlanOptions::new()).steps,
+            []
+        );
+    }
+}

@@ -128,7 +128,10 @@ fn step(f: &mut fmt::Formatter<'_>, step: &Step, plain: bool) -> fmt::Result {
         | Action::UnbindExchange(_)
         | Action::DeleteQueue { .. }
         | Action::DeleteExchange(_) => '-',
-        Action::Conflict { .. } | Action::HalfMigrated { .. } | Action::Renamed { .. } => '!',
+        Action::Conflict { .. }
+        | Action::NeedsPlugin { .. }
+        | Action::HalfMigrated { .. }
+        | Action::Renamed { .. } => '!',
         Action::Unverified(_) => '?',
         Action::Leave(_) => '=',
     };
@@ -191,6 +194,9 @@ fn line(action: &Action) -> String {
         }
         Action::DeleteExchange(name) => format!("exchange {name:?}, deleted"),
         Action::Conflict { what, name, .. } => format!("{what} {name:?} is there with other settings"),
+        Action::NeedsPlugin { exchange, .. } => {
+            format!("exchange {exchange:?} takes a plugin that is not enabled")
+        }
         Action::HalfMigrated { queue } => format!("queue {queue:?} is migrated half-way"),
         Action::Renamed { from, to } => format!("queue {from:?} is to be migrated to {to:?}"),
         Action::Unverified(inner) => line(inner),

@@ -5,7 +5,10 @@ use std::io;
 use lapin::ErrorKind;
 
 use super::{AmqpOptions, Mechanism, handshake};
-use crate::transport::{ConsumeError, DeclareError, PublishError, TransportError};
+use crate::{
+    model::Exchange,
+    transport::{ConsumeError, DeclareError, PublishError, TransportError},
+};
 
 /// A connection that could not be made.
 pub(super) enum Failure {
@@ -102,6 +105,21 @@ pub(super) fn declare(error: &lapin::Error, what: &'static str, name: &str) -> D
         Some(404) if is_down(&reason) => DeclareError::Down { what, name, reason },
         _ if error.is_amqp_soft_error() => DeclareError::Refused { what, name, reason },
         _ => DeclareError::Interrupted { what, name, reason },
+    }
+}
+
+/// What became of declaring an exchange that takes a plugin, where that is not enabled.
+///
+/// RabbitMQ ends the connection over it (503), so that whatever is declared beside it fails for the same reason.
+pub(super) fn without_plugin(error: DeclareError, exchange: &Exchange) -> DeclareError {
+    match (error, exchange.kind.plugin()) {
+        (
+            DeclareError::Interrupted { what, name, reason } | DeclareError::Refused { what, name, reason },
+            Some(plugin),
+        ) if reason.contains("unknown exchange type") => {
+            DeclareError::NoPlugin { what, name, plugin, reason }
+        }
+        (error, _) => error,
     }
 }
 

@@ -69,6 +69,7 @@ impl Declarer {
             ExchangeKind::Direct => Kind::Direct,
             ExchangeKind::Fanout => Kind::Fanout,
             ExchangeKind::Headers => Kind::Headers,
+            ExchangeKind::ConsistentHash => Kind::Custom(exchange.kind.as_str().to_owned()),
         };
         let options = ExchangeDeclareOptions {
             passive: false,
@@ -81,7 +82,8 @@ impl Declarer {
         let (again, of_kind) = (name.clone(), kind.clone());
         let declared = self
             .call(subject, async |channel| channel.exchange_declare(name, kind, options, arguments).await)
-            .await;
+            .await
+            .map_err(|error| classify::without_plugin(error, exchange));
         self.unless_there(declared, subject, async |channel| {
             channel.exchange_declare(again, of_kind, passive, FieldTable::default()).await
         })

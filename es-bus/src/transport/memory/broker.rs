@@ -23,13 +23,13 @@ use super::{
     arguments::{Difference, MAX_EXPIRY_MS, OverflowMode, Settings, exchange_difference, queue_difference},
     death::{Death, Reason, is_cycle},
     queue::{Entry, Letter, QueueState, Routed},
-    routing::{Bindings, headers_binding_fault},
+    routing::Bindings,
 };
 use crate::{
     message::{Headers, Message, Received, Text, Value},
     model::{
-        Binding, Exchange, ExchangeBinding, ExchangeKind, ExchangeSettings, Observed, ObservedBinding,
-        ObservedExchange, ObservedQueue, Queue, QueueSettings, View,
+        Binding, Exchange, ExchangeBinding, ExchangeSettings, Observed, ObservedBinding, ObservedExchange,
+        ObservedQueue, Queue, QueueSettings, View,
     },
     name::{ExchangeName, QueueName},
     transport::{
@@ -258,7 +258,7 @@ impl Broker {
             return exchange_difference(exchange, &there.declared)
                 .map_or(Ok(()), |difference| Err(mismatch("exchange", name, difference)));
         }
-        let bindings = Bindings::new(exchange.kind);
+        let bindings = Bindings::of(exchange).map_err(|reason| refused("exchange", name, reason))?;
         let state = ExchangeState { declared: exchange.clone(), bindings };
         self.exchanges.insert(exchange.name.clone(), state);
         self.wake_letters();
@@ -306,9 +306,7 @@ impl Broker {
             let queue = binding.queue.as_str();
             return Err(refused("binding", queue, not_found("queue", queue)));
         };
-        if exchange.declared.kind == ExchangeKind::Headers
-            && let Some(reason) = headers_binding_fault(&binding.arguments)
-        {
+        if let Some(reason) = exchange.bindings.fault(&binding.key, &binding.arguments) {
             return Err(refused("binding", source, reason));
         }
         self.check_owner(connection, binding.queue.as_str())?;
@@ -351,9 +349,7 @@ impl Broker {
         let known = self.destination_id(destination);
         let id = known.unwrap_or_else(|| self.new_id());
         let exchange = self.exchanges.get_mut(source).expect("looked up above");
-        if exchange.declared.kind == ExchangeKind::Headers
-            && let Some(reason) = headers_binding_fault(&binding.arguments)
-        {
+        if let Some(reason) = exchange.bindings.fault(&binding.key, &binding.arguments) {
             return Err(refused("binding", source, reason));
         }
         exchange.bindings.add(&binding.key, id, &binding.arguments);
@@ -601,9 +597,7 @@ impl Broker {
             if name.is_empty() {
                 queues.extend(routed.keys().filter_map(|key| self.queue_id(key)));
             } else if let Some(there) = self.exchanges.get(name) {
-                for key in routed.keys() {
-                    there.bindings.route(key, &routed.message.headers, queues);
-                }
+                there.bindings.route(routed, queues);
                 if queues.len() == before {
                     there.declared.arguments.get_str("alternate-exchange").into_iter().for_each(&mut go);
                 }

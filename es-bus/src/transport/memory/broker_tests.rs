@@ -6,7 +6,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{DeadLetter, DeadLetterStrategy, Overflow, QueueKind};
+use crate::model::{DeadLetter, DeadLetterStrategy, ExchangeKind, Overflow, QueueKind};
 
 /// One thing that somebody does to the broker.
 #[derive(Clone, Copy, Debug)]

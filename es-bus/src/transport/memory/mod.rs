@@ -28,6 +28,7 @@ mod declare;
 mod publish;
 mod queue;
 mod routing;
+mod shares;
 
 #[cfg(any(test, feature = "testing"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]

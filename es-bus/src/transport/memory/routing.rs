@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::broker::QueueId;
+use super::{broker::QueueId, queue::Routed, shares::Shares};
 use crate::{
     message::Headers,
-    model::{ExchangeKind, delivers},
+    model::{Exchange, ExchangeKind, delivers},
     topic::Trie,
 };
 
@@ -18,11 +18,33 @@ pub(super) struct Bindings {
     by_key: BTreeMap<String, Vec<(QueueId, Headers)>>,
     /// The queues of the same, where the binding keys are patterns.
     by_pattern: Trie<QueueId>,
+    /// What each has a share of, on a consistent-hash exchange.
+    shares: Option<Shares>,
 }
 
 impl Bindings {
-    pub(super) fn new(kind: ExchangeKind) -> Self {
-        Self { kind, by_key: BTreeMap::new(), by_pattern: Trie::new() }
+    fn new(kind: ExchangeKind) -> Self {
+        Self { kind, by_key: BTreeMap::new(), by_pattern: Trie::new(), shares: None }
+    }
+
+    /// None yet, of a new exchange.
+    ///
+    /// # Errors
+    ///
+    /// Why RabbitMQ would not declare it (406).
+    pub(super) fn of(exchange: &Exchange) -> Result<Self, String> {
+        let is_hashed = exchange.kind == ExchangeKind::ConsistentHash;
+        let shares = is_hashed.then(|| Shares::of(&exchange.arguments)).transpose()?;
+        Ok(Self { shares, ..Self::new(exchange.kind) })
+    }
+
+    /// Why a binding is refused (406).
+    pub(super) fn fault(&self, key: &str, arguments: &Headers) -> Option<String> {
+        match self.kind {
+            ExchangeKind::Headers => headers_binding_fault(arguments),
+            ExchangeKind::ConsistentHash => Shares::fault(key),
+            ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout => None,
+        }
     }
 
     /// Adds a binding; one that is there already does nothing.
@@ -34,6 +56,9 @@ impl Bindings {
         of_key.push((queue, arguments.clone()));
         if self.kind == ExchangeKind::Topic {
             self.by_pattern.insert(key, queue);
+        }
+        if let Some(shares) = &mut self.shares {
+            shares.add(key, queue);
         }
     }
 
@@ -48,6 +73,9 @@ impl Bindings {
             self.by_key.remove(key);
         }
         self.by_pattern.remove(key, &queue);
+        if let Some(shares) = &mut self.shares {
+            shares.remove(queue);
+        }
         true
     }
 
@@ -65,6 +93,9 @@ impl Bindings {
             });
             !of_key.is_empty()
         });
+        if let Some(shares) = &mut self.shares {
+            shares.remove(queue);
+        }
         removed
     }
 
@@ -80,12 +111,21 @@ impl Bindings {
     }
 
     /// Adds the queues that a message goes to; one to which several bindings bring it, several times.
-    pub(super) fn route(&self, routing_key: &str, headers: &Headers, queues: &mut Vec<QueueId>) {
+    pub(super) fn route(&self, routed: &Routed, queues: &mut Vec<QueueId>) {
+        match &self.shares {
+            Some(shares) => queues.extend(shares.pick(routed)),
+            None => routed.keys().for_each(|key| self.route_by(key, &routed.message.headers, queues)),
+        }
+    }
+
+    fn route_by(&self, routing_key: &str, headers: &Headers, queues: &mut Vec<QueueId>) {
         match self.kind {
             ExchangeKind::Direct => {
                 let of_key = self.by_key.get(routing_key).into_iter().flatten();
                 queues.extend(of_key.map(|(queue, _)| *queue));
             }
+            // One that has no shares is nobody's.
+            ExchangeKind::ConsistentHash => {}
             ExchangeKind::Fanout => queues.extend(self.by_key.values().flatten().map(|(queue, _)| *queue)),
             ExchangeKind::Topic => self.by_pattern.each_match(routing_key, |queue| queues.push(*queue)),
             ExchangeKind::Headers => {
@@ -106,7 +146,7 @@ fn is_same(there: &(QueueId, Headers), queue: QueueId, arguments: &Headers) -> b
 }
 
 /// Why the arguments of a binding to a headers exchange are refused (406).
-pub(super) fn headers_binding_fault(arguments: &Headers) -> Option<String> {
+fn headers_binding_fault(arguments: &Headers) -> Option<String> {
     let value = arguments.get("x-match")?;
     match value.as_str() {
         Some("all" | "any" | "all-with-x" | "any-with-x") => None,
@@ -126,7 +166,7 @@ mod tests {
 
     fn routed(bindings: &Bindings, key: &str) -> Vec<QueueId> {
         let mut queues = Vec::new();
-        bindings.route(key, &Headers::new(), &mut queues);
+        bindings.route_by(key, &Headers::new(), &mut queues);
         queues.sort_unstable();
         queues
     }

@@ -3,7 +3,7 @@ use es_bus::exchange;
 
 #[exchange(name = "amq.events", kind = "topik", durable)]
 //~^ error 19 «"amq.events"» exchange name `amq.events` starts with `amq.`, which RabbitMQ keeps for itself
-//~^^ error 40 «"topik"» `kind` cannot be `topik`, did you mean `topic`? (known: `topic`, `direct`, `fanout`, `headers`)
+//~^^ error 40 «"topik"» `kind` cannot be `topik`, did you mean `topic`? (known: `topic`, `direct`, `fanout`, `headers`, `consistent-hash`)
 //~^^^ error 49 «durable» an exchange survives a restart of the broker unless you write `transient`: drop `durable`
 struct First;
 
@@ -14,8 +14,8 @@ struct First;
 struct Second;
 
 #[exchange(kind = "x-delayed-message", typ = "topic", alternate = "unrouted")]
-//~^ error 19 «"x-delayed-message"» `kind` cannot be `x-delayed-message`, expected one of `topic`, `direct`, `fanout`, `headers`
-//~^^ error 40 «typ» unknown key `typ`, expected one of `name`, `kind`, `transient`, `auto_delete`, `internal`, `alternate_exchange`, `from`, `arguments`, `bus`, `crate`
+//~^ error 19 «"x-delayed-message"» `kind` cannot be `x-delayed-message`, expected one of `topic`, `direct`, `fanout`, `headers`, `consistent-hash`
+//~^^ error 40 «typ» unknown key `typ`, expected one of `name`, `kind`, `hash_on`, `hash_header`, `transient`, `auto_delete`, `internal`, `alternate_exchange`, `from`, `arguments`, `bus`, `crate`
 //~^^^ error 55 «alternate» unknown key `alternate`, did you mean `alternate_exchange`?
 struct Third;
 
