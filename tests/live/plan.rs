@@ -224,6 +224,8 @@ async fn says_what_is_wrong_with_the_management_api_or_its_user() {
         assert!(matches!(error, Error::Management(_)), "{error:?}");
         let text = format!("{error:?}");
         assert!(!text.contains("s3cret"), "{text}");
+        // RabbitMQ 4 says the first of its words otherwise.
+        let text = text.replace(": Not_Authorized;", ": Login failed;");
         text.replace(user, "USER").replace(&port, "PORT")
     };
 
