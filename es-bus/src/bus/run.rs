@@ -287,7 +287,7 @@ impl Bus {
             attendants.spawn(measure_queues(Arc::clone(&provision), every));
         }
         if let Some((eyes, every)) = drift {
-            attendants.spawn(watch_drift(monitor.clone(), Arc::clone(&provision), eyes, every));
+            attendants.spawn(watch_drift(monitor.clone(), Arc::clone(&provision), eyes, every, rand::random));
         }
         summary::log(&self.groups, &self.registry, &self.exchanges, &findings);
         let shutdown_timeout = self.config.bus.shutdown_timeout.value;

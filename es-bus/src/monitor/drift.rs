@@ -3,6 +3,10 @@
 //! It changes nothing: `topology::plan` decides what differs, [`Watch`] (pure) what of that is news, [`watch_drift`]
 //! looks and tells. What is new has to be seen twice, a moment apart: a subscription that is being made, another
 //! replica that starts, or a plan that is being applied is no drift.
+//!
+//! What an earlier version of the program declared, and nobody pruned, is `foreign` here, where `Bus::plan` knows it
+//! from the record of the `program`. A record is read by taking its message: all replicas would wait for one another at
+//! each look, and whoever applies a plan for them.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -13,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::{Monitor, stats::as_text};
 use crate::{
     error::Error,
+    retry::spread,
     telemetry,
     topology::{
         Provision,
@@ -26,6 +31,10 @@ const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a look may take. Each question has a time of its own, and a broker has a few.
 const LOOK_WITHIN: Duration = Duration::from_secs(60);
+
+/// By which part of itself a pause varies, either way: replicas that were started together would else ask the broker
+/// together for ever, and what it has to list for each is all there is.
+const JITTER: f64 = 0.1;
 
 /// How many things are named in one line of a log.
 const NAMED: usize = 20;
@@ -178,12 +187,15 @@ impl Watch {
 
 /// Looks at the broker, time and again, and tells of what is not as it was declared.
 ///
+/// Each pause varies a little, as `chance` says, which is uniform in 0..1.
+///
 /// Dropped at any await it leaves nothing behind: it only looks.
 pub(crate) async fn watch_drift(
     monitor: Monitor,
     provision: Arc<Provision>,
     mut eyes: Eyes,
     every: Duration,
+    chance: impl Fn() -> f64,
 ) {
     measure(None);
     let mut watch = Watch::default();
@@ -230,9 +242,14 @@ pub(crate) async fn watch_drift(
             Look::Away => lose_sight(&monitor, "the broker is not there".to_owned()),
             Look::Failed(reason) => lose_sight(&monitor, reason),
         }
-        let pause = if verdict == Verdict::Unsure { every.min(CONFIRM_AFTER) } else { every };
-        sleep(pause).await;
+        sleep(pause(&verdict, every, chance())).await;
     }
+}
+
+/// How long until the next look. Pure.
+fn pause(verdict: &Verdict, every: Duration, chance: f64) -> Duration {
+    let pause = if *verdict == Verdict::Unsure { every.min(CONFIRM_AFTER) } else { every };
+    spread(pause, JITTER, chance)
 }
 
 /// What was found stands, as what was seen last.
@@ -321,6 +338,17 @@ mod tests {
         {
             assert_eq!((watch.decide(&look), told(&watch)), (verdict, then), "step {step}: {look:?}");
         }
+    }
+
+    #[test]
+    fn replicas_that_start_together_do_not_look_together() {
+        let minute = Duration::from_secs(60);
+
+        let pauses = [0.0, 0.5, 1.0].map(|chance| pause(&Verdict::Same, minute, chance).as_secs());
+        let confirmations = [0.0, 1.0].map(|chance| pause(&Verdict::Unsure, minute, chance).as_millis());
+
+        assert_eq!(pauses, [54, 60, 66]);
+        assert_eq!(confirmations, [4500, 5500]);
     }
 
     #[test]

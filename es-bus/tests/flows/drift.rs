@@ -127,15 +127,16 @@ async fn what_is_subscribed_meanwhile_is_no_drift_and_what_passes_is_none_either
     ledger.unsubscribe().await;
     audit.unsubscribe().await;
     tokio::time::sleep(5 * MINUTE).await;
-    // There when it is looked at, and gone a moment later: somebody is at work.
-    hand(&bus).bind(&bound("Invoice.#")).await.unwrap();
-    tokio::time::sleep(MINUTE).await;
-    let suspected = monitor.drift().unwrap();
-    hand(&bus).unbind(&bound("Invoice.#")).await.unwrap();
-    tokio::time::sleep(5 * MINUTE).await;
+    // There for a moment, and gone when it is looked at for the second time: somebody is at work.
+    for _ in 0..30 {
+        hand(&bus).bind(&bound("Invoice.#")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        hand(&bus).unbind(&bound("Invoice.#")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(7)).await;
+    }
 
     let drift = monitor.drift().unwrap();
-    assert!(!drift.has_drifted() && !suspected.has_drifted() && drift.seen_at > first, "{drift:?}");
+    assert!(!drift.has_drifted() && drift.seen_at > first, "{drift:?}");
     assert_eq!(log.lines_with(WARNING), Vec::<String>::new());
     // What was subscribed is kept an eye on.
     let _again = bus.subscriptions().subscribe("audit", |_invoice: InvoiceSent| async {}).await.unwrap();
