@@ -95,6 +95,15 @@ impl Vhost {
         bindings
     }
 
+    /// How many messages consumers hold, by the word of their channels; as old as the counts of
+    /// [`queue`](Self::queue).
+    #[track_caller]
+    pub fn held_by_channels(&self) -> u64 {
+        let path = format!("{}/channels", self.path("vhosts"));
+        let channels: Option<Vec<ChannelInfo>> = self.api.get(&path);
+        channels.unwrap_or_default().iter().map(|channel| channel.messages_unacked).sum()
+    }
+
     /// Deletes a queue, whoever uses it; its consumers get a `basic.cancel`.
     ///
     /// # Panics
@@ -177,6 +186,14 @@ pub struct QueueInfo {
 pub struct ConsumerInfo {
     /// How many deliveries it may have unsettled.
     pub prefetch_count: u64,
+}
+
+/// A channel as the broker sees it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct ChannelInfo {
+    /// Messages that its consumers hold.
+    #[serde(default, rename = "messages_unacknowledged")]
+    messages_unacked: u64,
 }
 
 /// An exchange as the broker sees it.
