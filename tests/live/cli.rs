@@ -186,6 +186,39 @@ fn an_operator_plans_applies_and_is_told_what_is_in_the_way() {
 }
 
 #[test]
+fn the_binary_operates_a_service_by_its_lock_alone() {
+    let node = Node::shared();
+    let shop = Shop { management: Some(node.management_url()), ..Shop::on(node.vhost("cli-manifest")) };
+    let lock = shop.dir.path("es-bus.lock");
+    shop.run(&["lock", lock.to_str().expect("UTF-8")], 0);
+    let binary = |arguments: &[&str], code: i32| {
+        let launch = Launch::new(env!("CARGO_BIN_EXE_es-bus-as-tested"), &shop.dir)
+            .env("ES_BUS_URL", shop.vhost.url())
+            .env("ES_BUS_MANAGEMENT_URL", node.management_url())
+            .env("ES_BUS_MANIFEST", &lock);
+        let ended = arguments.iter().fold(launch, |launch, argument| launch.arg(argument)).run();
+        ended.assert_code(code);
+        ended
+    };
+
+    let planned = [binary(&["topology", "plan", "--json"], 2), shop.run(&["topology", "plan", "--json"], 2)];
+    binary(&["topology", "apply", "--yes"], 0);
+    let nothing = binary(&["topology", "plan"], 0);
+    shop.run(&["topology", "verify"], 0);
+    let order = r#"{"order_id": "o-1", "total": 1}"#;
+    let published = binary(&["publish", "OrderPlaced", "--data", order], 0);
+    let counted = [binary(&["dlq", "count"], 0), shop.run(&["dlq", "count"], 0)];
+    let refused = binary(&["run"], 64);
+
+    assert_eq!(planned[0].stdout, planned[1].stdout);
+    assert!(nothing.stdout.contains("nothing to do"), "{nothing:?}");
+    assert!(published.stdout.ends_with(" to shop as Order.OrderPlaced\n"), "{published:?}");
+    assert_eq!(counted[0].stdout, counted[1].stdout);
+    assert!(counted[0].stdout.contains("projections  shop.projections.dlq  0"), "{counted:?}");
+    assert!(refused.stderr.contains("a manifest has no code"), "{refused:?}");
+}
+
+#[test]
 fn colours_follow_the_environment() {
     let dir = Arc::new(TempDir::new());
     let check = || Launch::new(env!("CARGO_BIN_EXE_operations-as-tested"), &dir).arg("check");

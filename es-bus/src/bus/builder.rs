@@ -5,6 +5,8 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use tokio::sync::mpsc;
 
 use super::{Bus, assemble, connect::GivenTls, layers::Layers};
+#[cfg(feature = "cli")]
+use crate::config::Attributes;
 use crate::{
     clock::Clock,
     config::{ConfigBuilder, Scope, Text},
@@ -225,6 +227,13 @@ impl BusBuilder {
     #[cfg(feature = "testing")]
     pub(crate) fn observer(mut self, observer: mpsc::UnboundedSender<Observation>) -> Self {
         self.observer = Some(observer);
+        self
+    }
+
+    /// Says something about the bus as an attribute says it of a group: everybody else beats it.
+    #[cfg(feature = "cli")]
+    pub(crate) fn attributes(mut self, attributes: Attributes) -> Self {
+        self.config = self.config.bus(attributes);
         self
     }
 

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Run this service, and operate it: look at what it declares, and at what is on the broker.
 #[derive(Debug, Parser)]
@@ -30,6 +30,39 @@ Exit codes:
   3    a conflict (topology plan, verify, apply, prune)
   64   the command line is wrong
   130  interrupted";
+
+/// The commands of the binary `es-bus`, which knows a service by its manifest: none runs it, and all take the file.
+pub(super) fn over_a_manifest(command: clap::Command) -> clap::Command {
+    let manifest = Arg::new(MANIFEST)
+        .long(MANIFEST)
+        .global(true)
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("The es-bus.lock of the service [default: ES_BUS_MANIFEST, else es-bus.lock here]")
+        .help_heading("Global options");
+    command
+        .about("Operate a service by its es-bus.lock: look at what it declares, and at what is on the broker")
+        .long_about(
+            "Operate a service by its es-bus.lock: look at what it declares, and at what is on the broker.\n\nThe file is \
+             the one that the service's own program writes (`lock`) and that is committed with it. Where the broker is, \
+             and what else is not the program's own, is read from es-bus.toml, .env and the environment, as the service \
+             reads it.",
+        )
+        .version(env!("CARGO_PKG_VERSION"))
+        .arg(manifest)
+        .mut_subcommand("run", |run| run.hide(true))
+        .after_help(format!("{MANIFEST_EXAMPLES}\n\n{EXIT_CODES}"))
+}
+
+/// The name of the argument that names the manifest.
+pub(super) const MANIFEST: &str = "manifest";
+
+const MANIFEST_EXAMPLES: &str = "\
+Examples:
+  {bin} topology plan
+  {bin} --manifest shop/es-bus.lock topology show
+  ES_BUS_URL=amqp://ops:secret@rabbit/shop {bin} dlq count
+  ES_BUS_MANIFEST=shop/es-bus.lock {bin} doctor";
 
 /// What every command takes. No `Debug` of the URL: it may hold a password.
 #[derive(Args, Clone, Default)]

@@ -17,7 +17,7 @@ use crate::{
     bus::{self, Bus},
     error::Error,
     event::EventKind,
-    lock::Lock,
+    lock::{Lock, ManifestError},
     topology::{GraphFinding, Severity},
 };
 
@@ -25,18 +25,21 @@ pub(super) fn check(args: &CheckArgs, cx: &mut Context<'_>) -> Result<Exit, Comm
     let bus = match cx.look() {
         Ok(bus) => bus,
         Err(error) => {
-            if cx.is_json() {
-                let findings = findings(&error);
-                cx.json(&Checked { ok: false, findings, warnings: Vec::new(), lock: None })?;
-            } else {
-                cx.say(&format!("{error:?}\n"))?;
+            let findings = match &error {
+                CommandError::Bus(error) => findings(error),
+                CommandError::Manifest(error) => of_manifest(error),
+                _ => return Err(error),
+            };
+            match cx.is_json() {
+                true => cx.json(&Checked { ok: false, findings, warnings: Vec::new(), lock: None })?,
+                false => cx.say(&format!("{}\n", error.report()))?,
             }
             return Ok(Exit::Failed);
         }
     };
     let warnings = warnings(&bus);
     let lock = match &args.lock {
-        Some(file) => Some((file, lock::of(&bus)?)),
+        Some(file) => Some((file, lock::of(&bus, cx)?)),
         None => None,
     };
     let compared = match &lock {
@@ -161,6 +164,16 @@ fn findings(error: &Error) -> Vec<Found> {
         Error::Several(errors) => errors.iter().flat_map(findings).collect(),
         error => vec![other("error", error)],
     }
+}
+
+fn of_manifest(error: &ManifestError) -> Vec<Found> {
+    let found = error.mistakes.iter().map(|it| Found {
+        kind: "manifest".to_owned(),
+        message: it.problem.clone(),
+        places: vec![Place { what: None, at: it.place.clone() }],
+        help: None,
+    });
+    found.collect()
 }
 
 fn other(kind: &str, error: &dyn std::fmt::Display) -> Found {

@@ -6,7 +6,7 @@ use super::{CommandError, Context, Exit, args::ConfigArgs};
 
 pub(super) fn config(_args: &ConfigArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
     // Also of a program whose declarations do not fit together.
-    let config = cx.builder().configuration()?;
+    let config = cx.builder()?.configuration()?;
     if cx.is_json() {
         let sections = config.sections().into_iter().map(
             |section| json!({ "group": section.group, "handler": section.handler, "settings": section.rows }),

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
 };
@@ -14,8 +14,10 @@ use tokio::sync::oneshot;
 use super::{args::Global, error::CommandError, output::Style};
 use crate::{
     bus::{Bus, BusBuilder, Handle},
-    config::{BrokerUrl, Config},
+    config::{self, BrokerUrl, Config, GroupSelection},
     error::Error,
+    event::EventKind,
+    lock::{Lock, Manifest, Misfits},
     model::Topology,
     name::QueueName,
     registry::Registry,
@@ -40,6 +42,17 @@ pub(super) struct Io {
     pub(super) err_style: Style,
 }
 
+/// Where the program is known from.
+pub(super) enum Source<'a> {
+    /// From its code: this process is the program.
+    Code(Box<dyn FnOnce() -> BusBuilder + 'a>),
+    /// From the file that is named, or else the one that is found.
+    Manifest(Option<PathBuf>),
+}
+
+/// The manifest that is found when none is named.
+pub(super) const MANIFEST: &str = "es-bus.lock";
+
 /// What a command has at hand.
 pub(super) struct Context<'a> {
     /// What every command takes.
@@ -47,7 +60,12 @@ pub(super) struct Context<'a> {
     /// How the program is called.
     pub(super) program: String,
     pub(super) io: Io,
-    builder: Option<Box<dyn FnOnce() -> BusBuilder + 'a>>,
+    /// Until the one bus of the command is built.
+    source: Option<Source<'a>>,
+    /// Whether there is a manifest in place of code.
+    pub(super) has_manifest: bool,
+    /// What was read of it, and where.
+    manifest: Option<(PathBuf, Manifest)>,
     /// The bus, from when a command connects until [`close`](Self::close).
     handle: Option<Handle>,
 }
@@ -90,36 +108,127 @@ impl Program {
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(
-        global: Global,
-        program: String,
-        io: Io,
-        builder: Box<dyn FnOnce() -> BusBuilder + 'a>,
-    ) -> Self {
-        Self { global, program, io, builder: Some(builder), handle: None }
+    pub(super) fn new(global: Global, program: String, io: Io, source: Source<'a>) -> Self {
+        let has_manifest = matches!(source, Source::Manifest(_));
+        Self { global, program, io, source: Some(source), has_manifest, manifest: None, handle: None }
     }
 
-    /// The program's own builder, with what the command line says.
-    pub(super) fn builder(&mut self) -> BusBuilder {
-        let builder = self.builder.take().expect("a command builds one bus")();
+    /// The program's builder, with what the command line says.
+    pub(super) fn builder(&mut self) -> Result<BusBuilder, CommandError> {
+        let builder = match self.source.take().expect("a command builds one bus") {
+            Source::Code(builder) => builder(),
+            Source::Manifest(named) => self.read_manifest(named)?,
+        };
         let builder = match self.global.config.take() {
             Some(file) => builder.said_file(file),
             None => builder,
         };
-        match self.global.url.take() {
+        Ok(match self.global.url.take() {
             Some(url) => builder.said("url", url),
             None => builder,
+        })
+    }
+
+    /// The builder of a program whose code is here.
+    pub(super) fn code(&mut self) -> Result<BusBuilder, CommandError> {
+        if self.has_manifest {
+            return Err(CommandError::NoCode);
         }
+        self.builder()
     }
 
     /// The program as it was checked, without a broker.
-    pub(super) fn look(&mut self) -> Result<Bus, Error> {
-        self.builder().for_looking().build()
+    pub(super) fn look(&mut self) -> Result<Bus, CommandError> {
+        let bus = self.builder()?.for_looking().build()?;
+        self.warn_of_contradictions(&bus)?;
+        Ok(bus)
     }
 
     /// The program as it was checked, for a broker that has to be named.
-    pub(super) fn operated(&mut self) -> Result<Bus, Error> {
-        self.builder().for_operating().build()
+    pub(super) fn operated(&mut self) -> Result<Bus, CommandError> {
+        let bus = self.builder()?.for_operating().build()?;
+        self.warn_of_contradictions(&bus)?;
+        Ok(bus)
+    }
+
+    /// As [`operated`](Self::operated), to change what is on the broker.
+    pub(super) fn operated_to_change(&mut self) -> Result<Bus, CommandError> {
+        let bus = self.builder()?.for_operating().build()?;
+        match self.contradictions(&bus) {
+            Some((file, found)) => Err(CommandError::Contradicted { file, found }),
+            None => Ok(bus),
+        }
+    }
+
+    fn read_manifest(&mut self, named: Option<PathBuf>) -> Result<BusBuilder, CommandError> {
+        let (said, path) = match (named, config::named_manifest()) {
+            (Some(path), _) => (Some("--manifest"), path),
+            (None, Some((variable, path))) => (Some(variable), path),
+            (None, None) => (None, PathBuf::from(MANIFEST)),
+        };
+        let text = read_file(&path).map_err(|error| match error {
+            CommandError::File { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                CommandError::NoManifest { path, said }
+            }
+            error => error,
+        })?;
+        let manifest = Manifest::read(&path, &String::from_utf8_lossy(&text))?;
+        let builder = manifest.builder();
+        self.manifest = Some((path, manifest));
+        Ok(builder)
+    }
+
+    /// What the manifest says otherwise than what it comes to under the settings that hold here.
+    fn contradictions(&self, bus: &Bus) -> Option<(PathBuf, Vec<String>)> {
+        let (file, manifest) = self.manifest.as_ref()?;
+        // Of a part of the program the rest would be missing.
+        let found = match bus.config().bus.groups.value {
+            GroupSelection::All => manifest.contradictions(bus),
+            GroupSelection::Only(_) => Vec::new(),
+        };
+        (!found.is_empty()).then(|| (file.clone(), found))
+    }
+
+    fn warn_of_contradictions(&mut self, bus: &Bus) -> Result<(), CommandError> {
+        let Some((file, found)) = self.contradictions(bus) else { return Ok(()) };
+        let word = self.io.err_style.yellow("warning");
+        let contradicted = CommandError::Contradicted { file, found };
+        self.remark(&format!("{word}: {contradicted}"))
+    }
+
+    /// What the program declares, to be written down.
+    pub(super) fn lock_of(&self, bus: &Bus) -> Lock {
+        let lock = Lock::of(bus);
+        match &self.manifest {
+            Some((_, manifest)) => manifest.with_schemas(lock),
+            None => lock,
+        }
+    }
+
+    /// How data fit an event that nobody here can read; `None` where nothing tells.
+    pub(super) fn misfits(&self, kind: &EventKind, data: &serde_json::Value) -> Option<Misfits> {
+        self.manifest.as_ref()?.1.misfits(kind, data)
+    }
+
+    /// Remarks that a part of the program is looked at only.
+    pub(super) fn remark_part(&mut self, bus: &Bus) -> Result<(), CommandError> {
+        let groups = &bus.config().bus.groups;
+        let GroupSelection::Only(selected) = &groups.value else { return Ok(()) };
+        let others: Vec<&str> = bus
+            .registry()
+            .group_names()
+            .into_iter()
+            .filter(|name| !selected.iter().any(|it| it == name))
+            .collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let here = if selected.is_empty() { "no group".to_owned() } else { selected.join(", ") };
+        self.remark(&format!(
+            "note: this is about {here} only, as `groups` ({}) says; not about {}",
+            groups.source,
+            others.join(", ")
+        ))
     }
 
     /// Remarks on a broker that nobody else can be at.

@@ -1,11 +1,20 @@
 //! Why a command did not come to its end.
 
-use std::{error::Error as _, fmt::Write, io, path::PathBuf};
+use std::{
+    error::Error as _,
+    fmt::Write,
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::Exit;
 use crate::{
-    dead_letters::DeadLetterError, error::Error, lock::LockError, model::NotInDefinitions,
-    publish::PublishError, topology::explain::ExplainError,
+    dead_letters::DeadLetterError,
+    error::Error,
+    lock::{LockError, ManifestError},
+    model::NotInDefinitions,
+    publish::PublishError,
+    topology::explain::ExplainError,
 };
 
 /// Why a command failed.
@@ -75,6 +84,16 @@ pub(super) enum CommandError {
         /// Why not.
         reason: String,
     },
+    /// The key of an event takes words from its fields, and nobody here knows from which.
+    #[error(
+        "words of the key of {event} are fields, {pattern:?}, and which ones is known to its code only: say the key, --key"
+    )]
+    NoKey {
+        /// The event.
+        event: String,
+        /// Its key.
+        pattern: String,
+    },
     /// No dead letter is chosen by what was asked for.
     #[error(
         "no dead letter in {queue:?} is chosen; `dlq list` shows what is there: one that was replayed and failed \
@@ -137,6 +156,37 @@ pub(super) enum CommandError {
         /// How the program is called.
         program: String,
     },
+    /// There is no manifest.
+    #[error("{}", no_manifest(path, *said))]
+    NoManifest {
+        /// The file.
+        path: PathBuf,
+        /// What names it.
+        said: Option<&'static str>,
+    },
+    /// A manifest is none.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// What a manifest says does not follow from its groups under the settings that hold here.
+    #[error(
+        "{} was written under other settings than those that hold here, or with another version of es-bus, and this goes \
+         by those that hold here:\n  {}\nlet both say the same: see `config` for where each value comes from, or have the \
+         program write the file anew (`lock`)",
+        file.display(),
+        found.join("\n  ")
+    )]
+    Contradicted {
+        /// The manifest.
+        file: PathBuf,
+        /// What differs.
+        found: Vec<String>,
+    },
+    /// There is nothing to run.
+    #[error(
+        "a manifest has no code that could handle events: the service itself runs, by its own program; what is here \
+         operates it"
+    )]
+    NoCode,
     /// A topology holds something that definitions cannot.
     #[error(transparent)]
     Definitions(#[from] NotInDefinitions),
@@ -161,8 +211,12 @@ impl CommandError {
             | Self::NeedsYes { .. }
             | Self::Explain(_)
             | Self::PartOfProgram { .. }
+            | Self::NoManifest { .. }
+            | Self::NoCode
+            | Self::NoKey { .. }
             | Self::NoPatterns { .. }
             | Self::TakesShare { .. } => Exit::Usage,
+            Self::Contradicted { .. } => Exit::Conflict,
             _ => Exit::Failed,
         }
     }
@@ -195,6 +249,17 @@ impl From<DeadLetterError> for CommandError {
 impl From<PublishError> for CommandError {
     fn from(error: PublishError) -> Self {
         Self::Bus(error.into())
+    }
+}
+
+fn no_manifest(path: &Path, said: Option<&'static str>) -> String {
+    let path = path.display();
+    match said {
+        Some(said) => format!("{said} names {path}, and there is no such file"),
+        None => format!(
+            "there is no {path} here, by which the service would be known: run this where its {path} is committed, or name \
+             the file with --manifest or in ES_BUS_MANIFEST; the service's own program writes it, by its command `lock`"
+        ),
     }
 }
 

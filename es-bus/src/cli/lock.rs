@@ -24,7 +24,7 @@ pub(super) fn lock(args: &LockArgs, cx: &mut Context<'_>) -> Result<Exit, Comman
         return Err(CommandError::PartOfProgram { said: "`--group`".to_owned() });
     }
     let bus = cx.look()?;
-    let now = of(&bus)?;
+    let now = of(&bus, cx)?;
     let file = &args.file;
     let written = match Compared::with(file, &now) {
         Ok(compared) => {
@@ -57,10 +57,10 @@ pub(super) fn say_written(file: &Path, written: bool, cx: &mut Context<'_>) -> R
 }
 
 /// What the program declares now; refused of a part of it.
-pub(super) fn of(bus: &Bus) -> Result<Lock, CommandError> {
+pub(super) fn of(bus: &Bus, cx: &Context<'_>) -> Result<Lock, CommandError> {
     let groups = &bus.config().bus.groups;
     match groups.value {
-        GroupSelection::All => Ok(Lock::of(bus)),
+        GroupSelection::All => Ok(cx.lock_of(bus)),
         GroupSelection::Only(_) => {
             Err(CommandError::PartOfProgram { said: format!("`groups` ({})", groups.source) })
         }

@@ -6,7 +6,8 @@
 //! no broker. One that works on a broker connects with a bus that consumes nothing and declares nothing, and only
 //! to a broker that somebody has named: never to memory because nothing else was said.
 //!
-//! [`run`] and [`run_with`] are the front.
+//! [`run`] and [`run_with`] are the front, and [`run_manifest`] is that of the binary `es-bus`, which knows a service by
+//! its `es-bus.lock` alone. A command does not see which of them it was called by: `context` gives it the same bus.
 //!
 //! # Exit codes
 //!
@@ -15,7 +16,7 @@
 //! | 0 | done, and nothing to complain of |
 //! | 1 | failed; a check found something (`check`, `dlq check`, `doctor`), or a part was refused (`topology apply`, `prune`) |
 //! | 2 | changes are pending (`topology plan`, `verify`) |
-//! | 3 | a conflict: something is in the way (`topology plan`, `verify`, `apply`, `prune`) |
+//! | 3 | a conflict: something is in the way (`topology plan`, `verify`, `apply`, `prune`), or a manifest and the settings that hold here contradict each other (`apply`, `prune`, `migrate`) |
 //! | 64 | the command line is wrong, or names something that there is not |
 //! | 130 | interrupted by Ctrl-C or SIGTERM; nothing is lost by that |
 //!
@@ -43,7 +44,7 @@ mod topology;
 use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -53,7 +54,7 @@ use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 
 use self::{
     args::{Cli, Color, Command},
-    context::{Context, Io},
+    context::{Context, Io, Source},
     error::CommandError,
     exit::Exit,
     output::{Style, masked},
@@ -119,18 +120,48 @@ pub async fn run() -> ExitCode {
 /// }
 /// ```
 pub async fn run_with(builder: impl FnOnce() -> BusBuilder) -> ExitCode {
-    // A terminal, unless NO_COLOR, CLICOLOR or CLICOLOR_FORCE say otherwise.
-    let style = |choice| Style { colours: choice != ColorChoice::Never };
-    let (out, err) = (io::stdout(), io::stderr());
-    let io = Io {
-        style: style(AutoStream::choice(&out)),
-        err_style: style(AutoStream::choice(&err)),
-        asks: io::stdin().is_terminal() && err.is_terminal(),
-        input: Box::new(io::stdin()),
-        out: Box::new(out),
-        err: Box::new(err),
-    };
-    execute(arguments(), Box::new(builder), io, true).await.into()
+    execute(arguments(), Source::Code(Box::new(builder)), Io::of_process(), true).await.into()
+}
+
+/// The binary `es-bus`: the same commands for a service that is known by its `es-bus.lock` alone.
+///
+/// The file is the one that `--manifest` names, or ES_BUS_MANIFEST, or else `es-bus.lock` in the working directory. What
+/// it declares is assembled as code is, under the same `es-bus.toml` and environment. There is nothing to run.
+///
+/// # Exit codes
+///
+/// As [`run`]; 3 also where the manifest contradicts the settings that hold here and something would be changed.
+///
+/// # Examples
+///
+/// All of `es-bus`'s own `main`:
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// #[tokio::main]
+/// async fn main() -> ExitCode {
+///     es_bus::cli::run_manifest().await
+/// }
+/// ```
+pub async fn run_manifest() -> ExitCode {
+    execute(arguments(), Source::Manifest(None), Io::of_process(), true).await.into()
+}
+
+impl Io {
+    fn of_process() -> Self {
+        // A terminal, unless NO_COLOR, CLICOLOR or CLICOLOR_FORCE say otherwise.
+        let style = |choice| Style { colours: choice != ColorChoice::Never };
+        let (out, err) = (io::stdout(), io::stderr());
+        Self {
+            style: style(AutoStream::choice(&out)),
+            err_style: style(AutoStream::choice(&err)),
+            asks: io::stdin().is_terminal() && err.is_terminal(),
+            input: Box::new(io::stdin()),
+            out: Box::new(out),
+            err: Box::new(err),
+        }
+    }
 }
 
 /// What a command came to that ran within a test.
@@ -153,6 +184,21 @@ pub async fn captured(
     input: &str,
     asks: bool,
     builder: impl FnOnce() -> BusBuilder,
+) -> Captured {
+    capture("/usr/bin/shop", arguments, (input, asks), Source::Code(Box::new(builder))).await
+}
+
+/// As [`captured`], for the binary `es-bus`; the manifest is named among the arguments.
+#[doc(hidden)]
+pub async fn captured_manifest(arguments: &[&str], input: &str, asks: bool) -> Captured {
+    capture("/usr/bin/es-bus", arguments, (input, asks), Source::Manifest(None)).await
+}
+
+async fn capture(
+    program: &str,
+    arguments: &[&str],
+    (input, asks): (&str, bool),
+    source: Source<'_>,
 ) -> Captured {
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
@@ -182,19 +228,14 @@ pub async fn captured(
         style: Style::default(),
         err_style: Style::default(),
     };
-    let arguments = std::iter::once("/usr/bin/shop").chain(arguments.iter().copied()).map(OsString::from);
-    let exit = execute(arguments.collect(), Box::new(builder), io, false).await;
+    let arguments = std::iter::once(program).chain(arguments.iter().copied()).map(OsString::from);
+    let exit = execute(arguments.collect(), source, io, false).await;
     Captured { code: exit.code(), out: out.text(), err: err.text() }
 }
 
 /// Parses, runs and prints what went wrong. `is_process` when it may listen for signals and set a log up.
-async fn execute<'a>(
-    arguments: Vec<OsString>,
-    builder: Box<dyn FnOnce() -> BusBuilder + 'a>,
-    mut io: Io,
-    is_process: bool,
-) -> Exit {
-    let (cli, program) = match parse(arguments, is_process) {
+async fn execute(arguments: Vec<OsString>, mut source: Source<'_>, mut io: Io, is_process: bool) -> Exit {
+    let (cli, program) = match parse(arguments, &mut source, is_process) {
         Ok(parsed) => parsed,
         Err(error) => return print_usage(&error, &mut io),
     };
@@ -203,7 +244,7 @@ async fn execute<'a>(
     if is_process {
         logging::install_with(log_filter(&cli.command, cli.global.verbose), io.err_style.colours);
     }
-    let mut cx = Context::new(cli.global, program, io, builder);
+    let mut cx = Context::new(cli.global, program, io, source);
     let result = with_signals(&cli.command, &mut cx, is_process).await;
     // What the command is through with is done; the connection ends in any case.
     let closed = cx.close().await;
@@ -262,22 +303,29 @@ async fn dispatch(command: &Command, cx: &mut Context<'_>) -> Result<Exit, Comma
     }
 }
 
-/// Reads the arguments; gives the name of the program too.
-fn parse(arguments: Vec<OsString>, is_process: bool) -> Result<(Cli, String), clap::Error> {
+/// Reads the arguments, and which manifest they name; gives the name of the program too.
+fn parse(
+    arguments: Vec<OsString>,
+    source: &mut Source<'_>,
+    is_process: bool,
+) -> Result<(Cli, String), clap::Error> {
     let name = arguments.first().and_then(|path| Path::new(path).file_stem()?.to_str());
     let program = name.unwrap_or("service").to_owned();
-    let command = described(&program);
+    let command = described(&program, matches!(source, Source::Manifest(_)));
     // Help is as wide as the terminal, where there is one.
     let command = if is_process { command.max_term_width(WIDTH) } else { command.term_width(WIDTH) };
     let matches = command.try_get_matches_from(arguments)?;
+    if let Source::Manifest(named) = source {
+        *named = matches.get_one::<PathBuf>(args::MANIFEST).cloned();
+    }
     Ok((Cli::from_arg_matches(&matches)?, program))
 }
 
 /// How wide a help is at most, in characters.
 const WIDTH: usize = 100;
 
-/// The commands, with the name of the program in their examples.
-fn described(program: &str) -> clap::Command {
+/// The commands, with the name of the program in their examples; those over a manifest, or those of the program itself.
+fn described(program: &str, has_manifest: bool) -> clap::Command {
     fn named(command: clap::Command, program: &str) -> clap::Command {
         let help = command.get_after_help().map(|help| help.to_string().replace("{bin}", program));
         let command = match help {
@@ -286,7 +334,9 @@ fn described(program: &str) -> clap::Command {
         };
         command.mut_subcommands(|command| named(command, program))
     }
-    named(Cli::command().bin_name(program.to_owned()), program)
+    let command = Cli::command().bin_name(program.to_owned());
+    let command = if has_manifest { args::over_a_manifest(command) } else { command };
+    named(command, program)
 }
 
 /// Help that was asked for, or what is wrong with the command line.

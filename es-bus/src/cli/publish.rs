@@ -33,6 +33,12 @@ pub(super) async fn publish(args: &PublishArgs, cx: &mut Context<'_>) -> Result<
         None => args.data.clone().into_bytes(),
     };
     let event = read(kind, decode, &data)?;
+    if decode.is_none() {
+        see_fit(kind, &data, cx)?;
+    }
+    if kind.has_fields() && args.key.is_none() && decode.is_none() {
+        return Err(CommandError::NoKey { event: kind.name.to_owned(), pattern: kind.key.to_owned() });
+    }
     for field in left_out(&*event, &data) {
         let word = cx.io.err_style.yellow("warning");
         cx.remark(&format!("{word}: {} has no field {field:?}; it is not published", kind.name))?;
@@ -119,6 +125,26 @@ fn read(
             Err(error) => Err(wrong(error.to_string())),
         },
     }
+}
+
+/// Holds data that no code here can read to what is written down of the event.
+fn see_fit(kind: &EventKind, data: &[u8], cx: &mut Context<'_>) -> Result<(), CommandError> {
+    let json = serde_json::from_slice(data).unwrap_or_default();
+    let word = cx.io.err_style.yellow("warning");
+    let Some(misfits) = cx.misfits(kind, &json) else {
+        return cx.remark(&format!(
+            "{word}: nothing tells what the fields of {} are, so the data are published as they are",
+            kind.name
+        ));
+    };
+    if !misfits.wrong.is_empty() {
+        let all: Vec<String> = misfits.wrong.into_iter().chain(misfits.odd).collect();
+        return Err(CommandError::Data { event: kind.name.to_owned(), reason: all.join(", ") });
+    }
+    for odd in misfits.odd {
+        cx.remark(&format!("{word}: {}: {odd}; it is published all the same", kind.name))?;
+    }
+    Ok(())
 }
 
 /// The fields of the data that the event, as it is published, does not have: a slip, most likely.

@@ -3,7 +3,7 @@
 use super::{CommandError, Context, Exit, args::RunArgs};
 
 pub(super) async fn run(args: &RunArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
-    let mut builder = cx.builder();
+    let mut builder = cx.code()?;
     if !args.group.is_empty() {
         builder = builder.said("groups", args.group.join(","));
     }

@@ -207,6 +207,14 @@ impl ConfigBuilder {
         self
     }
 
+    /// Says something about the bus where an attribute would say it, if the bus had one.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub(crate) fn bus(mut self, attributes: Attributes) -> Self {
+        self.attributes(&Scope::Bus, attributes);
+        self
+    }
+
     /// Sets a default of the program: it beats attributes, and yields to file and environment.
     #[must_use]
     pub fn set_default(self, scope: Scope, key: &str, value: impl Into<Text>) -> Self {
@@ -269,6 +277,13 @@ impl ConfigBuilder {
         self.said.push(Said { scope, key: key.to_owned(), text, source });
         self
     }
+}
+
+/// What the environment says of the manifest: the variable, and the file that it names. An empty one names none.
+#[cfg(feature = "cli")]
+pub(crate) fn named_manifest() -> Option<(&'static str, PathBuf)> {
+    let file = std::env::var_os(super::environment::MANIFEST_VARIABLE).filter(|file| !file.is_empty());
+    Some((super::environment::MANIFEST_VARIABLE, file?.into()))
 }
 
 /// Read from the working directory when it is there.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Config, settings::Row};
+use super::{Config, settings::Row, source::Source};
 
 /// What the effective configuration says of one thing.
 pub(crate) struct Section<'a> {
@@ -14,7 +14,58 @@ pub(crate) struct Section<'a> {
     pub(crate) rows: Vec<Row>,
 }
 
+/// What something was said of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SaidOf<'a> {
+    /// The bus, and all groups and handlers.
+    All,
+    /// A group.
+    Group(&'a str),
+    /// A handler of a group.
+    Handler(&'a str, &'a str),
+}
+
+/// A setting that is not what es-bus does by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+    /// Whether it is the bus's alone.
+    pub(crate) is_of_bus: bool,
+}
+
 impl Config {
+    /// What was said by anybody, each about the most general thing that it holds for. Passwords are masked.
+    pub(crate) fn said(&self) -> Vec<(SaidOf<'_>, Vec<Said>)> {
+        let said = |rows: Vec<Row>, general: &[Row], is_of_bus| {
+            let is_new = |row: &Row| {
+                general
+                    .iter()
+                    .find(|it| it.name == row.name)
+                    .is_none_or(|it| (&it.value, &it.source) != (&row.value, &row.source))
+            };
+            let built_in = Source::BuiltIn.to_string();
+            rows.into_iter()
+                .filter(|row| row.source != built_in && is_new(row))
+                .map(|Row { name, value, .. }| Said { name, value, is_of_bus })
+                .collect::<Vec<_>>()
+        };
+        let general: Vec<Row> =
+            self.others.settings.rows().into_iter().chain(self.others.policy.rows()).collect();
+        let mut all = said(self.bus.rows(), &general, true);
+        all.extend(said(general.clone(), &[], false));
+        let mut found = vec![(SaidOf::All, all)];
+        for (name, group) in &self.groups {
+            let policy = group.policy.rows();
+            let rows = group.settings.rows().into_iter().chain(policy.clone()).collect();
+            found.push((SaidOf::Group(name), said(rows, &general, false)));
+            for (handler, own) in &group.handlers {
+                found.push((SaidOf::Handler(name, handler), said(own.rows(), &policy, false)));
+            }
+        }
+        found
+    }
+
     /// All settings: the bus, then the groups by name, each with those of its handlers that differ. Passwords
     /// are masked.
     pub(crate) fn sections(&self) -> Vec<Section<'_>> {

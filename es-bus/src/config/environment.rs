@@ -42,6 +42,10 @@ pub(super) fn classify<'a>(
     if name == FILE_VARIABLE {
         return Variable::Known(Known::NamesFile);
     }
+    // The binary `es-bus` reads it; a program, which may share its environment, has no use for it.
+    if name == MANIFEST_VARIABLE {
+        return Variable::Foreign;
+    }
     let Some(rest) = name.strip_prefix(PREFIX) else {
         // The broker has variables of that prefix too, so only a slip in one of ours is told of.
         return near_alias(name)
@@ -56,7 +60,7 @@ pub(super) fn classify<'a>(
     if is_from_kubernetes(rest, value) {
         return Variable::Foreign;
     }
-    let known = keys().map(|key| key.name).chain(["config"]);
+    let known = keys().map(|key| key.name).chain(["config", "manifest"]);
     let nearest = nearest(&rest.to_lowercase(), known)
         .map(|name| format!("{PREFIX}{}", name.to_uppercase()))
         .or_else(|| with_two_underscores(rest, groups));
@@ -140,6 +144,8 @@ fn is_from_kubernetes(rest: &str, value: &str) -> bool {
 pub(super) const PREFIX: &str = "ES_BUS_";
 /// Names the configuration file.
 pub(super) const FILE_VARIABLE: &str = "ES_BUS_CONFIG";
+/// Names the file by which the binary `es-bus` knows a program.
+pub(super) const MANIFEST_VARIABLE: &str = "ES_BUS_MANIFEST";
 const GROUP_PREFIX: &str = "GROUP__";
 /// What the names of the seeds begin with.
 const ALIAS_PREFIX: &str = "RABBITMQ_";

@@ -64,6 +64,11 @@ mod tests;
 
 #[cfg(feature = "amqp")]
 pub(crate) use self::security::unusable_files;
+#[cfg(feature = "cli")]
+pub(crate) use self::{
+    builder::named_manifest,
+    effective::{Said, SaidOf},
+};
 pub use self::{
     builder::{Attributes, ConfigBuilder},
     error::{Error, Finding},

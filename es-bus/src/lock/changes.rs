@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Arguments, Lock, LockFinding, LockedBinding, LockedExchange, LockedGroup, LockedQueue, events,
+    Arguments, Lock, LockFinding, LockedBinding, LockedExchange, LockedGroup, LockedQueue, Settings, events,
     finding::Findings, text::inline,
 };
 
@@ -43,7 +43,80 @@ impl Lock {
         });
         self.check_groups(now, &mut findings);
         events::check(&self.events, now, &mut findings);
+        if self.format >= SAYS_SETTINGS {
+            self.check_settings(now, &mut findings);
+            events::messages(&self.events, &now.events, &mut findings);
+        }
         findings.into_vec()
+    }
+
+    /// What a lock says besides, for who knows the program by it alone. What it leads to is told above.
+    fn check_settings(&self, now: &Self, findings: &mut Findings) {
+        differing(&self.settings, &now.settings, "", "settings", findings);
+        for (name, was) in &self.exchanges {
+            let Some(is) = now.exchanges.get(name).filter(|is| is.declared != was.declared) else { continue };
+            let found =
+                if is.declared { "is declared by itself now" } else { "is not declared by itself any more" };
+            findings.harmless(&format!("exchange {name:?}"), found);
+        }
+        for (name, was) in &self.groups {
+            let Some(is) = now.groups.get(name) else { continue };
+            let subject = format!("group {name:?}");
+            differing(&was.settings, &is.settings, "", &subject, findings);
+            for old in &was.handlers {
+                let Some(new) = is.handlers.iter().find(|new| new.name == old.name) else { continue };
+                let handler = format!("handler {:?}: ", old.name);
+                differing(&old.settings, &new.settings, &handler, &subject, findings);
+                if (&old.binds, old.foreign) != (&new.binds, new.foreign) {
+                    let shown = |binds: &Option<Vec<toml::Value>>| match binds {
+                        Some(binds) => binds.iter().map(inline).collect::<Vec<_>>().join(", "),
+                        None => "the events that it takes".to_owned(),
+                    };
+                    let foreign =
+                        if old.foreign == new.foreign { "" } else { ", and whose the events are differs" };
+                    let found = format!(
+                        "{handler}it asked for {}, asks for {}{foreign}",
+                        shown(&old.binds),
+                        shown(&new.binds)
+                    );
+                    findings.harmless(&subject, found);
+                }
+            }
+        }
+    }
+
+    /// What stands here of exchanges, queues and groups that the same program does not come to under other settings.
+    #[cfg(feature = "cli")]
+    pub(super) fn contradictions(&self, now: &Self) -> Vec<String> {
+        let mut findings = Findings::default();
+        let gone = |subject: &str, findings: &mut Findings| findings.breaks(subject, "is not declared", "");
+        for (name, was) in &self.exchanges {
+            let subject = format!("exchange {name:?}");
+            match now.exchanges.get(name) {
+                Some(is) => exchange(was, is, &subject, &mut findings),
+                None => gone(&subject, &mut findings),
+            }
+        }
+        for (name, was) in &self.queues {
+            let subject = format!("queue {name:?}");
+            match now.queues.get(name) {
+                Some(is) => queue(was, is, &subject, &mut findings),
+                None => gone(&subject, &mut findings),
+            }
+        }
+        for (name, was) in &self.groups {
+            let Some(is) = now.groups.get(name) else { continue };
+            let subject = format!("group {name:?}");
+            if !was.queue.is_empty() && was.queue != is.queue {
+                findings.breaks(&subject, format!("its queue was {:?}, is {:?}", was.queue, is.queue), "");
+            }
+            if was.dlq.is_some() && was.dlq != is.dlq {
+                let shown = |dlq: &Option<String>| dlq.clone().unwrap_or_else(|| "none".to_owned());
+                let (was, is) = (shown(&was.dlq), shown(&is.dlq));
+                findings.breaks(&subject, format!("its dead-letter queue was {was:?}, is {is:?}"), "");
+            }
+        }
+        findings.into_vec().into_iter().map(|it| format!("{}: {}", it.subject, it.found)).collect()
     }
 
     fn check_groups(&self, now: &Self, findings: &mut Findings) {
@@ -80,6 +153,19 @@ impl Lock {
             }
         };
         each(&self.groups, &now.groups, "group", findings, group, gone);
+    }
+}
+
+/// The first format that has settings.
+const SAYS_SETTINGS: i64 = 2;
+
+/// Tells settings that were said otherwise.
+fn differing(was: &Settings, is: &Settings, before: &str, subject: &str, findings: &mut Findings) {
+    let shown = |value: Option<&toml::Value>| value.map_or_else(|| "not set".to_owned(), inline);
+    let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    for name in names.into_iter().filter(|name| was.get(*name) != is.get(*name)) {
+        let (was, is) = (shown(was.get(name)), shown(is.get(name)));
+        findings.harmless(subject, format!("{before}{name} was {was}, is {is}"));
     }
 }
 

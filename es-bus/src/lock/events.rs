@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Lock, LockedBinding, LockedEvent, finding::Findings};
+use super::{Lock, LockedBinding, LockedEvent, finding::Findings, text::inline};
 use crate::{
     exchange::ExchangeKind,
     schema::{CLOSED, Field, ROOT},
@@ -22,6 +22,44 @@ pub(super) fn check(was: &BTreeMap<String, LockedEvent>, now: &Lock, findings: &
             (Some(was), None) => gone(was, now, &subject, findings),
             (None, Some(_)) => findings.harmless(&subject, "is new"),
             (None, None) => {}
+        }
+    }
+}
+
+/// What is different about the messages of events, beside their bodies.
+pub(super) fn messages(
+    was: &BTreeMap<String, LockedEvent>,
+    now: &BTreeMap<String, LockedEvent>,
+    findings: &mut Findings,
+) {
+    for (name, was) in was {
+        let Some(is) = now.get(name) else { continue };
+        let subject = format!("event {name:?}");
+        let or = |value: Option<String>| value.unwrap_or_else(|| "not set".to_owned());
+        let told = |event: &LockedEvent| {
+            [
+                ("persistent", event.persistent.to_string()),
+                ("priority", or(event.priority.map(|it| it.to_string()))),
+                ("ttl_ms", or(event.ttl_ms.map(|it| it.to_string()))),
+                ("unroutable", or(event.unroutable.clone())),
+            ]
+        };
+        for ((what, was), (_, is)) in told(was).into_iter().zip(told(is)).filter(|(was, is)| was != is) {
+            findings.harmless(&subject, format!("{what} was {was}, is {is}"));
+        }
+        for (header, value) in &was.headers {
+            let is = is.headers.get(header);
+            if is != Some(value) {
+                let is = is.map_or_else(|| "not set".to_owned(), inline);
+                findings.breaks(
+                    &subject,
+                    format!("header {header} was {}, is {is}: who is bound by the one does not get the other", inline(value)),
+                    "let every group that takes it bind both, here and elsewhere, before the first is published",
+                );
+            }
+        }
+        for (header, value) in is.headers.iter().filter(|(header, _)| !was.headers.contains_key(*header)) {
+            findings.harmless(&subject, format!("header {header} was not set, is {}", inline(value)));
         }
     }
 }
@@ -238,7 +276,7 @@ fn whole(at: &str) -> String {
 }
 
 /// Reads the lines of a schema; one that is none has no type.
-fn fields(lines: &[String]) -> BTreeMap<&str, Field> {
+pub(super) fn fields(lines: &[String]) -> BTreeMap<&str, Field> {
     lines
         .iter()
         .map(|line| {

@@ -2,10 +2,19 @@
 //!
 //! In comes a checked [`Bus`](crate::Bus), out goes a [`Lock`]; two of them are compared without a broker, and what would
 //! break a running system is told before it is deployed. One thing per line, sorted, so that a difference reads well.
+//!
+//! The same text is the manifest by which the binary `es-bus` knows a program whose code it does not have: `manifest`
+//! makes declarations of it, which are assembled as those of code are.
 
 mod changes;
 mod events;
 mod finding;
+#[cfg(feature = "cli")]
+mod fit;
+#[cfg(feature = "cli")]
+mod lines;
+#[cfg(feature = "cli")]
+mod manifest;
 mod of;
 mod text;
 
@@ -19,6 +28,11 @@ use serde::Deserialize;
 pub use self::{
     finding::{LockFinding, Risk},
     text::LockError,
+};
+#[cfg(feature = "cli")]
+pub(crate) use self::{
+    fit::Misfits,
+    manifest::{Manifest, ManifestError},
 };
 
 /// What a program declares, as it was when somebody last agreed to it.
@@ -37,7 +51,7 @@ pub use self::{
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let bus = Bus::builder().url("memory://").exchange("shop").publish_only().build()?;
 /// let now = Lock::of(&bus);
-/// let committed: Lock = "format = 1\n[exchange.shop]\nkind = \"direct\"\n".parse()?;
+/// let committed: Lock = "format = 2\n[exchange.shop]\nkind = \"direct\"\n".parse()?;
 ///
 /// let findings = committed.check(&now);
 ///
@@ -51,8 +65,10 @@ pub use self::{
 #[serde(deny_unknown_fields)]
 pub struct Lock {
     /// Looked at before the rest is read.
-    #[serde(rename = "format")]
-    _format: i64,
+    format: i64,
+    /// What holds for all groups and handlers, where it is not what es-bus does by itself.
+    #[serde(default)]
+    settings: Settings,
     #[serde(default, rename = "exchange")]
     exchanges: BTreeMap<String, LockedExchange>,
     #[serde(default, rename = "queue")]
@@ -65,10 +81,16 @@ pub struct Lock {
 
 type Arguments = BTreeMap<String, toml::Value>;
 
+/// Settings by their names in `es-bus.toml`.
+type Settings = BTreeMap<String, toml::Value>;
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LockedExchange {
     kind: String,
+    /// Whether the program declares it by itself (`#[exchange]`), and not only by what it publishes and binds.
+    #[serde(default)]
+    declared: bool,
     #[serde(default = "yes")]
     durable: bool,
     #[serde(default)]
@@ -112,11 +134,16 @@ struct LockedBinding {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LockedGroup {
+    /// Its name on the broker. Who writes a manifest by hand may leave it out: it follows from the settings.
+    #[serde(default)]
     queue: String,
     dlq: Option<String>,
     /// Names that it had before.
     #[serde(default)]
     formerly: Vec<String>,
+    /// What does not hold for all groups.
+    #[serde(default)]
+    settings: Settings,
     #[serde(default)]
     handlers: Vec<LockedHandler>,
 }
@@ -125,8 +152,17 @@ struct LockedGroup {
 #[serde(deny_unknown_fields)]
 struct LockedHandler {
     name: String,
+    /// What it asks for where that is more, or less, than the keys of the events that it takes: binding keys, and
+    /// tables of headers.
+    binds: Option<Vec<toml::Value>>,
+    /// Whether it binds to events that other programs own.
+    #[serde(default)]
+    foreign: bool,
     /// The events that it takes; none for a handler of raw events.
     takes: Option<Vec<String>>,
+    /// What does not hold for its whole group.
+    #[serde(default)]
+    settings: Settings,
     #[serde(default)]
     formerly: Vec<String>,
 }
@@ -134,11 +170,22 @@ struct LockedHandler {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LockedEvent {
+    /// The type of its aggregate, where that has a point in it and the name of the section does not tell it.
+    aggregate: Option<String>,
     exchange: String,
     key: String,
     version: u32,
     #[serde(default)]
     nested: bool,
+    #[serde(default = "yes")]
+    persistent: bool,
+    priority: Option<u8>,
+    ttl_ms: Option<u64>,
+    /// `mandatory` or `optional`.
+    unroutable: Option<String>,
+    /// Headers that all of its messages carry.
+    #[serde(default)]
+    headers: Arguments,
     /// A line per field, where the type has a schema.
     schema: Option<Vec<String>>,
 }

@@ -2,7 +2,10 @@
 
 use super::*;
 
-const BASE: &str = r#"format = 1
+const BASE: &str = r#"format = 2
+
+[settings]
+exchange_type = "topic"
 
 [exchange.events]
 kind = "topic"
@@ -29,9 +32,10 @@ bindings = [
 [group.audit]
 queue = "events.audit"
 dlq = "events.audit.dlq"
+settings.kind = "quorum"
 handlers = [
     { name = "book", takes = ["Invoice.Sent"], formerly = ["enter"] },
-    { name = "record" },
+    { name = "record", binds = ["Order.*"], settings = { retries = 5 } },
 ]
 
 [event."Invoice.Sent"]
@@ -52,6 +56,8 @@ schema = [
 exchange = "events"
 key = "Order.Placed"
 version = 1
+priority = 3
+headers.region = "eu"
 "#;
 
 fn lock(text: &str) -> Lock {
@@ -189,6 +195,37 @@ fn every_change_is_told_and_what_breaks_a_running_system_is_refused() {
             )],
         ),
         // Handlers.
+        // What is said besides.
+        (
+            vec![("exchange_type = \"topic\"", "exchange_type = \"topic\"\nprogram = \"shop\"")],
+            vec!["settings: program was not set, is \"shop\"".to_owned()],
+        ),
+        (
+            vec![("settings.kind = \"quorum\"\n", "")],
+            vec![format!("{group}: kind was \"quorum\", is not set")],
+        ),
+        (
+            vec![("binds = [\"Order.*\"], settings = { retries = 5 }", "settings = { retries = 6 }")],
+            vec![
+                format!("{group}: handler \"record\": retries was 5, is 6"),
+                format!("{group}: handler \"record\": it asked for \"Order.*\", asks for the events that it takes"),
+            ],
+        ),
+        (
+            vec![("kind = \"topic\"", "kind = \"topic\"\ndeclared = true")],
+            vec!["exchange \"events\": is declared by itself now".to_owned()],
+        ),
+        (
+            vec![("priority = 3\nheaders.region = \"eu\"", "persistent = false\nheaders.region = \"us\"\nheaders.vip = true")],
+            vec![
+                "! event \"Order.Placed\": header region was \"eu\", is \"us\": who is bound by the one does not get the \
+                 other"
+                    .to_owned(),
+                "event \"Order.Placed\": persistent was true, is false".to_owned(),
+                "event \"Order.Placed\": priority was 3, is not set".to_owned(),
+                "event \"Order.Placed\": header vip was not set, is true".to_owned(),
+            ],
+        ),
         (
             vec![("name = \"record\"", "name = \"write\"")],
             vec![
@@ -212,7 +249,7 @@ fn every_change_is_told_and_what_breaks_a_running_system_is_refused() {
         ),
         // Events.
         (
-            vec![("[event.\"Order.Placed\"]\nexchange = \"events\"\nkey = \"Order.Placed\"\nversion = 1\n", "")],
+            vec![("[event.\"Order.Placed\"]\nexchange = \"events\"\nkey = \"Order.Placed\"\nversion = 1\npriority = 3\nheaders.region = \"eu\"\n", "")],
             vec![
                 "! event \"Order.Placed\": is gone, and queue \"events.audit\" is still bound to \"Order.Placed\": what \
                  others publish is unknown here"
@@ -221,7 +258,7 @@ fn every_change_is_told_and_what_breaks_a_running_system_is_refused() {
         ),
         (
             vec![
-                ("[event.\"Order.Placed\"]\nexchange = \"events\"\nkey = \"Order.Placed\"\nversion = 1\n", ""),
+                ("[event.\"Order.Placed\"]\nexchange = \"events\"\nkey = \"Order.Placed\"\nversion = 1\npriority = 3\nheaders.region = \"eu\"\n", ""),
                 ("key = \"Order.*\"", "key = \"Basket.*\""),
             ],
             vec![
@@ -298,8 +335,18 @@ fn a_schema_that_is_gone_is_refused_and_one_that_comes_is_not() {
 }
 
 #[test]
+fn a_lock_of_an_older_format_is_held_to_what_it_says() {
+    let older =
+        BASE.replace("format = 2", "format = 1").replace("[settings]\nexchange_type = \"topic\"\n", "");
+    let older = older.replace("settings.kind = \"quorum\"\n", "").replace(", settings = { retries = 5 }", "");
+
+    assert_eq!(lock(&older).check(&lock(BASE)), []);
+    assert!(lock(&older.replace("version = 2", "version = 3")).check(&lock(BASE))[0].breaks());
+}
+
+#[test]
 fn what_is_written_is_read_again_as_it_was() {
-    let odd = r#"format = 1
+    let odd = r#"format = 2
 [queue."a \"b\".c"]
 durable = false
 arguments = { "x odd" = [1, 2.0, true, { a = "ü\n" }], x-inf = inf }
@@ -325,7 +372,7 @@ fn what_is_no_lock_is_refused_with_its_line() {
     let error = |text: &str| text.parse::<Lock>().unwrap_err();
 
     assert_eq!(error("[exchange.events]\nkind = \"topic\"\n"), LockError::NoFormat);
-    assert_eq!(error("format = 2\nnew = true\n"), LockError::Newer { found: 2, known: 1 });
+    assert_eq!(error("format = 3\nnew = true\n"), LockError::Newer { found: 3, known: 2 });
     for (text, line, part) in [
         ("format = 1\n\n<<<<<<< HEAD\n", 3, "expected `=`"),
         ("format = 1\n[exchange.events]\nkind = \"topic\"\ncolour = \"red\"\n", 4, "colour"),

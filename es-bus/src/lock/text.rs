@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The format that is written, and the highest that is read.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
 
 /// Why a text is no lock.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +65,10 @@ impl fmt::Display for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(HEAD)?;
         writeln!(f, "format = {FORMAT}")?;
+        if !self.settings.is_empty() {
+            writeln!(f, "\n[settings]")?;
+            write_entries(f, "", &self.settings)?;
+        }
         write_all(f, "exchange", &self.exchanges, write_exchange)?;
         write_all(f, "queue", &self.queues, write_queue)?;
         write_all(f, "group", &self.groups, write_group)?;
@@ -95,6 +99,7 @@ fn write_exchange(f: &mut fmt::Formatter<'_>, exchange: &LockedExchange) -> fmt:
     write_flags(
         f,
         &[
+            ("declared", exchange.declared, false),
             ("durable", exchange.durable, true),
             ("auto_delete", exchange.auto_delete, false),
             ("internal", exchange.internal, false),
@@ -127,6 +132,7 @@ fn write_group(f: &mut fmt::Formatter<'_>, group: &LockedGroup) -> fmt::Result {
         let names: Vec<String> = group.formerly.iter().map(|it| quoted(it)).collect();
         writeln!(f, "formerly = [{}]", names.join(", "))?;
     }
+    write_entries(f, "settings.", &group.settings)?;
     let handler = |handler: &LockedHandler| {
         let list = |name: &str, all: &[String]| {
             format!(", {name} = [{}]", all.iter().map(|it| quoted(it)).collect::<Vec<_>>().join(", "))
@@ -134,16 +140,38 @@ fn write_group(f: &mut fmt::Formatter<'_>, group: &LockedGroup) -> fmt::Result {
         let takes = handler.takes.as_ref().map_or_else(String::new, |takes| list("takes", takes));
         let formerly =
             if handler.formerly.is_empty() { String::new() } else { list("formerly", &handler.formerly) };
-        format!("{{ name = {}{takes}{formerly} }}", quoted(&handler.name))
+        let binds = handler.binds.as_ref().map_or_else(String::new, |binds| {
+            format!(", binds = [{}]", binds.iter().map(inline).collect::<Vec<_>>().join(", "))
+        });
+        let foreign = if handler.foreign { ", foreign = true" } else { "" };
+        let settings = if handler.settings.is_empty() {
+            String::new()
+        } else {
+            format!(", settings = {}", inline_table(handler.settings.iter()))
+        };
+        format!("{{ name = {}{binds}{foreign}{takes}{formerly}{settings} }}", quoted(&handler.name))
     };
     write_list(f, "handlers", group.handlers.iter().map(handler))
 }
 
 fn write_event(f: &mut fmt::Formatter<'_>, event: &LockedEvent) -> fmt::Result {
+    if let Some(aggregate) = &event.aggregate {
+        writeln!(f, "aggregate = {}", quoted(aggregate))?;
+    }
     writeln!(f, "exchange = {}", quoted(&event.exchange))?;
     writeln!(f, "key = {}", quoted(&event.key))?;
     writeln!(f, "version = {}", event.version)?;
-    write_flags(f, &[("nested", event.nested, false)])?;
+    write_flags(f, &[("nested", event.nested, false), ("persistent", event.persistent, true)])?;
+    if let Some(priority) = event.priority {
+        writeln!(f, "priority = {priority}")?;
+    }
+    if let Some(ttl) = event.ttl_ms {
+        writeln!(f, "ttl_ms = {ttl}")?;
+    }
+    if let Some(unroutable) = &event.unroutable {
+        writeln!(f, "unroutable = {}", quoted(unroutable))?;
+    }
+    write_entries(f, "headers.", &event.headers)?;
     match &event.schema {
         Some(schema) => write_list(f, "schema", schema.iter().map(|line| literal(line))),
         None => Ok(()),
@@ -159,8 +187,16 @@ fn write_flags(f: &mut fmt::Formatter<'_>, flags: &[(&str, bool, bool)]) -> fmt:
 }
 
 fn write_arguments(f: &mut fmt::Formatter<'_>, arguments: &Arguments) -> fmt::Result {
-    for (name, value) in arguments {
-        writeln!(f, "arguments.{} = {}", key(name), inline(value))?;
+    write_entries(f, "arguments.", arguments)
+}
+
+fn write_entries(
+    f: &mut fmt::Formatter<'_>,
+    before: &str,
+    entries: &BTreeMap<String, toml::Value>,
+) -> fmt::Result {
+    for (name, value) in entries {
+        writeln!(f, "{before}{} = {}", key(name), inline(value))?;
     }
     Ok(())
 }

@@ -165,7 +165,7 @@ fn sorted(value: &Json) -> String {
 }
 
 /// The name of a field as a part of where it is.
-fn part(name: &str) -> String {
+pub(crate) fn part(name: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
     if !name.is_empty() && name.chars().all(is_plain) {
         name.to_owned()

@@ -8,6 +8,8 @@ mod fields;
 mod probe;
 
 pub use self::event_schema::EventSchema;
+#[cfg(feature = "cli")]
+pub(crate) use self::fields::part;
 #[cfg(not(feature = "schema"))]
 pub use self::probe::no_schema;
 #[cfg(feature = "schema")]

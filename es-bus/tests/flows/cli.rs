@@ -414,7 +414,7 @@ async fn a_lock_is_written_compared_and_agreed_to() {
     let before = fs::read_to_string(file).unwrap();
     let update = captured(&["check", "--lock", file, "--update"], "", false, later).await;
     let agreed = captured(&["check", "--lock", file], "", false, later).await;
-    fs::write(file, "format = 1\n<<<<<<< HEAD\n").unwrap();
+    fs::write(file, "format = 2\n<<<<<<< HEAD\n").unwrap();
     let unreadable = shop(&["check", "--lock", file]).await;
     let anew = shop(&["lock", file]).await;
 

@@ -18,6 +18,7 @@ mod isolation;
 mod keys;
 mod lease;
 mod lock;
+mod manifest;
 mod middleware;
 mod migrations;
 mod observing;

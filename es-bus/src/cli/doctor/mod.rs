@@ -40,7 +40,9 @@ pub(super) async fn doctor(args: &DoctorArgs, cx: &mut Context<'_>) -> Result<Ex
 async fn examine(watch: Duration, cx: &mut Context<'_>) -> Result<Vec<Finding>, CommandError> {
     let bus = match cx.operated() {
         Ok(bus) => bus,
-        Err(error) => return Ok(program::refused(&error)),
+        Err(CommandError::Bus(error)) => return Ok(program::refused(&error)),
+        Err(CommandError::Manifest(error)) => return Ok(program::unread(&error)),
+        Err(error) => return Err(error),
     };
     let mut findings = program::checked(&bus);
     let program = Program::of(&bus);

@@ -1,7 +1,7 @@
 //! The program itself: what it declares, and its configuration.
 
 use super::Finding;
-use crate::{bus::Bus, error::Error};
+use crate::{bus::Bus, error::Error, lock::ManifestError};
 
 const CHECK: &str = "program";
 
@@ -32,6 +32,15 @@ pub(super) fn refused(error: &Error) -> Vec<Finding> {
         Error::Several(errors) => errors.iter().flat_map(refused).collect(),
         error => vec![Finding::fail(CHECK, format!("{error:?}"), "")],
     }
+}
+
+/// What keeps its manifest from being read.
+pub(super) fn unread(error: &ManifestError) -> Vec<Finding> {
+    error
+        .mistakes
+        .iter()
+        .map(|it| Finding::fail("manifest", format!("{}: {}", it.place, it.problem), ""))
+        .collect()
 }
 
 /// What is odd about one that would start.

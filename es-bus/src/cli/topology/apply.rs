@@ -19,14 +19,14 @@ use crate::{
 
 pub(super) async fn apply(args: &ApplyArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
     see_allowed(args.yes, cx)?;
-    let bus = cx.operated()?;
+    let bus = cx.operated_to_change()?;
     let plan = planned(&bus, &args.pruned, cx).await?;
     perform(&bus, &plan, args.yes, cx).await
 }
 
 pub(super) async fn prune(args: &PruneArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
     see_allowed(args.yes, cx)?;
-    let bus = cx.operated()?;
+    let bus = cx.operated_to_change()?;
     let pruned = Pruned { prune: true, discard: args.discard.clone() };
     let mut plan = planned(&bus, &pruned, cx).await?;
     let missing = plan.changes().filter(|step| !is_removal(&step.action)).count();

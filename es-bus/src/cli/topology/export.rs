@@ -16,6 +16,7 @@ use crate::{
 
 pub(super) fn export(args: &ExportArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
     let bus = cx.look()?;
+    cx.remark_part(&bus)?;
     let vhost = args.vhost.as_deref().unwrap_or_else(|| virtual_host(bus.config()));
     let text = match args.format {
         Format::Definitions => bus.topology().definitions(vhost)?,
@@ -31,11 +32,16 @@ pub(super) fn export(args: &ExportArgs, cx: &mut Context<'_>) -> Result<Exit, Co
                 false => bus.permissions().rabbitmqctl(vhost, &admin, &service),
             }
         }
-        Format::Asyncapi => bus.asyncapi(args.title.as_deref().unwrap_or(&cx.program), &args.release),
+        Format::Asyncapi => {
+            if cx.has_manifest {
+                cx.remark(NOT_IN_MANIFEST)?;
+            }
+            bus.asyncapi(args.title.as_deref().unwrap_or(&cx.program), &args.release)
+        }
         Format::Schemas => {
             let schemas = schemas(&bus);
             if schemas.is_empty() {
-                cx.remark(NO_SCHEMAS)?;
+                cx.remark(if cx.has_manifest { NOT_IN_MANIFEST } else { NO_SCHEMAS })?;
             }
             format!("{:#}\n", serde_json::Value::from(schemas))
         }
@@ -53,6 +59,8 @@ pub(super) fn export(args: &ExportArgs, cx: &mut Context<'_>) -> Result<Exit, Co
     }
     Ok(Exit::Done)
 }
+
+const NOT_IN_MANIFEST: &str = "note: a manifest holds no JSON Schemas, and not what handlers publish: the service's own program writes them";
 
 const NO_SCHEMAS: &str = if cfg!(feature = "schema") {
     "note: there is none: derive `schemars::JsonSchema` for the types of the events"

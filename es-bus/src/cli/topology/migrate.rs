@@ -23,7 +23,8 @@ pub(super) async fn migrate(args: &MigrateArgs, cx: &mut Context<'_>) -> Result<
             look: "`topology migrate --dry-run`",
         });
     }
-    let bus = cx.operated()?;
+    let bus = cx.operated_to_change()?;
+    cx.remark_part(&bus)?;
     let mut options = MigrateOptions::new();
     if let Some(rate) = args.rate {
         options = options.rate(rate);

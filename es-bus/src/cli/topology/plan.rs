@@ -29,6 +29,7 @@ pub(super) async fn plan(args: &PlanArgs, cx: &mut Context<'_>) -> Result<Exit, 
 /// The plan for the broker of this command.
 pub(super) async fn planned(bus: &Bus, pruned: &Pruned, cx: &mut Context<'_>) -> Result<Plan, CommandError> {
     cx.remark_private(bus)?;
+    cx.remark_part(bus)?;
     let mut options = PlanOptions::new();
     if pruned.prune {
         options = options.prune();

@@ -11,6 +11,7 @@ use crate::{
 
 pub(super) fn show(_args: &ShowTopologyArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
     let bus = cx.look()?;
+    cx.remark_part(&bus)?;
     let topology = bus.topology();
     if cx.is_json() {
         // The same objects as in the definitions, without the virtual host, and with exclusive queues.
