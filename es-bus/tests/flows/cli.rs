@@ -335,10 +335,13 @@ async fn plans_applies_and_verifies_until_something_is_in_the_way() {
     insta::assert_snapshot!(texts.join("\n"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn migrates_what_is_in_the_way_once_somebody_agreed() {
     let url = ["--url", "memory://cli-migrate"];
-    let running = service("cli-migrate", &Broken::default()).await;
+    // Keeps the broker. A service might declare a queue again in the middle of its migration, which then begins anew.
+    let keeps = bus().publish_only().registry(Registry::new()).url("memory://cli-migrate");
+    let running = keeps.build().unwrap().start().await.unwrap();
+    assert_eq!(at("cli-migrate", &["topology", "apply", "--yes"]).await.code, 0);
     let mut texts = Vec::new();
     let mut codes = Vec::new();
     for (arguments, answer) in [

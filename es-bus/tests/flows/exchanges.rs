@@ -747,6 +747,7 @@ mod between {
         let audit = lock.split("[exchange.audit]").nth(1).unwrap().split("\n\n").next().unwrap();
         insta::assert_snapshot!(audit.trim(), @r##"
         kind = "topic"
+        declared = true
         internal = true
         from = [
             { exchange = "news", key = "" },
@@ -887,6 +888,7 @@ mod shares {
         let shards = lock.split("[exchange.shards]").nth(1).unwrap().split("\n\n").next().unwrap();
         insta::assert_snapshot!(shards.trim(), @r##"
         kind = "x-consistent-hash"
+        declared = true
         arguments.hash-header = "aggregate_id"
         from = [
             { exchange = "shop", key = "Order.#" },
