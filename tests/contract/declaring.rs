@@ -6,7 +6,7 @@ use es_bus::{
     message::Value,
     model::{Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Overflow, Queue, QueueKind},
     name::ExchangeName,
-    transport::{DeclareError, LinkState, PublishError},
+    transport::{DeclareError, LinkState, PublishError, Removal},
 };
 use tokio::time::timeout;
 
@@ -288,6 +288,25 @@ pub(crate) async fn deletes_only_a_queue_that_is_idle_where_that_is_asked(fixtur
 
     assert!(matches!(full, Err(DeclareError::Refused { .. })), "{full:?}");
     assert!(matches!(in_use, Err(DeclareError::Refused { .. })), "{in_use:?}");
+    assert_eq!(fixture.status(&queue).await, None);
+}
+
+pub(crate) async fn removes_only_while_it_has_the_lock(fixture: &Fixture) {
+    let queue = fixture.plain("orders").await;
+    let lock = fixture.queue_of(QueueKind::Classic, "lock");
+    let lock = Queue { durable: false, exclusive: true, ..lock };
+    let transport = &fixture.transport;
+    let remove = async |removal: Removal| transport.remove_while_locked(&removal, &lock.name).await;
+
+    let without = remove(Removal::Queue(queue.clone())).await;
+    let is_there = fixture.status(&queue).await.is_some();
+    fixture.declare(&lock).await;
+    for _ in 0..2 {
+        remove(Removal::Queue(queue.clone())).await.expect("one that is gone is no error");
+    }
+
+    assert!(matches!(without, Err(DeclareError::Interrupted { .. })), "{without:?}");
+    assert!(is_there, "and nothing was removed");
     assert_eq!(fixture.status(&queue).await, None);
 }
 

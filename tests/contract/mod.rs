@@ -87,6 +87,7 @@ macro_rules! contract {
                 refuses_to_bind_what_is_missing,
                 deletes_queues_and_their_bindings,
                 deletes_only_a_queue_that_is_idle_where_that_is_asked,
+                removes_only_while_it_has_the_lock,
                 purges_what_is_ready,
                 status_counts_ready_messages_and_consumers,
                 an_unused_queue_expires,

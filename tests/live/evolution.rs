@@ -179,7 +179,6 @@ impl Shop {
             let ended = timeout(PATIENCE * 2, captured(&arguments, "", false, || builder)).await;
             let Captured { code: ended, out, err } =
                 ended.unwrap_or_else(|_| panic!("{command}: it does not end"));
-            println!("$ shop {command}\n{out}{err}-> {ended}\n");
             assert_eq!(ended, code, "{at}: {command}:\n{out}\n{err}");
             out + &err
         }
@@ -315,7 +314,7 @@ async fn every_kind_of_change_under_traffic_loses_nothing_and_leaves_nothing() {
     let refused = timeout(PATIENCE, bus.start()).await.expect("in time").expect_err("both would handle it");
     assert!(format!("{refused:?}").contains("topology migrate"), "{refused:?}");
     let migrated = shop.types(&now, "topology migrate --yes", 0).await;
-    assert!(migrated.contains("stop that, and migrate once more"), "{migrated}");
+    assert!(migrated.contains("then migrate once more"), "{migrated}");
     let next = shop.starts(&now).await;
     stop(std::mem::replace(&mut service, next)).await;
     shop.types(&now, "topology migrate --yes", 0).await;
@@ -331,9 +330,11 @@ async fn every_kind_of_change_under_traffic_loses_nothing_and_leaves_nothing() {
     shop.journal.until("every event", all).await;
     stop(service).await;
     let told = shop.types(&now, "dlq count --json", 0).await;
-    let count: serde_json::Value =
+    let counts: serde_json::Value =
         serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
-    let letters = take(&shop.vhost, "shop.accounts.dlq", bad.len()).await;
+    // At worst one of them is there twice.
+    let count = counts[0]["count"].as_u64().and_then(|count| usize::try_from(count).ok()).expect("a number");
+    let letters = take(&shop.vhost, "shop.accounts.dlq", count).await;
     let kept: BTreeSet<String> = letters
         .iter()
         .map(|letter| {

@@ -28,13 +28,32 @@ impl Lock {
     #[must_use]
     pub fn check(&self, now: &Self) -> Vec<LockFinding> {
         let mut findings = Findings::default();
-        each(&self.exchanges, &now.exchanges, "exchange", &mut findings, exchange, |_, findings, subject| {
-            findings
-                .harmless(subject, "not declared any more; it stays on the broker until it is deleted there");
-        });
+        each(
+            &self.exchanges,
+            &now.exchanges,
+            "exchange",
+            &mut findings,
+            exchange,
+            |name, findings, subject| {
+                // It goes with the queue, of which the group tells.
+                if !self.is_migrated(now, |queue| {
+                    *name == format!("{queue}.in") || *name == format!("{queue}.retry")
+                }) {
+                    findings.harmless(
+                        subject,
+                        "not declared any more; it stays on the broker until it is deleted there",
+                    );
+                }
+            },
+        );
         each(&self.queues, &now.queues, "queue", &mut findings, queue, |name, findings, subject| {
+            let belongs = |queue: &str| {
+                *name == format!("{queue}.suspects") || name.starts_with(&format!("{queue}.retry."))
+            };
             // Of the queue that a group works on, the group tells.
-            if !self.groups.values().any(|group| group.queue == *name || group.dlq.as_ref() == Some(name)) {
+            if !self.is_migrated(now, belongs)
+                && !self.groups.values().any(|group| group.queue == *name || group.dlq.as_ref() == Some(name))
+            {
                 findings.harmless(
                     subject,
                     "not declared any more; what waits in it still comes back, and it can be deleted when it is empty",
@@ -117,6 +136,14 @@ impl Lock {
             }
         }
         findings.into_vec().into_iter().map(|it| format!("{}: {}", it.subject, it.found)).collect()
+    }
+
+    /// Whether something belongs to the queue of a group that has another name and another queue now.
+    fn is_migrated(&self, now: &Self, belongs: impl Fn(&str) -> bool) -> bool {
+        self.groups.iter().filter(|(_, was)| belongs(&was.queue)).any(|(name, was)| {
+            !now.groups.contains_key(name)
+                && now.groups.values().any(|is| is.formerly.contains(name) && is.queue != was.queue)
+        })
     }
 
     fn check_groups(&self, now: &Self, findings: &mut Findings) {
@@ -222,8 +249,8 @@ fn shown(binding: &LockedBinding) -> String {
 }
 
 fn queue(was: &LockedQueue, is: &LockedQueue, subject: &str, findings: &mut Findings) {
-    let remedy = "the broker refuses to declare it so (406): keep what it has, migrate the queue, or give it another \
-                  name";
+    let remedy = "the broker refuses to declare it so (406): keep what it has, let `topology migrate` change the queue \
+                  before this version starts, or give it another name";
     let flag = |name, was: bool, is: bool| (name, was.to_string(), is.to_string());
     let flags = vec![
         flag("durable", was.durable, is.durable),

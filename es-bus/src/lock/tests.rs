@@ -179,6 +179,30 @@ fn every_change_is_told_and_what_breaks_a_running_system_is_refused() {
             ],
         ),
         (
+            vec![
+                ("[exchange.\"events.audit.retry\"]", "[exchange.\"events.books.retry\"]"),
+                ("[queue.\"events.audit\"]", "[queue.\"events.books\"]"),
+                ("[queue.\"events.audit.retry.1s\"]", "[queue.\"events.books.retry.1s\"]"),
+                (
+                    "[group.audit]\nqueue = \"events.audit\"",
+                    "[group.books]\nformerly = [\"audit\"]\nqueue = \"events.books\"",
+                ),
+            ],
+            vec![
+                "exchange \"events.books.retry\": is new".to_owned(),
+                "queue \"events.books\": is new".to_owned(),
+                "queue \"events.books.retry.1s\": is new".to_owned(),
+                "group \"audit\": is group \"books\" now: `topology migrate` moves what is in \"events.audit\" to \
+                 \"events.books\", before this version starts and once more when the last replica of the old one is gone"
+                    .to_owned(),
+                "group \"books\": is new".to_owned(),
+            ],
+        ),
+        (
+            vec![("[group.audit]", "[group.audit]\nformerly = [\"accounts\"]")],
+            vec![format!("{group}: was \"accounts\"")],
+        ),
+        (
             vec![("queue = \"events.audit\"\n", "queue = \"events.books\"\n"), ("dlq = \"events.audit.dlq\"\n", "")],
             vec![
                 format!(
@@ -385,4 +409,20 @@ fn what_is_no_lock_is_refused_with_its_line() {
     }
     let text = error("format = 1\nx").to_string();
     assert!(text.starts_with("line 2: ") && text.contains("version control"), "{text}");
+}
+
+#[test]
+fn a_group_keeps_the_names_that_it_had_until_nothing_of_them_is_left() {
+    let with = BASE.replacen("[group.audit]", "[group.audit]\nformerly = [\"accounts\"]", 1);
+
+    let findings = lock(&with).check(&lock(BASE));
+
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].breaks());
+    assert!(
+        findings[0]
+            .to_string()
+            .starts_with("group \"audit\": is not known as \"accounts\" any more; leave it")
+    );
+    assert!(lock(&lock(&with).to_string()).check(&lock(&with)).is_empty(), "it is written as it is read");
 }

@@ -240,4 +240,28 @@ mod tests {
         numbered.message.headers.insert(names::AGGREGATE_ID, 17_i64);
         assert_eq!(lane(&numbered).as_deref(), Some("17"));
     }
+
+    #[test]
+    fn what_the_worker_of_a_queue_wrote_stands_for_it_under_another_name() {
+        let mut received =
+            with(&[(names::ES_QUEUE, "events.old"), (names::ORIGINAL_ROUTING_KEY, "Order.Placed")]);
+        let headers = &mut received.message.headers;
+        let attempts: Headers = [("project", 2_u32)].into_iter().collect();
+        let mut list: Headers = [(names::ATTEMPTS_QUEUE, "events.old")].into_iter().collect();
+        list.insert(names::ATTEMPTS_HANDLERS, attempts);
+        headers.insert(names::ES_ATTEMPTS, list);
+        let death = |queue: &str| Value::Table([("queue", queue.to_owned())].into_iter().collect());
+        headers.insert("x-death", Value::Array(vec![death("events.old"), death("events.other")]));
+        let before = received.clone();
+
+        adopt(&mut received.message.headers, "events.older", QUEUE);
+        assert_eq!(received.message, before.message, "another name");
+        adopt(&mut received.message.headers, "events.old", QUEUE);
+
+        assert_eq!(origin(&received, QUEUE).routing_key, "Order.Placed");
+        let attempts = crate::wire::attempts(&received, QUEUE);
+        assert_eq!((&*attempts[0].handler, attempts[0].attempt), ("project", 2));
+        let deaths = received.message.headers.get("x-death").and_then(Value::as_array).unwrap();
+        assert_eq!(deaths, [death(QUEUE), death("events.other")]);
+    }
 }

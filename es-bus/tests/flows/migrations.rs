@@ -367,3 +367,67 @@ async fn what_cannot_be_migrated_is_refused_with_what_would_do() {
     let exchange = refusal(now(&broker), MigrateOptions::new()).await;
     assert!(matches!(&exchange, MigrateError::Exchange { differs, .. } if differs == "type"), "{exchange}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_connection_was_lost_removes_nothing_any_more() {
+    // Whether another process goes on with it meanwhile.
+    for is_another in [false, true] {
+        let broker = Memory::new();
+        earlier(&broker, &Journal::default()).start().await.unwrap().stop().await.unwrap();
+        let letter = Publication {
+            exchange: ExchangeName::new("events_dlq").unwrap(),
+            routing_key: "events.projections".into(),
+            message: Default::default(),
+            mandatory: true,
+            lane: None,
+        };
+        broker.publish(&letter).await.unwrap();
+        let queue = QueueName::new("events.projections.dlq").unwrap();
+        let request = ConsumeRequest {
+            queue: queue.clone(),
+            tag: "holder".to_owned(),
+            prefetch: 9,
+            exclusive: false,
+            may_hold: 0,
+        };
+        let mut holder = broker.consume(request).await.unwrap();
+        let held = holder.next().await.unwrap().unwrap();
+        // It waits until nobody holds anything of the queue, and deletes that then.
+        let connection = broker.reconnect();
+        let bus = builder(&broker).transport(Arc::new(connection.clone())).build().unwrap();
+        let waits = Arc::new(Notify::new());
+        let reached = Arc::clone(&waits);
+        let options = MigrateOptions::new().on_progress(move |it| {
+            if it.step == MigrationStep::Replace && it.left == Some(1) {
+                reached.notify_one();
+            }
+        });
+        let other = broker.reconnect();
+        let lost = async {
+            waits.notified().await;
+            connection.faults().cut_link_for(Duration::from_millis(1));
+            if is_another {
+                let lock = QueueName::new("events.projections.dlq.migrating.lock").unwrap();
+                let lock = Queue::durable(lock, es_bus::model::QueueKind::Classic);
+                other.declare_queue(&Queue { durable: false, exclusive: true, ..lock }).await.unwrap();
+            }
+            sleep(Duration::from_millis(50)).await;
+            held.settle(Settlement::Ack);
+            holder.close().await;
+        };
+        let migration = timeout(Duration::from_secs(60), bus.migrate(&options));
+        let (ended, ()) = tokio::join!(migration, lost);
+        let ended = ended.expect("it ends");
+
+        match (is_another, ended) {
+            (true, Err(Error::Migrate(MigrateError::Busy { queue, .. })))
+            | (false, Err(Error::Migrate(MigrateError::Interrupted { queue, .. }))) => {
+                assert_eq!(queue, "events.projections.dlq");
+            }
+            (_, ended) => panic!("{is_another}: {ended:?}"),
+        }
+        let observed = other.observe(&[], &[]).await.unwrap();
+        let kind = |name: &str| observed.queues[name].settings.as_ref().unwrap().kind.clone();
+        assert_eq!(kind("events.projections.dlq"), "classic", "it was not deleted");
+    }
+}

@@ -756,3 +756,38 @@ fn what_an_alternate_exchange_catches_is_known_there() {
         [""; 0]
     );
 }
+
+#[test]
+fn a_name_that_a_group_had_is_no_other_groups() {
+    let renamed = |name, line, formerly| GroupDef { formerly, ..group(name, line, &[]) };
+    let texts = |groups: Vec<GroupDef>| -> Vec<String> {
+        let all = groups.into_iter().map(G).collect();
+        check(&registry(&submissions(all)), &Facts::new())
+            .into_iter()
+            .map(|finding| finding.message)
+            .collect()
+    };
+
+    assert_eq!(texts(vec![renamed("views", 1, &["projections"]), renamed("bills", 2, &["ledger"])]), [""; 0]);
+    assert_eq!(
+        texts(vec![renamed("views", 1, &["projections"]), renamed("bills", 2, &["projections"])]),
+        ["2 groups go by the name \"projections\""]
+    );
+    assert_eq!(
+        texts(vec![renamed("views", 1, &["bills"]), renamed("bills", 2, &[])]),
+        ["2 groups go by the name \"bills\""]
+    );
+    assert_eq!(
+        texts(vec![renamed("views", 1, &["views"])]),
+        ["group \"views\" has that name now: `formerly` lists names that it had before (src/main.rs:1)"]
+    );
+    let unusable = texts(vec![renamed("views", 1, &["a\nb"])]);
+    assert!(
+        unusable[0].starts_with("group name \"a\\nb\"") && unusable[0].ends_with("(src/main.rs:1)"),
+        "{unusable:?}"
+    );
+    assert_eq!(
+        texts(vec![renamed("views", 1, &["old"]), renamed("views", 2, &[])]),
+        ["group \"views\" is defined 2 times, with different `formerly`"]
+    );
+}

@@ -235,14 +235,23 @@ impl fmt::Display for MigrationReport {
                 writeln!(f, "{:>4}. {step}", number + 1)?;
             }
             if let (Some(old), 1..) = (&it.formerly, it.consumers) {
+                let (they, word) = match it.consumers {
+                    1 => ("1 consumer".to_owned(), "still has"),
+                    many => (format!("{many} consumers"), "still have"),
+                };
                 writeln!(
                     f,
-                    "queue {old:?} is still there, unbound, for the {} that the old version has on it: stop that, and \
-                     migrate once more, which takes what they gave back and deletes what is left",
-                    match it.consumers {
-                        1 => "consumer".to_owned(),
-                        many => format!("{many} consumers"),
-                    }
+                    "{they} of the old version {word} {old:?}, to which nothing comes any more. What to do:"
+                )?;
+                writeln!(
+                    f,
+                    "  - start this version: until then nobody handles what comes to {:?}",
+                    it.queue
+                )?;
+                writeln!(f, "  - then stop the old version")?;
+                writeln!(
+                    f,
+                    "  - then migrate once more: that takes what it gave back, and deletes what is left of {old:?}"
                 )?;
             }
         }

@@ -185,7 +185,7 @@ impl Compare<'_> {
                 reason,
                 Risk::Low,
                 "what is in it, waits for a retry or is a dead letter comes to the group by `topology migrate`, without \
-                 loss; until then this program does not start, as every event would come to it in both queues",
+                 loss; until then this version does not start, as every event would be handled twice, once from each queue",
             )),
             Renamed::Left => Some(Step::new(
                 Action::Leave(Left::Former { from, to }),

@@ -12,6 +12,15 @@ struct Lists;
 struct Größe;
 //~^ error 8 «Größe» group name `größe` contains 'ö'; use letters, digits, `-`, `_` and dots; it is named after its type, `name = ".."` gives it another one
 
+#[group(name = "views", formerly = ["views", "a b"])]
+//~^ error 36 «"views"» `views` is the group's name now: `formerly` lists names that it had before
+//~^^ error 45 «"a b"» group name `a b` contains ' '; use letters, digits, `-`, `_` and dots
+struct Views;
+
+#[group(formerly = 3)]
+//~^ error 20 «3» `formerly` takes texts: `formerly = ["old_name"]`
+struct Numbers;
+
 #[exchange(kind = "direct")]
 struct __;
 //~^ error 8 «__» exchange name is empty; it is named after its type, `name = ".."` gives it another one

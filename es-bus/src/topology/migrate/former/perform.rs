@@ -16,7 +16,7 @@ use crate::{
         perform::{Failure, Lock, MOST_STEPS, Migrator, POLL, check, left, stuck},
         step::Names,
     },
-    transport::Removal,
+    transport::{QueueStatus, Removal},
     wire::names,
 };
 
@@ -74,7 +74,10 @@ impl Migrator<'_> {
                 other => left(&facts.new, other),
             };
             tracing::info!(queue = %former.old, to = %former.queue, step = ?step.what, "migrating: {}", step.what);
-            self.tell_former(former, step.what, 0, left);
+            match is_of_new(step.what, &facts) {
+                true => self.tell(target, step.what, 0, left),
+                false => self.tell_former(former, step.what, 0, left),
+            }
             if report.steps.last() != Some(&step.what) {
                 report.steps.push(step.what);
                 changed = Instant::now();
@@ -320,11 +323,7 @@ impl Migrator<'_> {
         let is_partial =
             self.own_queues(former).iter().any(|it| !observed.queues.contains_key(it.name.as_str()))
                 || !self.own_bindings(former).iter().all(is_there);
-        let status = async |queue: &QueueName| {
-            let status = self.transport.queue_status(queue).await;
-            status.map_err(|error| refused(&former.queue, error))
-        };
-        let old = status(&former.old).await?.map(|status| {
+        let old = self.status(former, &former.old).await?.map(|status| {
             let mut bound = target.bound(observed, &former.old);
             bound.retain(brings);
             Old { ready: status.messages, consumers: status.consumers, bound }
@@ -338,13 +337,13 @@ impl Migrator<'_> {
             .contains_key(&entry)
             .then(|| Entry { to_old: leads(&former.old), to_new: leads(&former.queue) });
         let letters = match former.has_queue(former.old_dlq.as_str()) {
-            true => status(&former.old_dlq).await?.map(|status| status.messages),
+            true => self.status(former, &former.old_dlq).await?.map(|status| status.messages),
             false => None,
         };
         let mut waiting = Vec::new();
         for name in observed.queues.keys() {
             if former.is_retry_queue(name) || *name == former.suspects() {
-                let found = status(&existing(name)).await?;
+                let found = self.status(former, &existing(name)).await?;
                 waiting.extend(found.map(|found| Waiting { name: name.clone(), ready: found.messages }));
             }
         }
@@ -360,10 +359,44 @@ impl Migrator<'_> {
         })
     }
 
+    async fn status(&self, former: &Former, queue: &QueueName) -> Result<Option<QueueStatus>, MigrateError> {
+        let status = self.transport.queue_status(queue).await;
+        status.map_err(|error| refused(&former.queue, error))
+    }
+
     fn tell_former(&self, former: &Former, step: MigrationStep, moved: u64, left: Option<u64>) {
         if let Some(tell) = &self.options.progress {
             tell(&MigrationProgress { queue: former.old.to_string(), step, moved, left });
         }
+    }
+}
+
+/// Whether a step is one of the way of the new queue itself.
+fn is_of_new(step: MigrationStep, facts: &Facts) -> bool {
+    use MigrationStep as Do;
+    match step {
+        Do::Unbind => facts.old.as_ref().is_none_or(|old| old.bound.is_empty()),
+        Do::Open
+        | Do::Close
+        | Do::Return
+        | Do::ReturnOld
+        | Do::DropOld
+        | Do::DropAside
+        | Do::Tidy
+        | Do::Create
+        | Do::Replace
+        | Do::Empty => true,
+        Do::Prepare
+        | Do::Divert
+        | Do::DeclareNew
+        | Do::TakeRetries
+        | Do::MoveOver
+        | Do::MoveLetters
+        | Do::Mark
+        | Do::DropFormer
+        | Do::MoveWaiting
+        | Do::DropWaiting
+        | Do::DropParts => false,
     }
 }
 
