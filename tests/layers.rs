@@ -25,6 +25,7 @@ const LAYERS: [(u8, &[&str]); 7] = [
             "route",
             "retry",
             "duration",
+            "percent",
             "suggest",
             "event_set",
             "telemetry",

@@ -73,6 +73,7 @@ mod metadata;
 pub mod name;
 mod otel;
 mod outcome;
+mod percent;
 mod retry;
 mod suggest;
 pub mod topic;

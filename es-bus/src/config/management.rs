@@ -5,7 +5,8 @@
 
 use std::{fmt, str::FromStr};
 
-use super::url::{decode, encode, parse_port};
+use super::url::{decode, parse_port};
+use crate::percent;
 
 /// Where the management API is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,7 +148,7 @@ impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.tls { "https://" } else { "http://" })?;
         if let Some((user, _password)) = &self.login {
-            write!(f, "{}:***@", encode(user))?;
+            write!(f, "{}:***@", percent::encode(user))?;
         }
         match &*self.host {
             host if host.contains(':') => write!(f, "[{host}]")?,

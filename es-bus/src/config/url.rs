@@ -6,6 +6,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::percent;
+
 /// Where the broker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -110,7 +112,7 @@ impl AmqpUrl {
 impl fmt::Display for AmqpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "amqps" } else { "amqp" };
-        write!(f, "{scheme}://{}:***@", encode(&self.user))?;
+        write!(f, "{scheme}://{}:***@", percent::encode(&self.user))?;
         for (i, host) in self.hosts.iter().enumerate() {
             if i > 0 {
                 f.write_str(",")?;
@@ -119,7 +121,7 @@ impl fmt::Display for AmqpUrl {
         }
         f.write_str("/")?;
         if self.virtual_host != "/" {
-            f.write_str(&encode(&self.virtual_host))?;
+            f.write_str(&percent::encode(&self.virtual_host))?;
         }
         Ok(())
     }
@@ -348,33 +350,9 @@ fn parse_path(path: &str) -> Result<String, UrlError> {
     }
 }
 
-/// Undoes percent-encoding, strictly.
+/// A part of a URL as it was meant.
 pub(super) fn decode(text: &str) -> Result<String, UrlError> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let mut digit =
-            || bytes.next().and_then(|byte| char::from(byte).to_digit(16)).ok_or(UrlError::Encoding);
-        let value = digit()? * 16 + digit()?;
-        decoded.push(u8::try_from(value).expect("two hexadecimal digits fit a byte"));
-    }
-    String::from_utf8(decoded).map_err(|_no_utf8| UrlError::Encoding)
-}
-
-pub(super) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    percent::decode(text).ok_or(UrlError::Encoding)
 }
 
 const AMQP_PORT: u16 = 5672;
@@ -517,7 +495,7 @@ mod tests {
             tail in "(|/|/vhost|/a/b|:5672|:x|\\?heartbeat=5|,two:1)",
         ) {
             let password = format!("Zq9x{inner}x9qZ");
-            let written = if encoded { encode(&password) } else { password.clone() };
+            let written = if encoded { percent::encode(&password) } else { password.clone() };
 
             let result = format!("amqp://app:{written}@broker{tail}").parse::<BrokerUrl>();
 

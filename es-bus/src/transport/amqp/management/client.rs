@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::ManagementOptions;
-use crate::{transport::ManagementError, wire::base64};
+use crate::{percent, transport::ManagementError, wire::base64};
 
 /// The longest answer that is read, in bytes: some hundred thousand queues.
 const MOST: usize = 256 * 1024 * 1024;
@@ -76,7 +76,7 @@ impl Client {
     }
 
     async fn list_by(&self, what: &str, query: &str) -> Result<Vec<Json>, ManagementError> {
-        let vhost = segment(&self.options.vhost);
+        let vhost = percent::encode(&self.options.vhost);
         match self.get(&format!("{what}/{vhost}{query}")).await? {
             Json::Array(all) => Ok(all),
             _ => Err(self.not_an_api(format!("its {what} are no list"))),
@@ -85,7 +85,7 @@ impl Client {
 
     /// One queue of the virtual host.
     pub(super) async fn get_queue(&self, name: &str) -> Result<Option<Json>, ManagementError> {
-        let path = format!("queues/{}/{}", segment(&self.options.vhost), segment(name));
+        let path = format!("queues/{}/{}", percent::encode(&self.options.vhost), percent::encode(name));
         match self.get(&path).await {
             Ok(queue) => Ok(Some(queue)),
             // The virtual host is there: it was listed before.
@@ -97,7 +97,7 @@ impl Client {
     /// What a user may do on the virtual host: nothing, where the broker has no word of it.
     #[cfg(feature = "cli")]
     pub(super) async fn get_rights(&self, user: &str) -> Result<Json, ManagementError> {
-        let path = format!("permissions/{}/{}", segment(&self.options.vhost), segment(user));
+        let path = format!("permissions/{}/{}", percent::encode(&self.options.vhost), percent::encode(user));
         match self.get(&path).await {
             // The virtual host is there: it was listed before.
             Err(ManagementError::NoVirtualHost { .. }) => Ok(Json::Null),
@@ -261,19 +261,6 @@ async fn read(mut body: Incoming) -> Result<Vec<u8>, hyper::Error> {
 /// A path without what it is asked for in detail.
 fn shown(path: &str) -> String {
     path.split('?').next().unwrap_or(path).to_owned()
-}
-
-/// One segment of a path, with all that a URL reserves in percent signs.
-fn segment(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
