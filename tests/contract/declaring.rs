@@ -325,6 +325,7 @@ pub(crate) async fn refuses_what_a_kind_of_queue_cannot_be(fixture: &Fixture) {
         with(&quorum, "x-queue-mode", "lazy".into()),
         with(&quorum, "x-message-ttl", Value::I32(-1)),
         with(&classic, "x-dead-letter-strategy", "at-least-once".into()),
+        with(&classic, "x-max-age", "1h".into()),
         with(&classic, "x-overflow", "drop-tail".into()),
         with(&classic, "x-expires", Value::I32(0)),
         with(&classic, "x-dead-letter-routing-key", "orders".into()),
@@ -336,6 +337,11 @@ pub(crate) async fn refuses_what_a_kind_of_queue_cannot_be(fixture: &Fixture) {
             "{queue:?}: {error:?}"
         );
         assert_eq!(fixture.status(&queue.name).await, None);
+    }
+    // Of a queue that is there only what its kind knows is compared.
+    fixture.declare(&classic).await;
+    for (name, value) in [("x-delivery-limit", Value::I32(5)), ("x-max-age", "1h".into())] {
+        fixture.transport.declare_queue(&with(&classic, name, value)).await.expect("it is ignored");
     }
 }
 

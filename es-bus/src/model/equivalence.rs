@@ -38,13 +38,23 @@ pub(crate) fn of_queue(wanted: &Queue, found: &QueueSettings, major: Option<u32>
             }
         }
     }
-    let compared = match &*found.kind {
+    differences.extend(compared(&found.kind).iter().filter_map(|name| argument(name, &ours, &theirs)));
+    differences
+}
+
+/// The arguments that count for a kind of queue, in the order in which RabbitMQ compares them; it refuses those of other
+/// kinds, and ignores what is in no list.
+pub(crate) fn compared(kind: &str) -> &'static [&'static str] {
+    match kind {
         "quorum" => QUORUM,
         "stream" => STREAM,
         _ => CLASSIC,
-    };
-    differences.extend(compared.iter().filter_map(|name| argument(name, &ours, &theirs)));
-    differences
+    }
+}
+
+/// The arguments that count for any kind of queue, those of several kinds as often.
+pub(crate) fn known() -> impl Iterator<Item = &'static str> {
+    [CLASSIC, QUORUM, STREAM].into_iter().flatten().copied()
 }
 
 /// The settings in which an exchange differs from the one on the broker.

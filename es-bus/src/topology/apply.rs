@@ -435,14 +435,12 @@ mod tests {
             [
                 "x-dead-letter-exchange",
                 "x-dead-letter-routing-key",
-                "x-dead-letter-strategy",
-                "x-delivery-limit",
                 "x-message-ttl",
                 "x-overflow",
                 "x-queue-type"
             ]
         );
-        assert_eq!(of("events.projections.dlq"), ["x-delivery-limit", "x-queue-type"]);
+        assert_eq!(of("events.projections.dlq"), ["x-queue-type"]);
         // What is there was left as it was.
         broker.declare_queue(&queue).await.unwrap();
         broker.declare_exchange(&exchange).await.unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::{
     message::{Headers, Value},
-    model::{Exchange, Queue, QueueKind},
+    model::{Exchange, Queue, QueueKind, equivalence},
 };
 
 /// What a queue does, as its arguments say.
@@ -66,9 +66,9 @@ impl Settings {
     pub(super) fn of(queue: &Queue) -> Result<Self, String> {
         let table = queue.argument_table();
         let quorum = queue.kind == QueueKind::Quorum;
-        let known = if quorum { QUORUM_ARGUMENTS } else { CLASSIC_ARGUMENTS };
-        for name in COMPARED_ARGUMENTS {
-            if table.get(name).is_some() && !known.contains(name) {
+        let own = equivalence::compared(queue.kind.as_str());
+        for name in equivalence::known() {
+            if table.get(name).is_some() && !own.contains(&name) {
                 return Err(refused(name, &format!("not supported by {} queues", queue.kind.as_str())));
             }
         }
@@ -136,13 +136,14 @@ impl Settings {
 }
 
 /// The first setting on which two declarations of a queue differ, in RabbitMQ's order.
-pub(super) fn queue_difference(wanted: &Queue, found: &Queue) -> Option<Difference> {
-    flag("durable", wanted.durable, found.durable)
-        .or_else(|| flag("auto_delete", wanted.auto_delete, found.auto_delete))
-        .or_else(|| flag("exclusive", wanted.exclusive, found.exclusive))
+pub(super) fn queue_difference(wanted: &Queue, there: &Queue) -> Option<Difference> {
+    flag("durable", wanted.durable, there.durable)
+        .or_else(|| flag("auto_delete", wanted.auto_delete, there.auto_delete))
+        .or_else(|| flag("exclusive", wanted.exclusive, there.exclusive))
         .or_else(|| {
-            let (wanted, found) = (wanted.argument_table(), found.argument_table());
-            COMPARED_ARGUMENTS.iter().find_map(|name| argument(name, &wanted, &found))
+            let (wanted, found) = (wanted.argument_table(), there.argument_table());
+            let kind = there.kind.as_str();
+            equivalence::compared(kind).iter().find_map(|name| argument(name, &wanted, &found))
         })
 }
 
@@ -217,59 +218,6 @@ fn refused(name: &str, why: &str) -> String {
 
 /// The longest time that RabbitMQ takes as a TTL, in milliseconds: ten years.
 pub(super) const MAX_EXPIRY_MS: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
-
-/// The arguments that RabbitMQ compares when a queue is declared again; others it ignores.
-const COMPARED_ARGUMENTS: &[&str] = &[
-    "x-queue-type",
-    "x-expires",
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-dead-letter-strategy",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-in-memory-length",
-    "x-max-in-memory-bytes",
-    "x-max-priority",
-    "x-overflow",
-    "x-queue-mode",
-    "x-single-active-consumer",
-    "x-delivery-limit",
-    "x-quorum-initial-group-size",
-    "x-queue-leader-locator",
-];
-
-const CLASSIC_ARGUMENTS: &[&str] = &[
-    "x-queue-type",
-    "x-expires",
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-overflow",
-    "x-queue-mode",
-    "x-single-active-consumer",
-];
-
-const QUORUM_ARGUMENTS: &[&str] = &[
-    "x-queue-type",
-    "x-expires",
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-dead-letter-strategy",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-in-memory-length",
-    "x-max-in-memory-bytes",
-    "x-overflow",
-    "x-single-active-consumer",
-    "x-delivery-limit",
-    "x-quorum-initial-group-size",
-    "x-queue-leader-locator",
-];
 
 #[cfg(test)]
 mod tests {
