@@ -73,7 +73,7 @@ const PRIVATE: &str = "private";
 const PRIVATE_USES: u8 = 5;
 
 /// A path, and the only modules that may name it; with none, nobody may.
-const ONLY: [(&str, &[&str]); 12] = [
+const ONLY: [(&str, &[&str]); 13] = [
     ("lapin", &["transport::amqp"]),
     ("hyper", &["http", "transport::amqp::management"]),
     ("tokio_rustls", &["transport::amqp::management"]),
@@ -86,6 +86,7 @@ const ONLY: [(&str, &[&str]); 12] = [
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("anstream", &["cli"]),
+    ("indicatif", &["cli"]),
 ];
 
 /// A crate that layers up to this one do without: time and chance reach them as arguments.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use es_bus_tests::{Node, Vhost};
+use es_bus_tests::{Node, Vhost, python};
 use serde_json::Value;
 
 use crate::support::{Ended, Launch, PATIENCE, TempDir, soon};
@@ -216,6 +216,46 @@ fn the_binary_operates_a_service_by_its_lock_alone() {
     assert_eq!(counted[0].stdout, counted[1].stdout);
     assert!(counted[0].stdout.contains("projections  shop.projections.dlq  0"), "{counted:?}");
     assert!(refused.stderr.contains("a manifest has no code"), "{refused:?}");
+}
+
+/// Runs what its arguments say on a terminal of its own, and passes on what is written there.
+const ON_A_TERMINAL: &str =
+    "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+
+#[test]
+fn a_bar_is_drawn_for_who_waits_at_a_terminal_and_for_nobody_else() {
+    let shop = Shop::on(Node::shared().vhost("cli-bar"));
+    let on_a_terminal = |environment: &[(&str, &str)], arguments: &[&str]| {
+        let launch = Launch::new(python().to_str().expect("UTF-8"), &shop.dir);
+        let launch = launch.env("ES_BUS_URL", shop.vhost.url()).env("TERM", "xterm").env("CLICOLOR", "1");
+        let launch = environment.iter().fold(launch, |launch, (name, value)| launch.env(name, value));
+        let launch = launch.arg("-c").arg(ON_A_TERMINAL).arg(env!("CARGO_BIN_EXE_operations-as-tested"));
+        let ended = arguments.iter().fold(launch, |launch, argument| launch.arg(argument)).run();
+        ended.assert_code(0);
+        ended.stdout
+    };
+    shop.run(&["topology", "apply", "--yes"], 0);
+    let order = r#"{"order_id": "o-1", "total": 1}"#;
+    shop.run(&["publish", "OrderPlaced", "--data", order], 0);
+    // What waits to be handled is gone through as dead letters are, and stays.
+    let dry = ["dlq", "replay", "--queue", "shop.projections", "--all", "--dry-run"];
+
+    let drawn = on_a_terminal(&[], &dry);
+    let plain = on_a_terminal(&[("NO_COLOR", "1")], &dry);
+    let json = on_a_terminal(&[], &[&dry[..], &["--json"]].concat());
+    let dumb = on_a_terminal(&[("TERM", "dumb")], &dry);
+    let piped = shop.run(&dry, 0);
+
+    let result = "would replay 1 of 1 dead letter in shop.projections";
+    assert!(drawn.contains("shop.projections [\u{1b}[32m=") && drawn.contains("] 1/1"), "{drawn:?}");
+    assert!(plain.contains("shop.projections [=") && plain.contains("] 1/1"), "{plain:?}");
+    // Gone again, before what came of it.
+    for terminal in [&drawn, &plain] {
+        assert!(terminal.trim_end().ends_with(&format!("\u{1b}[2K{result}")), "{terminal:?}");
+    }
+    assert!(!json.contains("1/1"), "{json:?}");
+    assert_eq!(dumb.trim_end(), result);
+    assert_eq!((piped.stdout.trim_end(), piped.stderr.as_str()), (result, ""));
 }
 
 #[test]

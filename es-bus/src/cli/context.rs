@@ -11,7 +11,12 @@ use std::{
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::{args::Global, error::CommandError, output::Style};
+use super::{
+    args::Global,
+    bar::Bar,
+    error::{CommandError, contradiction},
+    output::Style,
+};
 use crate::{
     bus::{Bus, BusBuilder, Handle},
     config::{self, BrokerUrl, Config, GroupSelection},
@@ -36,6 +41,8 @@ pub(super) struct Io {
     pub(super) input: Box<dyn Read + Send>,
     /// Whether a person types.
     pub(super) asks: bool,
+    /// Whether a person looks at `err`, which is standard error.
+    pub(super) is_watched: bool,
     /// Whether `out` takes colours.
     pub(super) style: Style,
     /// Whether `err` does.
@@ -192,8 +199,8 @@ impl<'a> Context<'a> {
     fn warn_of_contradictions(&mut self, bus: &Bus) -> Result<(), CommandError> {
         let Some((file, found)) = self.contradictions(bus) else { return Ok(()) };
         let word = self.io.err_style.yellow("warning");
-        let contradicted = CommandError::Contradicted { file, found };
-        self.remark(&format!("{word}: {contradicted}"))
+        let contradicted = contradiction(&file, &found);
+        self.remark(&format!("{word}: {contradicted}\n  the settings that hold here count"))
     }
 
     /// What the program declares, to be written down.
@@ -281,6 +288,11 @@ impl<'a> Context<'a> {
     pub(super) fn json(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), CommandError> {
         let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
         Ok(writeln!(self.io.out, "{text}")?)
+    }
+
+    /// A bar, where somebody watches.
+    pub(super) fn bar(&self) -> Option<Bar> {
+        (self.io.is_watched && !self.is_json()).then(|| Bar::on_terminal(self.io.err_style)).flatten()
     }
 
     /// Writes a remark, beside the output.

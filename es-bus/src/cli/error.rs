@@ -169,11 +169,9 @@ pub(super) enum CommandError {
     Manifest(#[from] ManifestError),
     /// What a manifest says does not follow from its groups under the settings that hold here.
     #[error(
-        "{} was written under other settings than those that hold here, or with another version of es-bus, and this goes \
-         by those that hold here:\n  {}\nlet both say the same: see `config` for where each value comes from, or have the \
+        "{}\nnothing is changed while they contradict each other: see `config` for where each value comes from, or have the \
          program write the file anew (`lock`)",
-        file.display(),
-        found.join("\n  ")
+        contradiction(file, found)
     )]
     Contradicted {
         /// The manifest.
@@ -250,6 +248,15 @@ impl From<PublishError> for CommandError {
     fn from(error: PublishError) -> Self {
         Self::Bus(error.into())
     }
+}
+
+/// What a manifest says otherwise than what it comes to.
+pub(super) fn contradiction(file: &Path, found: &[String]) -> String {
+    format!(
+        "{} was written under other settings than those that hold here, or with another version of es-bus:\n  {}",
+        file.display(),
+        found.join("\n  ")
+    )
 }
 
 fn no_manifest(path: &Path, said: Option<&'static str>) -> String {

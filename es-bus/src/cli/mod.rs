@@ -23,6 +23,7 @@
 //! `run` ends with 0 when it is told to stop, and `tail`, which has no other end, with 0 at Ctrl-C.
 
 mod args;
+mod bar;
 mod check;
 mod completions;
 mod config;
@@ -157,6 +158,7 @@ impl Io {
             style: style(AutoStream::choice(&out)),
             err_style: style(AutoStream::choice(&err)),
             asks: io::stdin().is_terminal() && err.is_terminal(),
+            is_watched: err.is_terminal(),
             input: Box::new(io::stdin()),
             out: Box::new(out),
             err: Box::new(err),
@@ -225,6 +227,7 @@ async fn capture(
         err: Box::new(err.clone()),
         input: Box::new(io::Cursor::new(input.to_owned())),
         asks,
+        is_watched: false,
         style: Style::default(),
         err_style: Style::default(),
     };

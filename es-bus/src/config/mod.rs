@@ -62,13 +62,11 @@ mod url;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::builder::named_manifest;
+pub(crate) use self::effective::{Said, SaidOf};
 #[cfg(feature = "amqp")]
 pub(crate) use self::security::unusable_files;
-#[cfg(feature = "cli")]
-pub(crate) use self::{
-    builder::named_manifest,
-    effective::{Said, SaidOf},
-};
 pub use self::{
     builder::{Attributes, ConfigBuilder},
     error::{Error, Finding},

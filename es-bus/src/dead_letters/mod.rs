@@ -21,6 +21,7 @@ mod filter;
 mod json;
 mod letter;
 mod lock;
+mod progress;
 mod queue;
 mod replay;
 mod scan;
@@ -32,6 +33,7 @@ pub use self::{
     error::DeadLetterError,
     filter::Filter,
     letter::{Body, DeadLetter, Deaths, FullDeadLetter},
+    progress::DeadLetterProgress,
     queue::DeadLetters,
     replay::{NotReplayed, Replay, ReplayReport},
 };

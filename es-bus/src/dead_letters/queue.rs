@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
 
 use super::{
-    DeadLetter, DeadLetterError, Filter, FullDeadLetter, Replay, export,
+    DeadLetter, DeadLetterError, DeadLetterProgress, Filter, FullDeadLetter, Replay, export,
     lock::Locks,
+    progress::Tell,
     scan::{Held, Scan, ready},
 };
 use crate::{
@@ -98,12 +99,12 @@ impl Desk {
                 known: self.groups.keys().cloned().collect(),
             });
         };
-        Ok(DeadLetters { desk: Arc::clone(self), queue: known.dlq })
+        Ok(DeadLetters { desk: Arc::clone(self), queue: known.dlq, tell: None })
     }
 
     /// The dead letters in a queue of any name.
     pub(crate) fn of_queue(self: &Arc<Self>, queue: &str) -> Result<DeadLetters, DeadLetterError> {
-        Ok(DeadLetters { desk: Arc::clone(self), queue: QueueName::new(queue)? })
+        Ok(DeadLetters { desk: Arc::clone(self), queue: QueueName::new(queue)?, tell: None })
     }
 
     /// Waits until the broker can be asked.
@@ -161,6 +162,7 @@ impl Desk {
 pub struct DeadLetters {
     pub(super) desk: Arc<Desk>,
     pub(super) queue: QueueName,
+    tell: Option<Tell>,
 }
 
 impl fmt::Debug for DeadLetters {
@@ -174,6 +176,25 @@ impl DeadLetters {
     #[must_use]
     pub fn queue(&self) -> &QueueName {
         &self.queue
+    }
+
+    /// Tells how far each call is that goes through the queue, while it does. Told from within the call, so that what
+    /// takes its time there holds it up.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn f(handle: es_bus::Handle) -> es_bus::Result<()> {
+    /// let dead = handle.dead_letters("projections")?;
+    ///
+    /// let purged = dead.on_progress(|it| eprintln!("{} of {}", it.done, it.total)).purge().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_progress(mut self, tell: impl Fn(DeadLetterProgress) + Send + Sync + 'static) -> Self {
+        self.tell = Some(Arc::new(tell));
+        self
     }
 
     /// How many dead letters there are, asked of the broker at this moment. Those that another call
@@ -391,6 +412,6 @@ impl DeadLetters {
         // Before anything is locked: a queue that is not there is to be said as that.
         ready(&**transport, &self.queue).await?;
         let lock = desk.locks.acquire(transport, &self.queue).await?;
-        Scan::start(Arc::clone(transport), self.queue.clone(), lock).await
+        Scan::start(Arc::clone(transport), self.queue.clone(), self.tell.clone(), lock).await
     }
 }

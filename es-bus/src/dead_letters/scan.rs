@@ -8,7 +8,11 @@ use std::{mem, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{DeadLetterError, lock::Lock};
+use super::{
+    DeadLetterError,
+    lock::Lock,
+    progress::{DeadLetterProgress, Tell},
+};
 use crate::{
     message::Received,
     name::QueueName,
@@ -52,6 +56,8 @@ pub(super) struct Scan {
     /// Whether the last message that was seen had come back to a quorum queue before.
     came_back: bool,
     warned: bool,
+    /// Whom it is told how far it is.
+    tell: Option<Tell>,
     /// Given back last.
     lock: Lock,
 }
@@ -98,11 +104,12 @@ impl Scan {
     pub(super) async fn start(
         transport: Arc<dyn Transport>,
         queue: QueueName,
+        tell: Option<Tell>,
         lock: Lock,
     ) -> Result<Self, DeadLetterError> {
         let generation = transport.link().borrow().generation;
         let total = ready(&*transport, &queue).await?;
-        Ok(Self {
+        let scan = Self {
             transport,
             queue,
             generation,
@@ -114,8 +121,18 @@ impl Scan {
             bytes: 0,
             came_back: false,
             warned: false,
+            tell,
             lock,
-        })
+        };
+        scan.tell();
+        Ok(scan)
+    }
+
+    fn tell(&self) {
+        if let Some(tell) = &self.tell {
+            let Self { total, left, acknowledged, .. } = *self;
+            tell(DeadLetterProgress { total, seen: total - left, done: acknowledged });
+        }
     }
 
     /// How many messages there were at the start.
@@ -167,6 +184,7 @@ impl Scan {
         }
         self.holders[acknowledge.holder].held -= 1;
         self.acknowledged += 1;
+        self.tell();
         Ok(())
     }
 
@@ -211,6 +229,7 @@ impl Scan {
         let received = &delivery.received;
         let position = self.total - self.left;
         self.left -= 1;
+        self.tell();
         self.room -= 1;
         self.bytes += received.message.body.len() as u64;
         // Only quorum queues count.

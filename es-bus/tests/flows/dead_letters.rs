@@ -583,6 +583,32 @@ async fn a_purge_keeps_everything_until_the_export_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tells_how_far_it_is_with_each_that_it_has_seen_and_is_done_with() {
+    let shop = Shop::with_failed(4).await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    let dead = shop.dead.clone().on_progress(move |it| {
+        telling.lock().unwrap().push((it.seen, it.done, it.total));
+    });
+    let taken = || std::mem::take(&mut *told.lock().unwrap());
+
+    dead.list(usize::MAX).await.unwrap();
+    let listed = taken();
+    dead.discard(Filter::all().event_type("OrderPlaced")).await.unwrap();
+    let discarded = taken();
+    let mut file = Vec::new();
+    dead.export_and_purge(Filter::all(), &mut file).await.unwrap();
+    let exported = taken();
+    shop.dead.list(usize::MAX).await.unwrap();
+
+    assert_eq!(listed, [(0, 0, 4), (1, 0, 4), (2, 0, 4), (3, 0, 4), (4, 0, 4)]);
+    assert_eq!(discarded, [(0, 0, 4), (1, 0, 4), (1, 1, 4), (2, 1, 4), (3, 1, 4), (3, 2, 4), (4, 2, 4)]);
+    // Nothing is gone before all is written.
+    assert_eq!(exported, [(0, 0, 2), (1, 0, 2), (2, 0, 2), (2, 1, 2), (2, 2, 2)]);
+    assert_eq!(taken(), [], "the other handle tells nobody");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_call_at_a_time_and_the_other_is_told() {
     let broker = Memory::new();
     let buses = [tool(&broker).await, tool(&broker).await];

@@ -8,6 +8,7 @@ use crate::{
     cli::{
         CommandError, Context, Exit,
         args::{DropArgs, PurgeArgs},
+        bar::{Bar, watched},
         output::count,
     },
     dead_letters::{DeadLetters, Filter},
@@ -17,8 +18,12 @@ pub(super) async fn discard(args: &DropArgs, cx: &mut Context<'_>) -> Result<Exi
     see_allowed(args.yes, args.dry_run, cx)?;
     let letters = open(&args.whose, cx).await?;
     let filter = filter(&args.chosen.which);
+    let bar = cx.bar();
+    let watched = watched(letters.clone(), bar.as_ref(), GONE);
     if args.dry_run || !args.yes {
-        let matched = matched(&letters, &filter).await?;
+        let matched = matched(&watched, &filter).await;
+        clear(bar.as_ref());
+        let matched = matched?;
         see_chosen(&args.chosen, matched, &letters)?;
         if args.dry_run {
             return report(&letters, matched, None, cx);
@@ -27,7 +32,9 @@ pub(super) async fn discard(args: &DropArgs, cx: &mut Context<'_>) -> Result<Exi
             return Ok(Exit::Failed);
         }
     }
-    let dropped = letters.discard(filter).await?;
+    let dropped = watched.discard(filter).await;
+    clear(bar.as_ref());
+    let dropped = dropped?;
     see_chosen(&args.chosen, dropped, &letters)?;
     report(&letters, dropped, Some(dropped), cx)
 }
@@ -44,20 +51,36 @@ pub(super) async fn purge(args: &PurgeArgs, cx: &mut Context<'_>) -> Result<Exit
             return Ok(Exit::Failed);
         }
     }
+    let bar = cx.bar();
+    let watched = watched(letters.clone(), bar.as_ref(), GONE);
     let dropped = match &args.export {
-        None => letters.purge().await?,
+        None => watched.purge().await,
         Some(path) => {
             let failed = |source| CommandError::File { path: path.clone(), what: "written", source };
             // Never over an earlier export.
             let mut file =
                 fs::OpenOptions::new().write(true).create_new(true).open(path).await.map_err(failed)?;
-            let dropped = letters.export_and_purge(Filter::all(), &mut file).await?;
-            file.sync_all().await.map_err(failed)?;
-            cx.remark(&format!("exported to {}", path.display()))?;
+            let dropped = watched.export_and_purge(Filter::all(), &mut file).await;
+            clear(bar.as_ref());
+            if dropped.is_ok() {
+                file.sync_all().await.map_err(failed)?;
+                cx.remark(&format!("exported to {}", path.display()))?;
+            }
             dropped
         }
     };
+    clear(bar.as_ref());
+    let dropped = dropped?;
     report(&letters, dropped, Some(dropped), cx)
+}
+
+/// What the bar says of those that are through.
+const GONE: &str = "thrown away";
+
+fn clear(bar: Option<&Bar>) {
+    if let Some(bar) = bar {
+        bar.clear();
+    }
 }
 
 /// Sees, before anything is connected to, that somebody can be asked.

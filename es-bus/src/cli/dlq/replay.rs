@@ -7,13 +7,15 @@ use crate::{
     cli::{
         CommandError, Context, Exit,
         args::ReplayArgs,
+        bar::watched,
         output::{count, line},
     },
     dead_letters::ReplayReport,
 };
 
 pub(super) async fn replay(args: &ReplayArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
-    let letters = open(&args.whose, cx).await?;
+    let bar = cx.bar();
+    let letters = watched(open(&args.whose, cx).await?, bar.as_ref(), "replayed");
     let mut replay = letters.replay(filter(&args.chosen.which));
     if let Some(limit) = args.limit {
         replay = replay.limit(limit);
@@ -24,7 +26,11 @@ pub(super) async fn replay(args: &ReplayArgs, cx: &mut Context<'_>) -> Result<Ex
     if args.broadcast {
         replay = replay.broadcast();
     }
-    let report = replay.await?;
+    let report = replay.await;
+    if let Some(bar) = bar {
+        bar.clear();
+    }
+    let report = report?;
     see_chosen(&args.chosen, report.matched, &letters)?;
     if cx.is_json() {
         cx.json(&report)?;

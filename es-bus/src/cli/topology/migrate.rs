@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    cli::{CommandError, Context, Exit, args::MigrateArgs},
+    cli::{CommandError, Context, Exit, args::MigrateArgs, bar::Bar},
     topology::migrate::{MigrateOptions, MigrationProgress, MigrationReport, MigrationStep},
 };
 
@@ -44,7 +44,7 @@ pub(super) async fn migrate(args: &MigrateArgs, cx: &mut Context<'_>) -> Result<
     }
     let (tx, mut rx) = mpsc::unbounded_channel();
     let options = options.on_progress(move |progress| drop(tx.send(progress.clone())));
-    let mut last = Last::default();
+    let mut last = Last { bar: cx.bar(), ..Last::default() };
     let mut migrating = Box::pin(bus.migrate(&options));
     let report = loop {
         tokio::select! {
@@ -57,13 +57,16 @@ pub(super) async fn migrate(args: &MigrateArgs, cx: &mut Context<'_>) -> Result<
     while let Ok(progress) = rx.try_recv() {
         last.tell(progress, cx)?;
     }
+    // The bar, with what it showed.
+    drop(last);
     tell(&report?, cx)?;
     Ok(Exit::Done)
 }
 
-/// What was told last: a line for each step of each queue, and one a second while messages are moved.
+/// What was told last: a line for each step of each queue, and while messages are moved one a second, or a bar.
 #[derive(Default)]
 struct Last {
+    bar: Option<Bar>,
     of: Option<(String, MigrationStep)>,
     untold: Option<MigrationProgress>,
     told: Option<Instant>,
@@ -74,9 +77,16 @@ impl Last {
         let of = (progress.queue.clone(), progress.step);
         if self.of.as_ref() != Some(&of) {
             self.tell_count(cx)?;
+            if let Some(bar) = &self.bar {
+                bar.clear();
+            }
             cx.remark(&format!("{}: {}", progress.queue, progress.step))?;
             self.told = Some(Instant::now());
             self.of = Some(of);
+        }
+        if let (Some(bar), Some(left)) = (&self.bar, progress.left) {
+            bar.show(&progress.queue, (progress.moved, progress.moved + left), " moved");
+            return Ok(());
         }
         if progress.moved > 0 || progress.left.is_some_and(|left| left > 0) {
             self.untold = Some(progress);
