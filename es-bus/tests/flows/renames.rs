@@ -254,6 +254,27 @@ async fn retries_and_dead_letters_come_to_the_new_group_with_what_they_had_behin
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_that_waits_while_the_old_version_runs_on_comes_to_the_new_one_at_its_attempt() {
+    let broker = Memory::new();
+    let journal = Journal::default();
+    let worker = old(&broker, &journal).start().await.unwrap();
+    publishing(&broker).await.publisher().publish(&placed("a-waits")).await.unwrap();
+    until(&journal, 1).await;
+
+    let report = migrate(&broker).await;
+    let heir = new(&broker, &journal).start().await.unwrap();
+
+    assert_eq!(report.queues[0].consumers, 1);
+    let lines = until(&journal, 2).await;
+    assert_eq!(lines, ["before a-waits 0", "after a-waits 1"]);
+    worker.stop().await.unwrap();
+    migrate(&broker).await;
+    is_through(&broker).await;
+    heir.stop().await.unwrap();
+    assert_eq!(journal.lines().len(), 2, "of no other handler: {:?}", journal.lines());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_beside_the_old_queue_is_refused_and_a_plan_tells_what_to_do() {
     let broker = Memory::new();
     let journal = Journal::default();
