@@ -118,12 +118,16 @@ fn the_doctor_tells_one_closed_door_from_another() {
         let last = report["findings"].as_array().and_then(|all| all.last()).cloned().expect("a finding");
         format!("{}: {}", last["check"], last["found"]).replace(['"', '\\'], "").replace(host, "HOST")
     };
-    let login = found(&format!("amqp://guest:a-wrong-one@{rest}"));
+    let wrong = format!("amqp://guest:a-wrong-one@{rest}");
+    let once = shop.run(&["dlq", "count", "--url", &wrong], 1);
+    let login = found(&wrong);
     let vhost = found(&format!("amqp://guest:guest@{host}/nowhere"));
     let silent = found("amqp://guest:guest@127.0.0.1:1/");
     let differs = shop.launch(&["doctor", "--watch", "0s"]).env("ES_BUS_GROUP__PROJECTIONS__MAX_LENGTH", "5");
     let differs = differs.run();
 
+    // Not in the log as well.
+    assert!(once.stderr.starts_with("Error: ") && once.stderr.lines().count() == 1, "{once:?}");
     assert!(login.starts_with("login: refused: ") && !login.contains("a-wrong-one"), "{login}");
     assert!(vhost.starts_with("vhost: there is no nowhere for this user: "), "{vhost}");
     assert!(silent.starts_with("connection: none to amqp://guest@127.0.0.1:1/: "), "{silent}");

@@ -37,6 +37,7 @@ pub(super) fn check(args: &CheckArgs, cx: &mut Context<'_>) -> Result<Exit, Comm
             return Ok(Exit::Failed);
         }
     };
+    cx.remark_part(&bus)?;
     let warnings = warnings(&bus);
     let lock = match &args.lock {
         Some(file) => Some((file, lock::of(&bus, cx)?)),

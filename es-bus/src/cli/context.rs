@@ -230,12 +230,16 @@ impl<'a> Context<'a> {
         if others.is_empty() {
             return Ok(());
         }
-        let here = if selected.is_empty() { "no group".to_owned() } else { selected.join(", ") };
-        self.remark(&format!(
-            "note: this is about {here} only, as `groups` ({}) says; not about {}",
-            groups.source,
-            others.join(", ")
-        ))
+        let (source, others) = (&groups.source, others.join(", "));
+        self.remark(&match selected.is_empty() {
+            true => format!("note: this is about no group, as `groups` ({source}) says: not about {others}"),
+            false => {
+                let selected = selected.join(", ");
+                format!(
+                    "note: this is about {selected} only, as `groups` ({source}) says: not about {others}"
+                )
+            }
+        })
     }
 
     /// Remarks on a broker that nobody else can be at.

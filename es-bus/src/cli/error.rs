@@ -149,7 +149,7 @@ pub(super) enum CommandError {
         source: LockError,
     },
     /// There is no lock yet.
-    #[error("there is no {}: write it first, `{program} lock`, and commit it", path.display())]
+    #[error("there is no {0}: write it first, `{program} lock {0}`, and commit it", path.display())]
     NoLock {
         /// The file.
         path: PathBuf,

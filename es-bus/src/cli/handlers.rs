@@ -12,6 +12,7 @@ use crate::{
 
 pub(super) fn handlers(args: &HandlersArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
     let bus = cx.look()?;
+    cx.remark_part(&bus)?;
     let program = Program::of(&bus);
     let groups = match &args.group {
         Some(name) => std::slice::from_ref(program.group(name)?),
@@ -41,9 +42,7 @@ pub(super) fn handlers(args: &HandlersArgs, cx: &mut Context<'_>) -> Result<Exit
         ]);
     }
     match described.is_empty() {
-        true => {
-            cx.remark("no handler is run here: the program publishes only, or ES_BUS_GROUPS names no group")?
-        }
+        true => cx.remark("no handler is run here: the program publishes only, or `groups` selects none")?,
         false => cx.say(&table.render(cx.io.style))?,
     }
     Ok(Exit::Done)

@@ -27,6 +27,13 @@ pub(super) fn lock(args: &LockArgs, cx: &mut Context<'_>) -> Result<Exit, Comman
     let now = of(&bus, cx)?;
     let file = &args.file;
     let written = match Compared::with(file, &now) {
+        Ok(compared) if cx.is_json() => {
+            let written = compared.rewrite(file, &now)?;
+            let mut told = compared.json(file);
+            told["written"] = written.into();
+            cx.json(&told)?;
+            return Ok(Exit::Done);
+        }
         Ok(compared) => {
             let text = compared.text(file, cx.io.style);
             cx.say(&text)?;
@@ -44,6 +51,10 @@ pub(super) fn lock(args: &LockArgs, cx: &mut Context<'_>) -> Result<Exit, Comman
         }
         Err(error) => return Err(error),
     };
+    if cx.is_json() {
+        cx.json(&json!({ "file": file, "breaks": false, "changes": [], "written": written }))?;
+        return Ok(Exit::Done);
+    }
     say_written(file, written, cx)
 }
 

@@ -351,10 +351,9 @@ fn print_usage(error: &clap::Error, io: &mut Io) -> Exit {
     let text = error.render();
     let text = if style.colours { text.ansi().to_string() } else { text.to_string() };
     // What was typed is quoted; the help has an example of a password.
-    let text = if error.kind() == ErrorKind::DisplayHelp || text.contains("Exit codes:") {
-        text
-    } else {
-        masked(&text)
+    let text = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => text,
+        _ => masked(&text),
     };
     // There is nobody else to tell.
     let _ = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
@@ -374,7 +373,7 @@ fn log_filter(command: &Command, verbose: u8) -> &'static str {
     match (command, verbose) {
         (Command::Run(_), 0) => "info,lapin=off",
         (Command::Run(_), 1) => "info,es_bus=debug,lapin=off",
-        (_, 0) => "warn,lapin=off,es_bus::publish=error,es_bus::dead_letters=error,es_bus::transport=error",
+        (_, 0) => "warn,lapin=off,es_bus::publish=error,es_bus::dead_letters=error,es_bus::transport=off",
         (_, 1) => "info,lapin=off",
         (_, _) => "debug,lapin=off",
     }

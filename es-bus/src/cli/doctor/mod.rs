@@ -44,6 +44,7 @@ async fn examine(watch: Duration, cx: &mut Context<'_>) -> Result<Vec<Finding>, 
         Err(CommandError::Manifest(error)) => return Ok(program::unread(&error)),
         Err(error) => return Err(error),
     };
+    cx.remark_part(&bus)?;
     let mut findings = program::checked(&bus);
     let program = Program::of(&bus);
     #[cfg(feature = "management")]
