@@ -3,7 +3,8 @@
 //!
 //! Handlers add lines to files in `SHOP_DIR`. With `start` as its argument it starts the bus itself, and
 //! stops on a signal; with `publish` it also publishes, as fast as the broker confirms, and writes down
-//! what was confirmed; with `migrate` it migrates its queues, so many messages a second as `SHOP_RATE` says.
+//! what was confirmed; with `migrate` it migrates its queues, so many messages a second as `SHOP_RATE` says; with
+//! `apply` it brings the broker to what it declares, and prunes what is left over.
 
 use std::{
     env,
@@ -14,6 +15,7 @@ use std::{
 use es_bus::{
     Attempt, Bus, HandlerError, Metadata, event, handler,
     migrate::{MigrateOptions, MigrationProgress},
+    plan::PlanOptions,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -76,6 +78,14 @@ async fn migrate() -> es_bus::Result<()> {
     Bus::builder().build()?.migrate(&options).await.map(drop)
 }
 
+/// Applies a plan with all that there is to do, and says when it begins.
+async fn apply() -> es_bus::Result<()> {
+    let bus = Bus::builder().build()?;
+    let plan = bus.plan_with(&PlanOptions::new().prune()).await?;
+    note("applied", "begun");
+    bus.apply(&plan).await.map(drop)
+}
+
 #[tokio::main(worker_threads = 2)]
 async fn main() -> es_bus::Result<()> {
     let task = env::args().nth(1);
@@ -84,6 +94,9 @@ async fn main() -> es_bus::Result<()> {
     }
     if task.as_deref() == Some("migrate") {
         return migrate().await;
+    }
+    if task.as_deref() == Some("apply") {
+        return apply().await;
     }
     let running = Bus::builder().build()?.start().await?;
     if task.as_deref() == Some("start") {

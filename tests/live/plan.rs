@@ -1,5 +1,7 @@
 //! A plan says what a deploy changes on a real broker, and does nothing else; what is applied leaves nothing to do.
 
+use std::sync::Arc;
+
 use es_bus::{
     Bus, BusBuilder, Error, Registry, handler,
     model::Binding,
@@ -12,7 +14,9 @@ use insta::assert_snapshot;
 use serde_json::json;
 use tokio::task::block_in_place;
 
-use crate::support::{InvoiceSent, Look, OrderPlaced, OrderShipped, builder, connect, publisher, stop};
+use crate::support::{
+    InvoiceSent, Launch, Look, OrderPlaced, OrderShipped, TempDir, builder, connect, publisher, soon, stop,
+};
 
 #[handler(group = "projections", retries = 1)]
 async fn project(_order: OrderPlaced) {}
@@ -206,6 +210,50 @@ async fn prunes_what_an_earlier_version_declared_and_no_queue_with_a_message() {
         exchanges,
         ["billing", "events", "events.projections.in", "events.projections.retry", "events_dlq"]
     );
+}
+
+#[test]
+fn whose_process_is_killed_over_it_is_made_anew_and_goes_on() {
+    let node = Node::shared();
+    let (vhost, dir) = (node.vhost("plan-killed"), Arc::new(TempDir::new()));
+    let shop = |ladder: &str| {
+        Launch::new(env!("CARGO_BIN_EXE_shop"), &dir)
+            .env("ES_BUS_URL", vhost.url())
+            .env("ES_BUS_MANAGEMENT_URL", node.management_url())
+            .env("ES_BUS_PROGRAM", "shop")
+            .env("ES_BUS_RETRY_LADDER", ladder)
+            .env("SHOP_DIR", dir.path(""))
+            .arg("apply")
+    };
+    let queues = || vhost.queues().len();
+
+    // While it declares: at its first queue, and when it has some.
+    for least in [1, 12] {
+        let applying = shop("30s, 5m").start();
+        soon("some queues", || (queues() >= least).then_some(()));
+        applying.kill9();
+    }
+    shop("30s, 5m").run().assert_code(0);
+    let with_ladder = queues();
+    // While it prunes the queues of the rungs that are gone, once it is known that these are empty.
+    let gone = soon("queues that are gone", || {
+        let mut applying = shop("none").start();
+        let gone = soon("its plan, or its end", || {
+            let gone = with_ladder - queues();
+            (gone > 0 || !applying.is_running()).then_some(gone)
+        });
+        applying.kill9();
+        (gone > 0).then_some(gone)
+    });
+    let left = soon("nothing that is left", || {
+        shop("none").run().assert_code(0);
+        let names = vhost.queues().into_iter().map(|queue| queue.name);
+        let rungs = names.filter(|name| name.ends_with(".retry.300s"));
+        (rungs.count() == 0).then(queues)
+    });
+
+    assert!(left + gone <= with_ladder && left < with_ladder, "{with_ladder} queues, then {left}");
+    assert_eq!(vhost.queue("es-bus.owned.shop").map(|record| record.kind).as_deref(), Some("quorum"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
 
+mod applying;
 mod asyncapi;
 mod background;
 mod batches;

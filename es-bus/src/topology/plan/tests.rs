@@ -15,7 +15,7 @@ use crate::{
         build,
         fixtures::{PLACED, SHIPPED, exchanges, group_with, handler, named_with},
     },
-    transport::{Admin, memory::Memory},
+    transport::{Admin, Publication, Publish, memory::Memory},
 };
 
 /// What the program declares: one group, one retry queue, one dead-letter queue.
@@ -443,14 +443,14 @@ async fn a_queue_that_is_used_by_the_time_of_the_deletion_stays() {
     let mut eyes = Eyes::Transport { because: None };
     let observed = eyes.observe(&broker, &[], &[]).await.unwrap();
     let pruned = plan(&wanted(), &observed, Some(&earlier()), &pruning());
-    let late = crate::transport::Publication {
+    let late = Publication {
         exchange: ExchangeName::default_exchange(),
         routing_key: "events.audit".into(),
         message: Default::default(),
         mandatory: true,
         lane: None,
     };
-    crate::transport::Publish::publish(&broker, &late).await.unwrap();
+    broker.publish(&late).await.unwrap();
 
     let applied = perform(&broker, &pruned, &wanted(), &eyes).await.unwrap();
 
@@ -592,6 +592,20 @@ async fn a_weight_that_changed_is_made_anew_from_wherever_it_was_left() {
 
         let bindings = broker.observe(&[], &[]).await.unwrap().bindings.unwrap();
         assert_eq!(of_left(&bindings), ["5"], "{before:?}");
+        for number in 0..60 {
+            let mut message = crate::message::Message::default();
+            message.headers.insert("aggregate_id", format!("order-{number}"));
+            let publication = Publication {
+                exchange: ExchangeName::new("shards").unwrap(),
+                routing_key: "Order.OrderPlaced".into(),
+                message,
+                mandatory: true,
+                lane: None,
+            };
+            broker.publish(&publication).await.unwrap();
+        }
+        let share = broker.queue_status(&QueueName::new("left").unwrap()).await.unwrap().unwrap().messages;
+        assert!(share > 35, "five of six parts: {share} ({before:?})");
         assert_eq!(
             decide(&new, &broker.observe(&[], &[]).await.unwrap(), Some(&new), &PlanOptions::new()).steps,
             []
