@@ -78,6 +78,7 @@ const ONLY: [(&str, &[&str]); 13] = [
     ("hyper", &["http", "transport::amqp::management"]),
     ("tokio_rustls", &["transport::amqp::management"]),
     ("opentelemetry", &["otel"]),
+    ("regex_lite", &["model"]),
     ("std::env", &["config"]),
     ("inventory", &["registry", PRIVATE]),
     ("linkme", &["registry", PRIVATE]),

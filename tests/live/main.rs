@@ -22,6 +22,7 @@ mod outage;
 mod peers;
 mod permissions;
 mod plan;
+mod policies;
 mod publishing;
 mod python;
 mod reconnect;

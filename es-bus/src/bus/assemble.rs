@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use super::{
     BusBuilder,
     builder::Purpose,
+    connect::policy_eyes,
     layers::unlayered,
     run::{Bus, TransportChoice},
 };
@@ -80,6 +81,7 @@ pub(super) fn assemble(mut builder: BusBuilder) -> Result<Bus> {
     };
     config.http()?;
     config.management()?;
+    policy_eyes(&config, &transport)?;
     let monitor = Monitor::new(Arc::default(), builder.clock, exchange.as_str().to_owned());
     let publishing = PublisherSettings {
         exchange,
@@ -268,6 +270,7 @@ pub(super) fn group_settings(
         queue: said.queue.value.clone(),
         dlx_suffix: bus.dlq_exchange_suffix.value.clone(),
         kind: said.kind.value,
+        limits_in: bus.limits_in.value,
         compat: said.compat.value,
         exclusive: said.exclusive.value.then(process_id),
         single_active_consumer: said.single_active_consumer.value || said.ordering.value == Ordering::Strict,

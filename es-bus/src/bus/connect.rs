@@ -6,6 +6,7 @@ use super::run::TransportChoice;
 use crate::{
     config::{Broker, Config},
     error::Result,
+    model::policy::{Declare, LimitsIn},
     topology::plan::Eyes,
     transport::{Transport, memory::Memory},
 };
@@ -85,6 +86,25 @@ pub(super) fn eyes(config: &Config, choice: &TransportChoice) -> Result<Eyes> {
         ),
     };
     Ok(Eyes::Transport { because })
+}
+
+/// What a start sets policies with; `None` where there are none, or others set them.
+///
+/// # Errors
+///
+/// They are to be set, and there is nothing to set them with.
+pub(super) fn policy_eyes(config: &Config, choice: &TransportChoice) -> Result<Option<Eyes>> {
+    let bus = &config.bus;
+    if (bus.limits_in.value, bus.declare.value) != (LimitsIn::Policies, Declare::Create) {
+        return Ok(None);
+    }
+    let mut eyes = eyes(config, choice)?;
+    #[cfg(feature = "amqp")]
+    if let (TransportChoice::Amqp(_), Eyes::Transport { because }) = (choice, &eyes) {
+        return Err(config.no_policies(because.as_deref().unwrap_or_default()).into());
+    }
+    eyes.insist();
+    Ok(Some(eyes))
 }
 
 #[cfg(feature = "management")]

@@ -7,6 +7,7 @@ use crate::{
     topology::{
         migrate::{MigrateError, MigrateOptions, MigrationReport, Migrator},
         plan::{Action, Left, Plan, PlanOptions},
+        policies,
     },
     wire,
 };
@@ -84,6 +85,14 @@ fn in_the_way<'a>(
     topology: &'a Topology,
 ) -> Result<(Vec<&'a Queue>, Vec<&'a Former>), MigrateError> {
     let (mut queues, mut half_way, mut formers) = (Vec::new(), Vec::new(), Vec::new());
+    let is_changed = |queue: &str| {
+        plan.steps.iter().any(|step| match &step.action {
+            Action::Conflict { what: "queue", name, .. } | Action::HalfMigrated { queue: name } => {
+                name == queue
+            }
+            _ => false,
+        })
+    };
     for step in &plan.steps {
         match &step.action {
             Action::Conflict { what: "exchange", name, differences } => {
@@ -92,6 +101,12 @@ fn in_the_way<'a>(
             }
             Action::NeedsPlugin { exchange, plugin } => {
                 return Err(MigrateError::NoPlugin { name: exchange.clone(), plugin });
+            }
+            Action::PolicyBlocked { policy, others } if is_changed(policy.queue().as_str()) => {
+                return Err(MigrateError::Policy {
+                    queue: policy.queue().to_string(),
+                    reason: policies::in_the_way(policy, others),
+                });
             }
             Action::Conflict { name, .. } => queues.extend(topology.queue(name)),
             Action::HalfMigrated { queue } => half_way.extend(topology.queue(queue)),

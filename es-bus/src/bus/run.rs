@@ -15,7 +15,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BusBuilder, Handle, assemble, connect::eyes, groups::Groups, summary};
+use super::{
+    BusBuilder, Handle, assemble,
+    connect::{eyes, policy_eyes},
+    groups::Groups,
+    summary,
+};
 use crate::{
     clock::Clock,
     config::Config,
@@ -266,6 +271,7 @@ impl Bus {
             Some(every) => Some((eyes(&self.config, &self.transport)?, every)),
             None => None,
         };
+        let policies = policy_eyes(&self.config, &self.transport)?;
         let monitor = self.monitor;
         monitor.starts();
         // Ended with this call when it fails, and with the supervisor when it does not.
@@ -274,8 +280,8 @@ impl Bus {
         counters.register(self.registry.kinds().iter().map(|kind| kind.name));
         let transport = self.transport.connect();
         tracing::info!(broker = transport.describe(), "connecting");
-        let provision =
-            Arc::new(Provision::new(Arc::clone(&transport), self.topology, self.config.bus.declare.value));
+        let provision = Provision::new(Arc::clone(&transport), self.topology, self.config.bus.declare.value);
+        let provision = Arc::new(provision.with_policies(policies));
         monitor.connects(&provision);
         attendants.spawn(watch_link(monitor.clone(), Arc::clone(&provision)));
         if let Err(error) = first_ready(&provision, self.config.bus.start_timeout.value).await {

@@ -14,7 +14,7 @@ use crate::{
     duration::{self, ByteSize},
     model::{
         Arguments, ExchangeKind, Overflow, QueueKind, Template,
-        policy::{Compat, Declare, DlxKind, OnExhausted, OnUnknown, Ordering},
+        policy::{Compat, Declare, DlxKind, LimitsIn, OnExhausted, OnUnknown, Ordering},
     },
 };
 
@@ -85,6 +85,7 @@ fields! {
     DlxKind;
     Compat;
     Declare;
+    LimitsIn;
     Auth;
 }
 
@@ -315,7 +316,8 @@ texts!(
     OnExhausted,
     DlxKind,
     Compat,
-    Declare
+    Declare,
+    LimitsIn
 );
 
 /// Which groups this process consumes.

@@ -159,6 +159,19 @@ impl Config {
         Ok(&url.value)
     }
 
+    /// What there is to say where policies are to carry limits, and nothing sets policies.
+    #[cfg(feature = "amqp")]
+    pub(crate) fn no_policies(&self, because: &str) -> Error {
+        let source = &self.bus.limits_in.source;
+        let problem =
+            format!("limits_in \"policies\" needs the management API, by which policies are set: {because}");
+        let finding = Finding::new(source, problem).remedy(
+            "set `management_url` (ES_BUS_MANAGEMENT_URL) to its address, http://user:password@host:15672, or leave \
+             `limits_in` at \"arguments\"; a process with `declare = \"passive\"` sets no policies and needs none",
+        );
+        Error::new(vec![finding])
+    }
+
     /// Where health and metrics are served.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::{
     duration::ByteSize,
     model::{
         Arguments, ExchangeKind, Overflow, QueueKind, Template,
-        policy::{Compat, Declare, DlxKind, OnExhausted, OnUnknown, Ordering},
+        policy::{Compat, Declare, DlxKind, LimitsIn, OnExhausted, OnUnknown, Ordering},
     },
 };
 
@@ -166,6 +166,11 @@ settings! {
         /// What to do about the topology: `create` what is missing; `passive`, declare nothing and
         /// do not start while something is missing; `none`, not even look.
         declare: Declare = "create";
+        /// What carries the limits of queues (`max_length`, `max_length_bytes`, `overflow`, `message_ttl`, `expires`,
+        /// and `dlq_ttl` and `dlq_max_length`): `arguments`, which only a migration changes, or `policies`, one for
+        /// each queue, which may change while it is used. Policies are set through the management API
+        /// (`management_url`), by a user with the tag `policymaker`. All processes of a program have to say the same.
+        limits_in: LimitsIn = "arguments";
         /// The management API of RabbitMQ (feature `management`), which tells a plan what AMQP does not:
         /// `http://user:password@host:15672`. `auto` is port 15672 of the first host of `url` (15671 with
         /// `amqps://`), with its login, and AMQP alone where nobody answers there, or `url` names another port

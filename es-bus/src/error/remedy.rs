@@ -10,6 +10,21 @@ pub(crate) fn of(errors: &[&DeclareError]) -> Vec<String> {
     match first {
         DeclareError::Mismatch { what: "exchange", .. } => exchange(name),
         DeclareError::Mismatch { .. } => queue(name, errors),
+        DeclareError::Forbidden { what: "policy", .. } => vec![
+            "give the user of `management_url` (where that names none, of the URL) the tag `policymaker`, beside the tags \
+             that it has: `rabbitmqctl set_user_tags USER policymaker`; or have a user who has it bring the broker to \
+             what is declared (`topology apply`, `Bus::apply`), and start this program with `declare = \"passive\"`, \
+             which sets no policies"
+                .to_owned(),
+            "or let arguments carry the limits of queues: `limits_in = \"arguments\"`".to_owned(),
+        ],
+        // Its reason says what to do.
+        DeclareError::Refused { what: "policy", .. } => Vec::new(),
+        DeclareError::Unanswered { .. } => vec![
+            "see that the management plugin runs (`rabbitmq-plugins enable rabbitmq_management`) and that \
+             `management_url` (ES_BUS_MANAGEMENT_URL) is its address"
+                .to_owned(),
+        ],
         DeclareError::Forbidden { .. } => {
             let rights = match what {
                 "binding" => {
@@ -87,6 +102,19 @@ fn queue(name: &str, errors: &[&DeclareError]) -> Vec<String> {
             "eventsource-py declares its queues this way; if its workers share this queue, say so: \
              `#[group(compat = \"eventsource\", on_unknown = \"skip\")]`; else name another group here, which has \
              a queue of its own"
+                .to_owned(),
+        );
+    }
+    let is_carried = |error: &&DeclareError| {
+        field(error).is_some_and(|(field, wanted, found)| {
+            matches!(field, "x-max-length" | "x-max-length-bytes" | "x-message-ttl" | "x-expires")
+                && wanted.is_none()
+                && found.is_some()
+        })
+    };
+    if errors.iter().any(is_carried) {
+        ways.push(
+            "where this program has `limits_in = \"policies\"`, `limits_in = \"arguments\"` keeps what the broker has"
                 .to_owned(),
         );
     }

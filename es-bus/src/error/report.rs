@@ -119,6 +119,7 @@ pub(super) fn field(error: &DeclareError) -> Option<(&str, Option<&str>, Option<
         | DeclareError::Refused { .. }
         | DeclareError::NoPlugin { .. }
         | DeclareError::Down { .. }
+        | DeclareError::Unanswered { .. }
         | DeclareError::Missing { .. }
         | DeclareError::Interrupted { .. } => None,
     }
@@ -131,6 +132,7 @@ fn reason(error: &DeclareError) -> &str {
         | DeclareError::Refused { reason, .. }
         | DeclareError::NoPlugin { reason, .. }
         | DeclareError::Down { reason, .. }
+        | DeclareError::Unanswered { reason, .. }
         | DeclareError::Interrupted { reason, .. } => reason,
         DeclareError::Missing { .. } => "nothing of that name",
     }
@@ -141,8 +143,10 @@ fn headline(error: &DeclareError) -> String {
     match error {
         DeclareError::Mismatch { .. } => format!("{what} {name:?} exists with other settings"),
         DeclareError::Forbidden { .. } => format!("{what} {name:?}: no permission"),
+        DeclareError::Refused { what: "policy", .. } => format!("{what} {name:?} cannot be set"),
         DeclareError::Refused { .. } => format!("{what} {name:?} cannot be declared"),
         DeclareError::NoPlugin { .. } => format!("{what} {name:?} takes a plugin that is not enabled"),
+        DeclareError::Unanswered { .. } => format!("{what} {name:?} cannot be set now"),
         DeclareError::Down { .. } => format!("{what} {name:?}: its node is down"),
         DeclareError::Missing { .. } => format!("{what} {name:?} is missing"),
         DeclareError::Interrupted { .. } => format!("{what} {name:?}: the connection was lost"),
@@ -157,6 +161,7 @@ pub(super) fn subject(error: &DeclareError) -> (&'static str, &str) {
         | DeclareError::Refused { what, name, .. }
         | DeclareError::NoPlugin { what, name, .. }
         | DeclareError::Down { what, name, .. }
+        | DeclareError::Unanswered { what, name, .. }
         | DeclareError::Missing { what, name }
         | DeclareError::Interrupted { what, name, .. } => (what, name),
     }

@@ -71,7 +71,7 @@ impl Lock {
 
     /// What a lock says besides, for who knows the program by it alone. What it leads to is told above.
     fn check_settings(&self, now: &Self, findings: &mut Findings) {
-        differing(&self.settings, &now.settings, "", "settings", findings);
+        said_otherwise(&self.settings, &now.settings, "", "settings", findings);
         for (name, was) in &self.exchanges {
             let Some(is) = now.exchanges.get(name).filter(|is| is.declared != was.declared) else { continue };
             let found =
@@ -81,11 +81,11 @@ impl Lock {
         for (name, was) in &self.groups {
             let Some(is) = now.groups.get(name) else { continue };
             let subject = format!("group {name:?}");
-            differing(&was.settings, &is.settings, "", &subject, findings);
+            said_otherwise(&was.settings, &is.settings, "", &subject, findings);
             for old in &was.handlers {
                 let Some(new) = is.handlers.iter().find(|new| new.name == old.name) else { continue };
                 let handler = format!("handler {:?}: ", old.name);
-                differing(&old.settings, &new.settings, &handler, &subject, findings);
+                said_otherwise(&old.settings, &new.settings, &handler, &subject, findings);
                 if (&old.binds, old.foreign) != (&new.binds, new.foreign) {
                     let shown = |binds: &Option<Vec<toml::Value>>| match binds {
                         Some(binds) => binds.iter().map(inline).collect::<Vec<_>>().join(", "),
@@ -187,11 +187,8 @@ impl Lock {
 const SAYS_SETTINGS: i64 = 2;
 
 /// Tells settings that were said otherwise.
-fn differing(was: &Settings, is: &Settings, before: &str, subject: &str, findings: &mut Findings) {
-    let shown = |value: Option<&toml::Value>| value.map_or_else(|| "not set".to_owned(), inline);
-    let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
-    for name in names.into_iter().filter(|name| was.get(*name) != is.get(*name)) {
-        let (was, is) = (shown(was.get(name)), shown(is.get(name)));
+fn said_otherwise(was: &Settings, is: &Settings, before: &str, subject: &str, findings: &mut Findings) {
+    for (name, was, is) in differing(was, is) {
         findings.harmless(subject, format!("{before}{name} was {was}, is {is}"));
     }
 }
@@ -258,6 +255,12 @@ fn queue(was: &LockedQueue, is: &LockedQueue, subject: &str, findings: &mut Find
         flag("auto_delete", was.auto_delete, is.auto_delete),
     ];
     settings(flags, &was.arguments, &is.arguments, subject, findings, remedy);
+    for (name, was, is) in differing(&was.policy, &is.policy) {
+        findings.harmless(
+            subject,
+            format!("{name} in its policy was {was}, is {is}: a plan or a start changes it in place"),
+        );
+    }
     for binding in was.bindings.iter().filter(|binding| !is.bindings.contains(binding)) {
         if is.retired.contains(binding) {
             findings.harmless(subject, format!("{} is retired", shown(binding)));
@@ -293,12 +296,18 @@ fn settings(
     findings: &mut Findings,
     remedy: &str,
 ) {
-    let shown = |value: Option<&toml::Value>| value.map_or_else(|| "not set".to_owned(), inline);
-    let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
-    let arguments = names.into_iter().map(|name| (name.as_str(), shown(was.get(name)), shown(is.get(name))));
-    for (name, was, is) in flags.into_iter().chain(arguments).filter(|(_, was, is)| was != is) {
+    let flags = flags.into_iter().filter(|(_, was, is)| was != is);
+    for (name, was, is) in flags.chain(differing(was, is)) {
         findings.breaks(subject, format!("{name} was {was}, is {is}"), remedy);
     }
+}
+
+/// What has another value, with both.
+fn differing<'a>(was: &'a Arguments, is: &'a Arguments) -> impl Iterator<Item = (&'a str, String, String)> {
+    let shown = |value: Option<&toml::Value>| value.map_or_else(|| "not set".to_owned(), inline);
+    let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let all = names.into_iter().map(move |name| (name.as_str(), shown(was.get(name)), shown(is.get(name))));
+    all.filter(|(_, was, is)| was != is)
 }
 
 fn group(was: &LockedGroup, is: &LockedGroup, subject: &str, findings: &mut Findings) {

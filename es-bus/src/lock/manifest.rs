@@ -511,6 +511,7 @@ const OF_QUEUE: &[(&str, Known)] = &[
     ("exclusive", Known::Any),
     ("auto_delete", Known::Any),
     ("arguments", Known::Any),
+    ("policy", Known::Any),
     ("bindings", Known::List(&Known::Keys(OF_BINDING))),
     ("retired", Known::List(&Known::Keys(OF_BINDING))),
 ];

@@ -115,6 +115,9 @@ struct LockedQueue {
     auto_delete: bool,
     #[serde(default)]
     arguments: Arguments,
+    /// What a policy sets, which may change.
+    #[serde(default)]
+    policy: Arguments,
     #[serde(default)]
     bindings: Vec<LockedBinding>,
     /// What is taken back.

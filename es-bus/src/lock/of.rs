@@ -43,6 +43,7 @@ impl Lock {
                 exclusive: it.exclusive,
                 auto_delete: it.auto_delete,
                 arguments: arguments(&it.argument_table()),
+                policy: it.policy().map(|policy| arguments(&policy.definition)).unwrap_or_default(),
                 bindings: own(&mut topology.bindings()),
                 retired: own(&mut topology.unbound()),
             };

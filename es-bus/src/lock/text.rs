@@ -105,7 +105,7 @@ fn write_exchange(f: &mut fmt::Formatter<'_>, exchange: &LockedExchange) -> fmt:
             ("internal", exchange.internal, false),
         ],
     )?;
-    write_arguments(f, &exchange.arguments)?;
+    write_arguments(f, "arguments", &exchange.arguments)?;
     write_list(f, "from", exchange.from.iter().map(binding))
 }
 
@@ -118,7 +118,8 @@ fn write_queue(f: &mut fmt::Formatter<'_>, queue: &LockedQueue) -> fmt::Result {
             ("auto_delete", queue.auto_delete, false),
         ],
     )?;
-    write_arguments(f, &queue.arguments)?;
+    write_arguments(f, "arguments", &queue.arguments)?;
+    write_arguments(f, "policy", &queue.policy)?;
     write_list(f, "bindings", queue.bindings.iter().map(binding))?;
     write_list(f, "retired", queue.retired.iter().map(binding))
 }
@@ -186,8 +187,8 @@ fn write_flags(f: &mut fmt::Formatter<'_>, flags: &[(&str, bool, bool)]) -> fmt:
     Ok(())
 }
 
-fn write_arguments(f: &mut fmt::Formatter<'_>, arguments: &Arguments) -> fmt::Result {
-    write_entries(f, "arguments.", arguments)
+fn write_arguments(f: &mut fmt::Formatter<'_>, what: &str, arguments: &Arguments) -> fmt::Result {
+    write_entries(f, &format!("{what}."), arguments)
 }
 
 fn write_entries(

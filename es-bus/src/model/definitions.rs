@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Binding, Exchange, ExchangeBinding, Queue, Topology, json};
+use super::{Binding, Exchange, ExchangeBinding, Policy, Queue, Topology, json};
 use crate::message::Headers;
 
 /// A value in a table that the format has no way to write.
@@ -34,8 +34,9 @@ impl Topology {
     /// RabbitMQ's definitions of all that is declared here, for one virtual host, as JSON.
     ///
     /// An import makes what is missing. What is there stays as it is, also where it differs, and nobody is told:
-    /// the start of the program tells. There are no users, permissions or policies in it. What an import cannot
-    /// make is left out: queues that are exclusive to a connection, with their bindings.
+    /// the start of the program tells. The policies that carry limits of queues are in it, and replace those of their
+    /// names; an import does not tell when others apply to the queues. There are no users and no permissions in it.
+    /// What an import cannot make is left out: queues that are exclusive to a connection, with their bindings.
     ///
     /// # Errors
     ///
@@ -60,7 +61,7 @@ impl Topology {
         let queues = self.queues().filter(|queue| !queue.exclusive);
         let is_there =
             |binding: &&Binding| self.queue(binding.queue.as_str()).is_some_and(|queue| !queue.exclusive);
-        let all = json!({
+        let mut all = json!({
             "vhosts": [{ "name": vhost }],
             "exchanges": self.exchanges().map(|it| exchange(it, vhost)).collect::<Result<Vec<_>, _>>()?,
             "queues": queues.map(|it| queue(it, vhost)).collect::<Result<Vec<_>, _>>()?,
@@ -71,8 +72,23 @@ impl Topology {
                 .chain(self.exchange_bindings().map(|it| exchange_binding(it, vhost)))
                 .collect::<Result<Vec<_>, _>>()?,
         });
+        let policies: Vec<Json> = self.policies().map(|it| policy(&it, vhost)).collect::<Result<_, _>>()?;
+        if !policies.is_empty() {
+            all["policies"] = Json::from(policies);
+        }
         Ok(format!("{all:#}\n"))
     }
+}
+
+fn policy(it: &Policy, vhost: &str) -> Result<Json, NotInDefinitions> {
+    Ok(json!({
+        "name": it.name(),
+        "vhost": vhost,
+        "pattern": it.pattern(),
+        "apply-to": Policy::APPLY_TO,
+        "priority": Policy::PRIORITY,
+        "definition": table(&it.definition, || format!("policy {}", it.name()))?,
+    }))
 }
 
 fn exchange(it: &Exchange, vhost: &str) -> Result<Json, NotInDefinitions> {
@@ -133,7 +149,7 @@ mod tests {
     use super::*;
     use crate::{
         message::Value,
-        model::{ExchangeKind, QueueKind},
+        model::{ExchangeKind, QueueKind, policy::LimitsIn},
         name::{ExchangeName, QueueName},
     };
 
@@ -174,6 +190,23 @@ mod tests {
                     "destination_type": "queue", "routing_key": "Order.*", "arguments": {},
                 }],
             })
+        );
+    }
+
+    #[test]
+    fn has_the_policies_that_carry_limits() {
+        let definitions = parsed(&topology(|queue| {
+            queue.max_length = Some(10);
+            queue.limits_in = LimitsIn::Policies;
+        }));
+
+        assert_eq!(definitions["queues"][0]["arguments"], json!({ "x-queue-type": "quorum" }));
+        assert_eq!(
+            definitions["policies"],
+            json!([{
+                "name": "es-bus.orders.ledger", "vhost": "shop", "pattern": r"^orders\.ledger$", "apply-to": "queues",
+                "priority": 0, "definition": { "max-length": 10 },
+            }])
         );
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod equivalence;
 mod exchange;
 pub(crate) mod json;
 mod lanes;
+mod limits;
 mod mermaid;
 mod observed;
 mod permissions;
@@ -29,6 +30,7 @@ pub use self::{
     delivers::delivers,
     equivalence::Difference,
     exchange::Exchange,
+    limits::Policy,
     observed::{
         BrokerInfo, ExchangeSettings, Observed, ObservedBinding, ObservedExchange, ObservedPolicy,
         ObservedQueue, QueueSettings, View,
@@ -177,6 +179,11 @@ impl Topology {
     /// The queues, by name.
     pub fn queues(&self) -> impl Iterator<Item = &Queue> {
         self.queues.values()
+    }
+
+    /// The policies that carry limits of queues, by the name of the queue.
+    pub fn policies(&self) -> impl Iterator<Item = Policy> {
+        self.queues().filter_map(Queue::policy)
     }
 
     /// The bindings of queues, in the order in which they were added.

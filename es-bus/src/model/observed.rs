@@ -45,6 +45,8 @@ pub struct Observed {
     pub broker: Option<BrokerInfo>,
     /// The policies of the virtual host.
     pub policies: Option<Vec<ObservedPolicy>>,
+    /// The operator policies of the virtual host, which limit what a policy or an argument sets.
+    pub operator_policies: Option<Vec<ObservedPolicy>>,
     /// Features that the broker's maker gives up, and that are in use on it (RabbitMQ 3.13 and later).
     pub deprecated: Option<Vec<String>>,
     /// What could not be seen, and why: a sentence each.

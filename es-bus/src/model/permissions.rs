@@ -15,7 +15,8 @@ use super::{ExchangeKind, Queue, Topology, lanes::lanes};
 /// The rights of two users on one virtual host. [`Bus::permissions`](crate::Bus::permissions) gives them.
 ///
 /// The *provisioning user* makes exchanges, queues and bindings, and takes back those of retired events; it publishes
-/// nothing. It can read the queues that have a dead-letter exchange, as RabbitMQ asks for that to declare them.
+/// nothing. Where policies carry limits of queues (`limits_in`) it sets these, for which it has the user tag
+/// `policymaker`. It can read the queues that have a dead-letter exchange, as RabbitMQ asks for that to declare them.
 ///
 /// The *runtime user* publishes, handles, retries, dead-letters and replays, with `declare = "passive"`. It declares
 /// and deletes nothing that lasts: all it may configure are the queues that go with its connection, which are those of
@@ -42,6 +43,7 @@ use super::{ExchangeKind, Queue, Topology, lanes::lanes};
 pub struct Permissions {
     provisioning: Rights,
     runtime: Rights,
+    sets_policies: bool,
 }
 
 /// What one user may do: regular expressions over the names of exchanges and queues.
@@ -73,7 +75,18 @@ pub struct TopicRights {
 impl Permissions {
     /// The rights over this topology, to which events are published with these keys, by exchange.
     pub(crate) fn of(topology: &Topology, published: &BTreeMap<&str, BTreeSet<&str>>) -> Self {
-        Self { provisioning: provisioning(topology), runtime: runtime(topology, published) }
+        Self {
+            provisioning: provisioning(topology),
+            runtime: runtime(topology, published),
+            sets_policies: topology.queues().any(Queue::has_policy),
+        }
+    }
+
+    /// Whether the provisioning user has to have the tag `policymaker`, as policies carry limits of queues. It lets
+    /// a user set any policy on the virtual hosts that it has rights on.
+    #[must_use]
+    pub fn sets_policies(&self) -> bool {
+        self.sets_policies
     }
 
     /// Of the user who makes the topology.
@@ -100,6 +113,10 @@ impl Permissions {
                 [&rights.configure, &rights.write, &rights.read].map(|it| quoted(it));
             let _ =
                 writeln!(lines, "rabbitmqctl set_permissions -p {vhost} {user} {configure} {write} {read}");
+            if self.sets_policies && std::ptr::eq(rights, &self.provisioning) {
+                lines += "# It sets policies; other tags that it is to keep are named in this line, too.\n";
+                let _ = writeln!(lines, "rabbitmqctl set_user_tags {user} policymaker");
+            }
             for topic in &rights.topics {
                 let [exchange, write, read] =
                     [&topic.exchange, &topic.write, &topic.read].map(|it| quoted(it));
@@ -112,7 +129,8 @@ impl Permissions {
         lines
     }
 
-    /// The same in the format of RabbitMQ's definitions, as JSON. An import wants the users to be there.
+    /// The same in the format of RabbitMQ's definitions, as JSON. An import wants the users to be there. Their tags are
+    /// no part of it: definitions have them beside the password.
     #[must_use]
     pub fn definitions(&self, vhost: &str, provisioning: &str, runtime: &str) -> String {
         let users = [(provisioning, &self.provisioning), (runtime, &self.runtime)];
@@ -307,7 +325,7 @@ impl Names {
 }
 
 /// As a regular expression that matches this text alone.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         if matches!(c, '\\' | '.' | '+' | '*' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '^' | '$' | '|') {

@@ -236,6 +236,29 @@ impl Declare {
 
 vocabulary!(Declare, "way to declare", { Create => "create", Passive => "passive", None => "none" });
 
+/// What carries the limits of queues: how much they hold, how long, and what happens then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LimitsIn {
+    /// The arguments of the queue, which never change.
+    Arguments,
+    /// A policy for each queue, which may change while the queue is used.
+    Policies,
+}
+
+impl LimitsIn {
+    /// The word as it is written in files and variables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Arguments => "arguments",
+            Self::Policies => "policies",
+        }
+    }
+}
+
+vocabulary!(LimitsIn, "way to carry limits", { Arguments => "arguments", Policies => "policies" });
+
 fn is_same_word(left: &str, right: &str) -> bool {
     left.len() == right.len()
         && left.bytes().zip(right.bytes()).all(|(a, b)| a == b || (is_joint(a) && is_joint(b)))
@@ -277,6 +300,9 @@ mod tests {
         }
         for word in Declare::WORDS {
             assert_eq!(word.parse::<Declare>().unwrap().to_string(), *word);
+        }
+        for word in LimitsIn::WORDS {
+            assert_eq!(word.parse::<LimitsIn>().unwrap().to_string(), *word);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use super::{Policy, policy::LimitsIn};
 use crate::{
     message::{Headers, Value},
     name::{ExchangeName, QueueName},
@@ -44,6 +45,8 @@ pub struct Queue {
     pub untyped: bool,
     /// Further arguments, by their AMQP names.
     pub arguments: Headers,
+    /// What carries its limits; [`policy`](Self::policy) says which.
+    pub limits_in: LimitsIn,
 }
 
 impl Queue {
@@ -67,6 +70,7 @@ impl Queue {
             single_active_consumer: false,
             untyped: false,
             arguments: Headers::new(),
+            limits_in: LimitsIn::Arguments,
         }
     }
 
@@ -99,24 +103,82 @@ impl Queue {
         }
         let mut number = |name: &'static str, value: Option<u64>| {
             if let Some(value) = value {
-                table.insert(name, Value::I64(i64::try_from(value).unwrap_or(i64::MAX)));
+                table.insert(name, integer(value));
             }
         };
-        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        number("x-message-ttl", self.message_ttl.map(ms));
-        number("x-expires", self.expires.map(ms));
-        number("x-max-length", self.max_length);
-        number("x-max-length-bytes", self.max_length_bytes);
         number("x-delivery-limit", self.delivery_limit);
         number("x-max-priority", self.max_priority.map(u64::from));
         if self.single_active_consumer {
             table.insert("x-single-active-consumer", true);
         }
-        if let Some(overflow) = self.overflow {
+        let carried = if self.has_policy() { Headers::new() } else { self.limits() };
+        for (name, value) in carried.iter() {
+            table.insert(format!("x-{name}"), value.clone());
+        }
+        if let Some(overflow) = self.overflow.filter(|_| self.is_at_least_once()) {
             table.insert("x-overflow", overflow.as_str());
         }
         table
     }
+
+    /// Whether a policy carries its limits. That of a connection goes with it and is declared anew by the next, and
+    /// that of another library's workers has what those declare.
+    pub(crate) fn has_policy(&self) -> bool {
+        self.limits_in == LimitsIn::Policies && !self.exclusive && !self.untyped
+    }
+
+    /// The policy that carries its limits; `None` where arguments do, or it has none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use es_bus::{
+    ///     model::{Queue, QueueKind, policy::LimitsIn},
+    ///     name::QueueName,
+    /// };
+    ///
+    /// let name = QueueName::new("orders.ledger").unwrap();
+    /// let queue = Queue {
+    ///     max_length: Some(1000),
+    ///     limits_in: LimitsIn::Policies,
+    ///     ..Queue::durable(name, QueueKind::Classic)
+    /// };
+    ///
+    /// let policy = queue.policy().unwrap();
+    /// assert_eq!((policy.name(), policy.pattern()), ("es-bus.orders.ledger", r"^orders\.ledger$".to_owned()));
+    /// assert_eq!(policy.definition.get_int("max-length"), Some(1000));
+    /// assert_eq!(queue.argument_table().get("x-max-length"), None);
+    /// ```
+    #[must_use]
+    pub fn policy(&self) -> Option<Policy> {
+        let definition = self.has_policy().then(|| self.limits())?;
+        (!definition.is_empty()).then(|| Policy::of(self.name.clone(), definition))
+    }
+
+    /// Its limits, by the names that policies have for them. What at-least-once dead-lettering rests on is none.
+    fn limits(&self) -> Headers {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let numbers = [
+            ("message-ttl", self.message_ttl.map(ms)),
+            ("expires", self.expires.map(ms)),
+            ("max-length", self.max_length),
+            ("max-length-bytes", self.max_length_bytes),
+        ];
+        let numbers = numbers.into_iter().filter_map(|(name, value)| Some((name, integer(value?))));
+        let mut limits: Headers = numbers.collect();
+        if let Some(overflow) = self.overflow.filter(|_| !self.is_at_least_once()) {
+            limits.insert("overflow", overflow.as_str());
+        }
+        limits
+    }
+
+    fn is_at_least_once(&self) -> bool {
+        self.dead_letter.as_ref().is_some_and(|letter| letter.strategy == DeadLetterStrategy::AtLeastOnce)
+    }
+}
+
+fn integer(value: u64) -> Value {
+    Value::I64(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 /// Where a queue sends what it does not keep: expired, rejected, or dropped for length.

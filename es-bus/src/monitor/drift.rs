@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::{Monitor, stats::as_text};
 use crate::{
     error::Error,
+    model::Queue,
     retry::spread,
     telemetry,
     topology::{
@@ -64,11 +65,14 @@ const NAMED: usize = 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Drift {
-    /// How many exchanges, queues and bindings are declared and not there.
+    /// How many exchanges, queues, policies and bindings are declared and not there.
     pub missing: u64,
-    /// How many exchanges and queues are there with other settings.
+    /// How many exchanges and queues are there with other settings, or with the policy of somebody else.
     pub conflict: u64,
-    /// How many bindings are there that were `retired`, or unbound while the bus runs.
+    /// How many policies are there with other settings than the program declares (`limits_in`).
+    pub changed: u64,
+    /// How many bindings are there that were `retired`, or unbound while the bus runs, and policies of queues without
+    /// limits.
     pub retired: u64,
     /// How many bindings of the program's queues are there that nobody declares.
     pub foreign: u64,
@@ -230,6 +234,7 @@ pub(crate) async fn watch_drift(
                 monitor.drifts(Drift {
                     missing: watch.count(DriftKind::Missing),
                     conflict: watch.count(DriftKind::Conflict),
+                    changed: watch.count(DriftKind::Changed),
                     retired: watch.count(DriftKind::Retired),
                     foreign: watch.count(DriftKind::Foreign),
                     findings: watch.told.iter().map(|it| it.text.clone()).collect(),
@@ -273,7 +278,9 @@ async fn look(provision: &Provision, eyes: &mut Eyes) -> Look {
     }
     let wanted = provision.topology();
     let (exchanges, queues) = shared_names(&[&wanted]);
-    let seen = timeout(LOOK_WITHIN, eyes.survey(&**provision.transport(), &exchanges, &queues)).await;
+    let policies = wanted.queues().any(Queue::has_policy);
+    let seen =
+        timeout(LOOK_WITHIN, eyes.survey(&**provision.transport(), &exchanges, &queues, policies)).await;
     if !is_there() {
         return Look::Away;
     }

@@ -1,4 +1,4 @@
-//! Brings a broker to a topology: declares what is missing, tells what differs.
+//! Brings a broker to a topology, policies apart: declares what is missing, tells what differs.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -35,10 +35,18 @@ impl ApplyError {
         self.errors.iter().any(|error| matches!(error, DeclareError::Forbidden { .. }))
     }
 
-    /// Whether all that stands in the way is a node that is down, which passes.
+    /// Whether all that stands in the way is a node that is down, or a management API that does not answer, which
+    /// passes.
     #[must_use]
     pub(crate) fn is_down(&self) -> bool {
-        self.errors.iter().all(|error| matches!(error, DeclareError::Down { .. }))
+        let is_down = |it| matches!(it, &DeclareError::Down { .. } | &DeclareError::Unanswered { .. });
+        self.errors.iter().all(is_down)
+    }
+
+    /// Whether the management API does not answer.
+    #[must_use]
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.errors.iter().any(|error| matches!(error, DeclareError::Unanswered { .. }))
     }
 
     /// The queues that are there with other settings, where nothing else stands in the way.
@@ -62,39 +70,22 @@ impl ApplyError {
                 DeclareError::Refused { .. }
                     | DeclareError::Missing { .. }
                     | DeclareError::Down { .. }
+                    | DeclareError::Unanswered { .. }
                     | DeclareError::Mismatch { what: "queue", .. }
             )
         })
     }
 }
 
-/// Declares every exchange, then every queue, then every binding, those first over which nothing comes
-/// in, and those between exchanges last; then takes back those that must not be there.
+/// Declares every exchange, then every queue. Bound they are apart ([`bind_but`]), once every one is there, so that
+/// no event flows into half a topology, nor into a queue that has not its limits yet.
 ///
-/// Idempotent. Nothing is bound while an exchange or a queue is refused, so that no event flows
-/// into half a topology; all refusals are reported together.
+/// Idempotent; all refusals are reported together.
 ///
 /// # Errors
 ///
 /// [`ApplyError`] with everything that the broker refused.
-///
-/// # Cancel safety
-///
-/// Dropped half-way it leaves a part of the topology; applied again it goes on.
-pub(crate) async fn apply(admin: &dyn Admin, topology: &Topology) -> Result<(), ApplyError> {
-    apply_part(admin, topology, topology).await
-}
-
-/// As [`apply`], for a part of a topology, in the order that the whole asks for.
-///
-/// # Errors
-///
-/// As [`apply`].
-pub(super) async fn apply_part(
-    admin: &dyn Admin,
-    topology: &Topology,
-    whole: &Topology,
-) -> Result<(), ApplyError> {
+pub(super) async fn declare(admin: &dyn Admin, topology: &Topology) -> Result<(), ApplyError> {
     let exchanges = topology.exchanges().map(|exchange| declare_exchange(admin, exchange)).collect();
     let mut errors = refusals(exchanges).await;
     if errors.iter().any(|error| matches!(error, DeclareError::NoPlugin { .. })) {
@@ -104,13 +95,18 @@ pub(super) async fn apply_part(
     }
     let queues = topology.queues().map(|queue| declare_queue(admin, queue)).collect();
     errors.extend(refusals(queues).await);
-    if !errors.is_empty() {
-        return Err(ApplyError { errors });
-    }
-    bind_but(admin, topology, whole, &BTreeSet::new()).await
+    if errors.is_empty() { Ok(()) } else { Err(ApplyError { errors }) }
 }
 
-/// Makes and takes back the bindings of a part of a topology, but for those of some queues.
+/// All of it but policies.
+#[cfg(test)]
+pub(super) async fn apply(admin: &dyn Admin, topology: &Topology) -> Result<(), ApplyError> {
+    declare(admin, topology).await?;
+    bind_but(admin, topology, topology, &BTreeSet::new()).await
+}
+
+/// Makes the bindings of a part of a topology, those first over which nothing comes in and those between exchanges
+/// last; then takes back those that must not be there. Not those of some queues.
 ///
 /// # Errors
 ///

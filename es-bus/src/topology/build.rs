@@ -496,6 +496,7 @@ fn work_queue(group: &GroupSpec) -> Queue {
         single_active_consumer: settings.single_active_consumer,
         untyped: group.is_shared_with_eventsource(),
         arguments: settings.arguments.to_headers(),
+        limits_in: settings.limits_in,
         ..Queue::durable(group.queue.clone(), settings.kind)
     }
 }

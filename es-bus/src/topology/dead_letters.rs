@@ -20,6 +20,7 @@ pub(super) fn queue(group: &GroupSpec) -> Queue {
         message_ttl: settings.dlq_ttl,
         max_length: settings.dlq_max_length,
         delivery_limit: delivery_limit(settings.dlq_kind),
+        limits_in: settings.limits_in,
         untyped,
         ..Queue::durable(group.dlq.clone(), settings.dlq_kind)
     };

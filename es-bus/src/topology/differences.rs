@@ -70,6 +70,7 @@ fn difference(error: &DeclareError) -> Option<(&str, Option<&str>)> {
         | DeclareError::Refused { .. }
         | DeclareError::NoPlugin { .. }
         | DeclareError::Down { .. }
+        | DeclareError::Unanswered { .. }
         | DeclareError::Missing { .. }
         | DeclareError::Interrupted { .. } => None,
     }

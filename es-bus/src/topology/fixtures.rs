@@ -9,7 +9,7 @@ use crate::{
     handler::Call,
     model::{
         Arguments, Overflow, QueueKind,
-        policy::{DlxKind, OnExhausted, OnUnknown, Ordering},
+        policy::{DlxKind, LimitsIn, OnExhausted, OnUnknown, Ordering},
     },
     name::{ExchangeName, GroupName},
     outcome::Outcome,
@@ -71,6 +71,7 @@ pub(crate) fn named_with(
         queue: "{exchange}.{group}".parse().unwrap(),
         dlx_suffix: "_dlq".to_owned(),
         kind: QueueKind::Quorum,
+        limits_in: LimitsIn::Arguments,
         compat: None,
         exclusive: None,
         single_active_consumer: false,

@@ -15,7 +15,7 @@ use crate::{
     handler::{Call, HandlerService, Pace},
     model::{
         Arguments, Binding, Filling, Overflow, QueueKind, Template,
-        policy::{Compat, DlxKind, OnExhausted, OnUnknown, Ordering},
+        policy::{Compat, DlxKind, LimitsIn, OnExhausted, OnUnknown, Ordering},
     },
     name::{ExchangeName, GroupName, InvalidName, QueueName},
     registry::HandlerDef,
@@ -34,6 +34,8 @@ pub(crate) struct GroupSettings {
     pub(crate) dlx_suffix: String,
     /// How the broker keeps the queue.
     pub(crate) kind: QueueKind,
+    /// What carries the limits of the group's queues.
+    pub(crate) limits_in: LimitsIn,
     /// Whose workers consume the queue too.
     pub(crate) compat: Option<Compat>,
     /// What tells the queue of this process from those of its siblings, where each has its own.

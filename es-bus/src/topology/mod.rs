@@ -16,6 +16,7 @@ mod group;
 pub mod migrate;
 mod patience;
 pub mod plan;
+pub(crate) mod policies;
 mod program;
 mod provision;
 mod strict;

@@ -10,18 +10,22 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use super::{
     ApplyError,
-    apply::{apply, bind_but, declare_own, look},
+    apply::{bind_but, declare, declare_own, look},
     migrate,
-    plan::renamed,
+    plan::{Eyes, renamed},
+    policies::{self, Move},
 };
 use crate::{
-    model::{Binding, Topology, policy::Declare},
+    model::{Binding, Policy, Topology, policy::Declare},
     name::ExchangeName,
-    transport::{Link, LinkState, Transport, TransportError},
+    transport::{DeclareError, Link, LinkState, Transport, TransportError},
 };
 
 /// Why a broker could not be brought to its topology.
@@ -49,6 +53,8 @@ pub(crate) struct Provision {
     /// Bindings that subscriptions of this process left on their queues when they ended, the latest last.
     left: Mutex<Vec<Binding>>,
     declare: Declare,
+    /// What policies are set with; `None` where nobody has any to set, or it is left to others.
+    eyes: Option<Eyes>,
     /// The generation for which the topology was applied last; 0 for none.
     applied: watch::Sender<u64>,
     applying: tokio::sync::Mutex<()>,
@@ -64,8 +70,19 @@ const LEFT: usize = 1000;
 /// How long it may take until a connection is known to be lost.
 const INTERRUPTED_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a management API that does not answer is waited for while the broker is there.
+const UNANSWERED_FOR: Duration = Duration::from_secs(20);
+
 /// How long a broker that refuses what it took before is left alone.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is to be done about policies.
+#[derive(Debug, Default)]
+struct Limits {
+    set: Vec<Policy>,
+    /// By their names.
+    delete: Vec<String>,
+}
 
 impl fmt::Debug for Provision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,11 +103,19 @@ impl Provision {
             topology: RwLock::new(Arc::new(topology)),
             left: Mutex::default(),
             declare,
+            eyes: None,
             applied: watch::Sender::new(0),
             applying: tokio::sync::Mutex::new(()),
             times: watch::Sender::new(0),
             held: AtomicBool::new(false),
         }
+    }
+
+    /// Sets the policies of queues as well, with these.
+    #[must_use]
+    pub(crate) fn with_policies(mut self, eyes: Option<Eyes>) -> Self {
+        self.eyes = eyes;
+        self
     }
 
     /// The broker.
@@ -159,7 +184,7 @@ impl Provision {
             if *self.applied.borrow() != generation {
                 continue;
             }
-            match self.bring_to(part).await {
+            match self.bring_to(part, true).await {
                 Ok(()) => return Ok(commit()),
                 Err(error) if error.is_interrupted() => {
                     drop(one_at_a_time);
@@ -247,20 +272,90 @@ impl Provision {
         self.applied.send_replace(0);
     }
 
-    /// Declares, or looks whether others did.
-    async fn bring_to(&self, topology: &Topology) -> Result<(), ApplyError> {
+    /// Declares, or looks whether others did. What is brought anew was never there before.
+    async fn bring_to(&self, topology: &Topology, anew: bool) -> Result<(), ApplyError> {
         let admin = &*self.transport;
         // Once it was bound beside its former queue, it is for a plan to tell.
         if !self.held.load(Ordering::Relaxed) && self.declare != Declare::None {
             see_renamed(admin, topology).await?;
         }
         match self.declare {
-            Declare::Create => apply(admin, topology).await,
+            Declare::Create => {
+                // Looked for before anything is declared, and set before anything is bound: no event comes into a
+                // queue that has not its limits.
+                let limits = self.limits(topology, anew).await?;
+                declare(admin, topology).await?;
+                self.set(limits, anew).await?;
+                bind_but(admin, topology, topology, &BTreeSet::new()).await
+            }
             Declare::Passive => {
                 look(admin, topology).await?;
                 declare_own(admin, topology).await
             }
             Declare::None => declare_own(admin, topology).await,
+        }
+    }
+
+    /// What is to be done about policies, which needs no more rights than to look where they are as declared.
+    ///
+    /// After the first time nothing is changed but what is missing: a newer version of the program may have set them
+    /// since, and this one is not to take that back when it connects anew. What is in the way then is told by
+    /// `drift_interval`, and stops nobody who was served before.
+    async fn limits(&self, topology: &Topology, anew: bool) -> Result<Limits, ApplyError> {
+        let mut limits = Limits::default();
+        let first = topology.queues().find(|queue| queue.has_policy());
+        let (Some(eyes), Some(first)) = (&self.eyes, first) else { return Ok(limits) };
+        let name = topology
+            .policies()
+            .next()
+            .map_or_else(|| Policy::name_for(&first.name), |it| it.name().to_owned());
+        let there = match eyes.policies(&*self.transport, &name).await {
+            Ok(there) => there,
+            Err(error) if anew => return Err(ApplyError { errors: vec![error] }),
+            Err(error) => {
+                tracing::warn!(%error, "cannot see whether the policies of queues are there; they were");
+                return Ok(limits);
+            }
+        };
+        let mut errors = Vec::new();
+        for it in policies::moves(topology, &there, |_| None) {
+            match it {
+                Move::Set { policy, was, .. } if anew || was.is_none() => limits.set.push(policy),
+                Move::Delete { policy, queue, .. } if anew && queue.has_policy() => {
+                    limits.delete.push(policy.name.clone());
+                }
+                Move::Blocked { policy, others, .. } if anew => {
+                    errors.push(policies::refusal(&policy, &others));
+                }
+                Move::Set { .. } | Move::Delete { .. } | Move::Blocked { .. } => {}
+            }
+        }
+        if errors.is_empty() { Ok(limits) } else { Err(ApplyError { errors }) }
+    }
+
+    async fn set(&self, limits: Limits, anew: bool) -> Result<(), ApplyError> {
+        let Some(eyes) = &self.eyes else { return Ok(()) };
+        let mut errors: Vec<DeclareError> = Vec::new();
+        for policy in &limits.set {
+            tracing::info!(
+                policy = policy.name(),
+                "setting the limits of a queue: {}",
+                policies::table(&policy.definition)
+            );
+            errors.extend(eyes.put_policy(&*self.transport, policy).await.err());
+        }
+        for name in &limits.delete {
+            tracing::info!(policy = name, "deleting the policy of a queue that has no limits any more");
+            errors.extend(eyes.delete_policy(&*self.transport, name).await.err());
+        }
+        match errors.is_empty() {
+            true => Ok(()),
+            false if anew => Err(ApplyError { errors }),
+            false => {
+                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                tracing::warn!("policies that were there are missing: {}", errors.join("; "));
+                Ok(())
+            }
         }
     }
 
@@ -288,11 +383,14 @@ impl Provision {
             return Ok(());
         }
         let mut was_forbidden = false;
+        let since = Instant::now();
         loop {
             // The topology is read anew each time: a subscription may have ended meanwhile.
             let topology = self.topology();
-            match self.bring_to(&topology).await {
+            match self.bring_to(&topology, !self.held.load(Ordering::Relaxed)).await {
                 Ok(()) => break,
+                // More likely somebody else's address than one that comes up beside a broker that is there.
+                Err(error) if error.is_unanswered() && since.elapsed() > UNANSWERED_FOR => return Err(error),
                 // Another version of this program has migrated them. To consume, and to publish, they need not be
                 // what is declared here, so that this one may serve until it is replaced.
                 Err(error) if self.held.load(Ordering::Relaxed) && error.changed_queues().is_some() => {

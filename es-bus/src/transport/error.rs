@@ -95,11 +95,14 @@ pub enum ManagementError {
     },
     /// No answer came in time.
     #[error(
-        "the management API at {address} did not answer GET {path} within {after:?}; the broker may be busy: try again"
+        "the management API at {address} did not answer {method} {path} within {after:?}; the broker may be busy: try \
+         again"
     )]
     TimedOut {
         /// Where it was asked.
         address: String,
+        /// The HTTP method.
+        method: &'static str,
         /// For what.
         path: String,
         /// How long it was waited for.
@@ -129,10 +132,12 @@ pub enum ManagementError {
         reason: String,
     },
     /// The user may not ask that (401 or 403).
-    #[error("the management API at {address} does not let user {user:?} read {path}: {reason}; {remedy}")]
+    #[error("the management API at {address} does not let user {user:?} {} {path}: {reason}; {remedy}", if *method == "GET" { "read" } else { "change" })]
     Forbidden {
         /// Where it was asked.
         address: String,
+        /// The HTTP method.
+        method: &'static str,
         /// As whom.
         user: String,
         /// For what.
@@ -166,11 +171,13 @@ pub enum ManagementError {
     },
     /// It answers that it cannot.
     #[error(
-        "the management API at {address} answered GET {path} with {status}: {reason}; see the log of the broker"
+        "the management API at {address} answered {method} {path} with {status}: {reason}; see the log of the broker"
     )]
     Failed {
         /// Where it was asked.
         address: String,
+        /// The HTTP method.
+        method: &'static str,
         /// For what.
         path: String,
         /// The HTTP status.
@@ -211,7 +218,7 @@ pub enum DeclareError {
         reason: String,
     },
     /// What it refers to is not there (404), or is somebody's alone (405).
-    #[error("{what} {name:?} cannot be declared: {reason}")]
+    #[error("{what} {name:?} cannot be {}: {reason}", if *what == "policy" { "set" } else { "declared" })]
     Refused {
         /// `exchange`, `queue` or `binding`.
         what: &'static str,
@@ -245,6 +252,16 @@ pub enum DeclareError {
         /// Its name.
         name: String,
         /// What the broker said.
+        reason: String,
+    },
+    /// The management API, by which alone it can be set, does not answer, or says that it cannot now.
+    #[error("{what} {name:?} cannot be set now: {reason}")]
+    Unanswered {
+        /// `policy`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What failed.
         reason: String,
     },
     /// It is not there, and this program declares nothing (`declare = "passive"`).

@@ -26,7 +26,7 @@ pub use self::{
 use crate::{
     handler::BoxFuture,
     message::Message,
-    model::{Binding, Exchange, ExchangeBinding, Observed, Queue},
+    model::{Binding, Exchange, ExchangeBinding, Observed, Policy, Queue},
     name::{ExchangeName, QueueName},
 };
 
@@ -159,6 +159,22 @@ pub trait Admin: Send + Sync + 'static {
     /// Removes the messages of a queue that are ready, and says how many there were.
     fn purge<'a>(&'a self, queue: &'a QueueName) -> BoxFuture<'a, Result<u64, DeclareError>>;
 
+    /// Whether policies can be set over this connection. AMQP knows none: those of RabbitMQ are set through its
+    /// management API.
+    fn takes_policies(&self) -> bool {
+        false
+    }
+
+    /// Sets a policy, which may be there already and then is replaced.
+    fn put_policy<'a>(&'a self, policy: &'a Policy) -> BoxFuture<'a, Result<(), DeclareError>> {
+        Box::pin(async move { Err(no_policies(policy.name())) })
+    }
+
+    /// Deletes a policy; one that is not there does nothing.
+    fn delete_policy<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), DeclareError>> {
+        Box::pin(async move { Err(no_policies(name)) })
+    }
+
     /// Looks at the broker, and changes nothing. A broker that cannot list what it has tells of these
     /// exchanges and queues at least.
     ///
@@ -191,6 +207,16 @@ fn lock_is_gone(lock: &QueueName) -> DeclareError {
         what: "queue",
         name: lock.to_string(),
         reason: "it went with the connection that had it".to_owned(),
+    }
+}
+
+/// What is said where policies cannot be set.
+pub(crate) fn no_policies(name: &str) -> DeclareError {
+    DeclareError::Refused {
+        what: "policy",
+        name: name.to_owned(),
+        reason: "AMQP knows no policies: set `management_url` (ES_BUS_MANAGEMENT_URL), by which they are set"
+            .to_owned(),
     }
 }
 

@@ -18,6 +18,7 @@ mod groups;
 mod isolation;
 mod keys;
 mod lease;
+mod limits;
 mod lock;
 mod manifest;
 mod middleware;

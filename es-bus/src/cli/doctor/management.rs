@@ -8,7 +8,10 @@ use crate::{
     cli::output::{count, line},
     error::Error,
     model::{Permissions, Topology, View},
-    topology::plan::{Action, Left, Plan, mismatches},
+    topology::{
+        plan::{Action, Left, Plan, mismatches},
+        policies::difference,
+    },
     transport::{
         DeclareError,
         amqp::management::{Diagnosis, Granted, NodeState},
@@ -19,6 +22,7 @@ const CHECK: &str = "management";
 const BROKER: &str = "broker";
 const PLUGINS: &str = "plugins";
 const BINDINGS: &str = "bindings";
+const POLICIES: &str = "policies";
 const ALARMS: &str = "alarms";
 const RIGHTS: &str = "rights";
 
@@ -65,13 +69,16 @@ pub(super) async fn looked(bus: &Bus, program: &str) -> Result<Looked, Error> {
     }));
     match bus.diagnose().await {
         None => {}
-        Some(Ok(Diagnosis { user, vhost, nodes, rights })) => {
+        Some(Ok(Diagnosis { user, vhost, nodes, rights, asked_as })) => {
             findings.extend(alarms(nodes.as_deref()));
             findings.push(granted(rights.as_ref(), &bus.permissions(), &user, &vhost));
+            let sets = bus.permissions().sets_policies();
+            findings.extend(asked_as.filter(|_| sets).and_then(|(user, tags)| tagged(&user, &tags)));
         }
         Some(Err(error)) => findings.push(Finding::warn(CHECK, error.to_string(), "")),
     }
     findings.extend(topology::told(&differences(&plan), bus.topology(), program, true));
+    findings.extend(policies(&plan, program));
     findings.extend(bindings(&plan, program));
     Ok(Looked { findings, has_compared: true })
 }
@@ -126,6 +133,48 @@ fn differences(plan: &Plan) -> Vec<DeclareError> {
     plan.conflicts().flat_map(mismatches).chain(missing).collect()
 }
 
+/// Policies that do not carry the limits that are declared. Those that are in the way are told as conflicts. Pure.
+fn policies(plan: &Plan, program: &str) -> Vec<Finding> {
+    let apply =
+        format!("`{program} topology apply` sets it; `{program} topology plan` says what changes by that");
+    let of = |action: &Action| match action {
+        Action::SetPolicy { policy, was: None } => {
+            let found = format!("{} is missing: queue {} has not its limits", policy.name(), policy.queue());
+            Some(Finding::fail(POLICIES, found, &*apply))
+        }
+        Action::SetPolicy { policy, was: Some(was) } => {
+            let found = format!(
+                "{} says something else (there -> here): {}",
+                policy.name(),
+                difference(was, &policy.definition)
+            );
+            Some(Finding::warn(POLICIES, found, &*apply))
+        }
+        Action::DeletePolicy { policy, .. } => Some(Finding::warn(
+            POLICIES,
+            format!("{policy} is there, and its queue has no limits to carry"),
+            format!("`{program} topology apply` deletes it"),
+        )),
+        _ => None,
+    };
+    plan.changes().filter_map(|step| of(&step.action)).collect()
+}
+
+/// Whether the user of the management API may set policies; nothing where it may. Pure.
+fn tagged(user: &str, tags: &[String]) -> Option<Finding> {
+    let may = tags.iter().any(|tag| matches!(&**tag, "policymaker" | "administrator"));
+    (!may).then(|| {
+        Finding::warn(
+            POLICIES,
+            format!("{user}, as whom the management API is asked, has not the tag policymaker: it changes no limits"),
+            format!(
+                "give it the tag beside those that it has (`rabbitmqctl set_user_tags {user} policymaker`), or have \
+                 another user apply what is declared and run with ES_BUS_DECLARE=passive"
+            ),
+        )
+    })
+}
+
 /// Bindings that are missing, and what is there and not declared. Pure.
 fn bindings(plan: &Plan, program: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -160,6 +209,7 @@ fn bindings(plan: &Plan, program: &str) -> Vec<Finding> {
     for step in plan.left() {
         let Action::Leave(left) = &step.action else { continue };
         match left {
+            Left::Policy(name) => left_over.push(format!("policy {name}")),
             Left::Queue(name) => left_over.push(format!("queue {name}")),
             Left::Former { from, to } => findings.push(Finding::warn(
                 BINDINGS,

@@ -64,6 +64,7 @@ pub(super) fn told(
             | DeclareError::Refused { what, name, .. }
             | DeclareError::NoPlugin { what, name, .. }
             | DeclareError::Down { what, name, .. }
+            | DeclareError::Unanswered { what, name, .. }
             | DeclareError::Interrupted { what, name, .. } => format!("{what} {name}"),
         };
         match things.iter_mut().find(|(there, _)| *there == key) {

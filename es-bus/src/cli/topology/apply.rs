@@ -52,7 +52,8 @@ fn is_removal(action: &Action) -> bool {
         Action::Unbind(_)
         | Action::UnbindExchange(_)
         | Action::DeleteQueue { .. }
-        | Action::DeleteExchange(_) => true,
+        | Action::DeleteExchange(_)
+        | Action::DeletePolicy { .. } => true,
         Action::Unverified(action) => is_removal(action),
         _ => false,
     }
@@ -164,8 +165,10 @@ fn verb(step: &Step) -> &'static str {
         Action::CreateExchange(_) | Action::CreateQueue(_) => "created",
         Action::Bind(_) | Action::BindExchange(_) => "bound  ",
         Action::Unbind(_) | Action::UnbindExchange(_) => "unbound",
-        Action::DeleteQueue { .. } | Action::DeleteExchange(_) => "deleted",
+        Action::DeleteQueue { .. } | Action::DeleteExchange(_) | Action::DeletePolicy { .. } => "deleted",
+        Action::SetPolicy { .. } => "set    ",
         Action::Conflict { .. }
+        | Action::PolicyBlocked { .. }
         | Action::HalfMigrated { .. }
         | Action::Renamed { .. }
         | Action::NeedsPlugin { .. }

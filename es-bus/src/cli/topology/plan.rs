@@ -62,7 +62,7 @@ fn next(plan: &Plan, pruned: &Pruned, program: &str) -> Option<String> {
     let options = if pruned.prune { format!(" --prune{discard}") } else { String::new() };
     let once_declared = |left: &Left| match left {
         Left::Binding { once_declared, .. } | Left::ExchangeBinding { once_declared, .. } => *once_declared,
-        Left::Queue(_) | Left::Exchange(_) => true,
+        Left::Queue(_) | Left::Exchange(_) | Left::Policy(_) => true,
         Left::Former { .. } => false,
     };
     let has_former = plan.left().any(|step| matches!(&step.action, Action::Leave(Left::Former { .. })));
@@ -98,7 +98,7 @@ pub(super) fn text(plan: &Plan, style: Style) -> String {
         match step.split_once(' ') {
             Some(("!", _)) => style.red(line),
             Some(("+", _)) => style.green(line),
-            Some(("-", _)) => style.yellow(line),
+            Some(("-" | "~", _)) => style.yellow(line),
             Some(("=" | "?", _)) => style.dim(line),
             _ if !line.is_empty() && line.starts_with("Plan for ") => style.bold(line),
             _ => line.to_owned(),
@@ -122,6 +122,10 @@ pub(super) fn subject(action: &Action) -> String {
         }
         Action::DeleteQueue { queue, .. } => format!("queue {:?}", queue.as_str()),
         Action::DeleteExchange(exchange) => format!("exchange {:?}", exchange.as_str()),
+        Action::SetPolicy { policy, .. } | Action::PolicyBlocked { policy, .. } => {
+            format!("policy {:?}", policy.name())
+        }
+        Action::DeletePolicy { policy, .. } => format!("policy {policy:?}"),
         Action::Conflict { what, name, .. } => format!("{what} {name:?}"),
         Action::NeedsPlugin { exchange, .. } => format!("exchange {exchange:?}"),
         Action::HalfMigrated { queue } => format!("queue {queue:?}"),
@@ -133,5 +137,6 @@ pub(super) fn subject(action: &Action) -> String {
         ) => bound(source, to, key),
         Action::Leave(Left::Queue(name)) => format!("queue {name:?}"),
         Action::Leave(Left::Exchange(name)) => format!("exchange {name:?}"),
+        Action::Leave(Left::Policy(name)) => format!("policy {name:?}"),
     }
 }

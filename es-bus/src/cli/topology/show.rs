@@ -6,7 +6,7 @@ use crate::{
     cli::{CommandError, Context, Exit, args::ShowTopologyArgs, output::Table},
     duration,
     message::{Headers, Value},
-    model::{Binding, Exchange, ExchangeBinding, Queue},
+    model::{Binding, Exchange, ExchangeBinding, Policy, Queue},
 };
 
 pub(super) fn show(_args: &ShowTopologyArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
@@ -23,6 +23,7 @@ pub(super) fn show(_args: &ShowTopologyArgs, cx: &mut Context<'_>) -> Result<Exi
                 .map(binding_json)
                 .chain(topology.exchange_bindings().map(exchange_binding_json))
                 .collect::<Vec<_>>(),
+            "policies": topology.policies().map(|it| policy_json(&it)).collect::<Vec<_>>(),
         }))?;
         return Ok(Exit::Done);
     }
@@ -43,7 +44,15 @@ pub(super) fn show(_args: &ShowTopologyArgs, cx: &mut Context<'_>) -> Result<Exi
         bindings.row([it.source.to_string(), it.key.clone(), to, table(&it.arguments)]);
     }
     let style = cx.io.style;
-    let tables = [exchanges, queues, bindings].map(|table| table.render(style));
+    let mut tables = vec![exchanges, queues, bindings];
+    let mut policies = Table::new(&["POLICY", "QUEUE", "SETS"]);
+    for it in topology.policies() {
+        policies.row([it.name().to_owned(), it.queue().to_string(), table(&it.definition)]);
+    }
+    if topology.policies().next().is_some() {
+        tables.push(policies);
+    }
+    let tables: Vec<String> = tables.into_iter().map(|table| table.render(style)).collect();
     cx.say(&tables.join("\n"))?;
     Ok(Exit::Done)
 }
@@ -109,6 +118,16 @@ fn queue_json(it: &Queue) -> Json {
         "exclusive": it.exclusive,
         "auto_delete": it.auto_delete,
         "arguments": table_json(&it.argument_table()),
+    })
+}
+
+fn policy_json(it: &Policy) -> Json {
+    json!({
+        "name": it.name(),
+        "pattern": it.pattern(),
+        "apply-to": Policy::APPLY_TO,
+        "priority": Policy::PRIORITY,
+        "definition": table_json(&it.definition),
     })
 }
 

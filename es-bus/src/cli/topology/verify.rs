@@ -9,6 +9,7 @@ use crate::{
         args::{Pruned, VerifyArgs},
         output::line,
     },
+    model::ObservedPolicy,
     topology::plan::{Action, Outcome, Plan, Step},
 };
 
@@ -66,12 +67,30 @@ fn drift(plan: &Plan) -> Option<String> {
         (of(|it| matches!(it, Action::Conflict { .. })), "declared otherwise"),
         (of(|it| matches!(it, Action::HalfMigrated { .. } | Action::Renamed { .. })), "to be migrated"),
         (of(|it| matches!(it, Action::NeedsPlugin { .. })), "not to be had without a plugin"),
+        (of(|it| matches!(it, Action::PolicyBlocked { .. })), "in the way of a policy"),
         (
-            of(|it| matches!(it, Action::CreateExchange(_) | Action::CreateQueue(_) | Action::Bind(_))),
+            of(|it| {
+                matches!(
+                    it,
+                    Action::CreateExchange(_)
+                        | Action::CreateQueue(_)
+                        | Action::Bind(_)
+                        | Action::SetPolicy { was: None, .. }
+                )
+            }),
             "missing",
         ),
+        (of(|it| matches!(it, Action::SetPolicy { was: Some(_), .. })), "to be changed"),
         (
-            of(|it| matches!(it, Action::Unbind(_) | Action::DeleteQueue { .. } | Action::DeleteExchange(_))),
+            of(|it| {
+                matches!(
+                    it,
+                    Action::Unbind(_)
+                        | Action::DeleteQueue { .. }
+                        | Action::DeleteExchange(_)
+                        | Action::DeletePolicy { .. }
+                )
+            }),
             "to be removed",
         ),
         (of(|it| matches!(it, Action::Leave(_))), "there and not declared"),
@@ -95,6 +114,10 @@ fn named(steps: &[&Step]) -> String {
 
 /// An object; of one that was declared otherwise what differs, too.
 fn told(action: &Action) -> String {
+    if let Action::PolicyBlocked { others, .. } = action {
+        let others: Vec<String> = others.iter().map(ObservedPolicy::told).collect();
+        return line(&format!("{}: {}", subject(action), others.join(", ")));
+    }
     let Action::Conflict { differences, .. } = action else { return line(&subject(action)) };
     let or = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
     let differ: Vec<String> = differences

@@ -10,7 +10,10 @@ use super::{
 use crate::{
     duration,
     event::EventKind,
-    model::{Overflow, policy::Ordering},
+    model::{
+        Overflow, Policy,
+        policy::{LimitsIn, Ordering},
+    },
     topic,
     topology::GroupSpec,
 };
@@ -65,6 +68,14 @@ fn notes(group: &GroupSpec, message: &Message<'_>) -> Vec<String> {
                 "while the queue is full, the publish is refused".to_owned()
             }
         });
+    }
+    let carries = settings.limits_in == LimitsIn::Policies && !group.is_exclusive();
+    if carries
+        && (settings.message_ttl.is_some()
+            || settings.max_length.is_some()
+            || settings.max_length_bytes.is_some())
+    {
+        notes.push(format!("policy {:?} carries these limits (`limits_in`)", Policy::name_for(&group.queue)));
     }
     if settings.retired.iter().any(|key| topic::matches(key, &message.routing_key)) {
         notes.push("the group gave its key up (`retired`)".to_owned());

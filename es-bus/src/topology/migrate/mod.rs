@@ -99,6 +99,14 @@ pub enum MigrateError {
         /// The plugin.
         plugin: &'static str,
     },
+    /// The policy of another one applies to the queue, whose limits a policy is to carry.
+    #[error("queue {queue:?} cannot be migrated: {reason}")]
+    Policy {
+        /// Its name.
+        queue: String,
+        /// Which policy, and what to do.
+        reason: String,
+    },
     /// The queue is one that cannot be emptied by moving.
     #[error("queue {queue:?} cannot be migrated: {reason}")]
     Unmovable {

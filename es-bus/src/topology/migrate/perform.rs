@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     model::{
-        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Former, Observed, Queue, QueueKind,
-        Topology,
+        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Former, Observed, Policy, Queue,
+        QueueKind, Topology,
     },
     name::{ExchangeName, QueueName},
     topology::{
@@ -101,9 +101,28 @@ impl Migrator<'_> {
 
     async fn migrate(&mut self, target: &Target) -> Result<MigratedQueue, Failure> {
         let lock = Lock::acquire(self.transport, &target.names).await?;
-        let result = self.steps(target).await;
+        let result = self.limited(target).await;
         lock.release(self.transport).await;
         result
+    }
+
+    /// Migrates a queue whose policy is there before it is: of what arguments and a policy say, the lower counts, so
+    /// that the old one loses no limit and the new one is never without.
+    async fn limited(&mut self, target: &Target) -> Result<MigratedQueue, Failure> {
+        let refused = |error| refused(&target.names.queue, error);
+        if let Some(policy) = target.queue.policy() {
+            self.eyes.put_policy(self.transport, &policy).await.map_err(refused)?;
+        }
+        let report = self.steps(target).await?;
+        let name = Policy::name_for(&target.queue.name);
+        if target.queue.policy().is_none() && self.eyes.takes_policies(self.transport) {
+            let there = self.eyes.policies(self.transport, &name).await.map_err(refused)?;
+            let pattern = Policy::pattern_for(&target.queue.name);
+            if there.iter().any(|it| it.name == name && it.pattern == pattern) {
+                self.eyes.delete_policy(self.transport, &name).await.map_err(refused)?;
+            }
+        }
+        Ok(report)
     }
 
     async fn steps(&mut self, target: &Target) -> Result<MigratedQueue, Failure> {

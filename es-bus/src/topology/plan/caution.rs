@@ -1,7 +1,10 @@
 //! What works today and will not after an upgrade, and what policies do behind a declaration's back. Pure.
 
 use super::{step::Warning, text};
-use crate::model::{Observed, ObservedQueue, Topology, View, equivalence::shown};
+use crate::model::{
+    Observed, ObservedQueue, Policy, Queue, Topology, View,
+    equivalence::{is_same, shown},
+};
 
 /// Everything to warn of.
 pub(super) fn of(wanted: &Topology, observed: &Observed) -> Vec<Warning> {
@@ -23,8 +26,9 @@ pub(super) fn of(wanted: &Topology, observed: &Observed) -> Vec<Warning> {
             );
         }
         if let Some(found) = observed.queues.get(name) {
-            found_queue(name, found, &mut warnings);
+            found_queue(queue, found, observed, &mut warnings);
         }
+        operators(queue, observed, &mut warnings);
     }
     for feature in observed.deprecated.iter().flatten() {
         warnings.push(Warning { about: "the broker".to_owned(), text: deprecated(feature) });
@@ -53,12 +57,43 @@ fn version(observed: &Observed, warnings: &mut Vec<Warning>) {
     }
 }
 
-fn found_queue(name: &str, found: &ObservedQueue, warnings: &mut Vec<Warning>) {
+/// What operators set beside the policy of a queue, which is no conflict: the lower counts.
+fn operators(queue: &Queue, observed: &Observed, warnings: &mut Vec<Warning>) {
+    let Some(policy) = queue.policy() else { return };
+    let all = observed.operator_policies.iter().flatten();
+    for operator in all.filter(|it| it.applies_to(queue) == Some(true)) {
+        let lower = operator.definition.iter().filter(|(key, value)| {
+            let own = policy.definition.get_int(key);
+            LIMITS.contains(key) && own.is_some_and(|own| value.as_int().is_some_and(|it| it < own))
+        });
+        let lower: Vec<String> = lower.map(|(key, value)| format!("{key} = {}", shown(value))).collect();
+        if !lower.is_empty() {
+            let text = format!(
+                "operator policy {} limits it to {}, lower than policy {:?} does: the lower counts",
+                operator.told(),
+                lower.join(", "),
+                policy.name()
+            );
+            warn(warnings, queue.name.as_str(), text);
+        }
+    }
+}
+
+fn found_queue(queue: &Queue, found: &ObservedQueue, observed: &Observed, warnings: &mut Vec<Warning>) {
+    let name = queue.name.as_str();
     if let Some(trouble) = &found.trouble {
         warn(warnings, name, format!("it cannot be used now: {trouble}"));
     }
-    let policy =
-        found.policy.as_deref().map_or_else(|| "a policy".to_owned(), |policy| format!("policy {policy:?}"));
+    let name_of_own = Policy::name_for(&queue.name);
+    let policy = match found.policy.as_deref() {
+        None => "a policy".to_owned(),
+        Some(policy) if policy == name_of_own => "an operator policy".to_owned(),
+        Some(policy) => format!("policy {policy:?}"),
+    };
+    // What it is to set, and what it sets until it is changed or deleted, which the plan tells.
+    let own = queue.policy().map(|own| own.definition);
+    let there = observed.policies.iter().flatten().find(|it| it.name == name_of_own);
+    let is_own = |key: &str| own.iter().chain(there.map(|it| &it.definition)).any(|it| it.get(key).is_some());
     let Some(settings) = &found.settings else { return };
     if found.policy_sets.iter().any(|(key, _)| key.starts_with("ha-")) {
         warn(
@@ -80,15 +115,19 @@ fn found_queue(name: &str, found: &ObservedQueue, warnings: &mut Vec<Warning>) {
              dead-lettered or lost",
         );
     }
-    // What an argument says, a policy does not change, but for limits: there the lower one counts.
+    // What an argument says, a policy does not change, but for limits, where the lower one counts, and for what a full
+    // quorum queue does (RabbitMQ 3.10).
     let sets: Vec<String> = found
         .policy_sets
         .iter()
+        .filter(|(key, _)| !is_own(key))
         .filter(|(key, value)| {
             let argument = settings.arguments.get(&format!("x-{key}"));
             let lower = || argument.and_then(|it| it.as_int()) > value.as_int();
+            let overflows = *key == "overflow" && settings.kind == "quorum";
             CHANGES.contains(key) && argument.is_none()
                 || LIMITS.contains(key) && argument.is_some() && lower()
+                || overflows && argument.is_some_and(|argument| !is_same(argument, value))
         })
         .map(|(key, value)| format!("{key} = {}", shown(value)))
         .collect();

@@ -9,13 +9,16 @@ use super::{
     text,
 };
 use crate::{
+    message::Headers,
     model::{
-        Binding, Exchange, ExchangeBinding, Former, Observed, ObservedBinding, Queue, Topology, View,
+        Binding, Difference, Exchange, ExchangeBinding, Former, Observed, ObservedBinding, ObservedPolicy,
+        Queue, Topology, View,
         equivalence::{self, is_same_table},
     },
     topology::{
         apply::{in_order, in_stages},
         migrate::{self, Renamed},
+        policies::{self, Move},
     },
 };
 
@@ -34,6 +37,7 @@ pub(crate) fn decide(
     steps.extend(wanted.exchanges().filter_map(|exchange| compare.exchange(exchange)));
     steps.extend(wanted.queues().filter(|queue| !queue.exclusive).filter_map(|queue| compare.queue(queue)));
     steps.extend(wanted.formers().iter().filter_map(|former| compare.former(former)));
+    steps.extend(compare.policies());
     // First those over which nothing comes in: dead letters and retries lead somewhere before an event comes.
     let bindings =
         in_stages(wanted, wanted).into_iter().flatten().filter(|binding| compare.is_shared(binding));
@@ -60,15 +64,20 @@ pub(crate) fn decide(
         program: None,
         steps,
         warnings: caution::of(wanted, observed),
-        unseen: unseen(observed),
+        unseen: unseen(wanted, observed),
     }
 }
 
-fn unseen(observed: &Observed) -> Vec<String> {
+fn unseen(wanted: &Topology, observed: &Observed) -> Vec<String> {
     let limits = (observed.view == View::Amqp).then(|| {
         "AMQP alone tells what exists and how full a queue is, neither settings nor bindings".to_owned()
     });
-    limits.into_iter().chain(observed.unseen.iter().cloned()).collect()
+    let limited: Vec<&Queue> = wanted.queues().filter(|queue| queue.policy().is_some()).collect();
+    let is_foreign = |it: &&ObservedPolicy| limited.iter().any(|queue| it.applies_to(queue).is_none());
+    let patterns = observed.policies.iter().flatten().filter(is_foreign).map(|it| {
+        format!("to which queues policy {} applies: only the broker understands its pattern", it.told())
+    });
+    limits.into_iter().chain(patterns).chain(observed.unseen.iter().cloned()).collect()
 }
 
 struct Compare<'a> {
@@ -161,13 +170,23 @@ impl Compare<'_> {
         if differences.is_empty() {
             return is_half_way.then(half_way);
         }
+        let is_carried = |it: &Difference| it.wanted.is_none() && LIMITS.contains(&&*it.field);
+        let (reason, or) = match queue.has_policy() && differences.iter().all(is_carried) {
+            true => (
+                "its arguments carry its limits, and here a policy does (`limits_in`); a queue that is declared cannot \
+                 be changed",
+                "leave `limits_in` at \"arguments\"",
+            ),
+            false => ("a queue that is declared cannot be changed", "say here what the broker has"),
+        };
         let way = match is_half_way {
-            true => "its migration was begun and not ended: call `migrate` again, which goes on from there",
-            false => "`migrate` does it without loss; or say here what the broker has",
+            true => "its migration was begun and not ended: call `migrate` again, which goes on from there"
+                .to_owned(),
+            false => format!("`migrate` does it without loss; or {or}"),
         };
         Some(Step::new(
             Action::Conflict { what: "queue", name: name.to_owned(), differences },
-            "a queue that is declared cannot be changed",
+            reason,
             Risk::High,
             format!(
                 "{has}; to delete it and declare it anew loses what is in it and what comes meanwhile: {way}"
@@ -194,6 +213,64 @@ impl Compare<'_> {
                 "it gets nothing any more, and is left to the replicas of the old version that consume it; when the last \
                  one is gone, `topology migrate` takes what they gave back and deletes it",
             )),
+        }
+    }
+
+    /// What is to be done about policies, once the queues are there and before events come to them.
+    fn policies(&self) -> Vec<Step> {
+        let Some(there) = &self.observed.policies else {
+            let unseen = self.wanted.policies().map(|policy| {
+                let set = Action::SetPolicy { policy, was: None };
+                unverified(set, "policies cannot be seen over AMQP", "to set it again changes nothing")
+            });
+            return unseen.collect();
+        };
+        let moves = policies::moves(self.wanted, there, |queue| self.observed.queues.get(queue));
+        moves.into_iter().map(|it| self.policy(it)).collect()
+    }
+
+    fn policy(&self, it: Move<'_>) -> Step {
+        let found = |queue: &Queue| self.observed.queues.get(queue.name.as_str());
+        let none = Headers::new();
+        match it {
+            Move::Set { queue, policy, was } => {
+                let was = was.map(|it| it.definition.clone());
+                let reason = match was {
+                    Some(_) => "it says something else there",
+                    None => NOT_THERE,
+                };
+                let before = was.as_ref().unwrap_or(&none);
+                let (risk, effect) = policies::risk(queue, found(queue), before, &policy.definition);
+                Step::new(Action::SetPolicy { policy, was }, reason, risk, effect)
+            }
+            Move::Delete { queue, policy, by } => {
+                let action = Action::DeletePolicy { policy: policy.name.clone(), queue: queue.name.clone() };
+                let (reason, effect) = match by {
+                    Some(by) => (
+                        format!("policy {} sets all that it does, and RabbitMQ applies one", by.told()),
+                        "that one applies to the queue from then on",
+                    ),
+                    None if queue.has_policy() => (
+                        "the queue has no limits any more".to_owned(),
+                        "from then on the queue has no limits; what is in it stays",
+                    ),
+                    None => (
+                        "arguments carry the limits of the queue (`limits_in`)".to_owned(),
+                        "from then on the arguments of the queue say all; what is in it stays",
+                    ),
+                };
+                Step::new(action, reason, Risk::Low, effect)
+            }
+            Move::Blocked { policy, others, .. } => {
+                let effect = policies::in_the_way(&policy, &others);
+                let others = others.into_iter().cloned().collect();
+                Step::new(
+                    Action::PolicyBlocked { policy, others },
+                    "above another policy it would take that one's settings away, and below it would do nothing",
+                    Risk::High,
+                    effect,
+                )
+            }
         }
     }
 
@@ -339,6 +416,8 @@ pub(super) fn unverified(action: Action, reason: impl Into<String>, effect: &str
     Step::new(Action::Unverified(Box::new(action)), reason, Risk::None, effect)
 }
 
+/// The arguments in which a queue may have what a policy carries.
+const LIMITS: [&str; 5] = ["x-message-ttl", "x-expires", "x-max-length", "x-max-length-bytes", "x-overflow"];
 const NOT_THERE: &str = "it is not there";
 const UNSEEN: &str = "bindings cannot be seen";
 const DECLARED_AGAIN: &str = "to declare it again changes nothing, and tells what differs";

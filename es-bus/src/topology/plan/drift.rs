@@ -6,7 +6,7 @@ use super::{
     step::{Action, Left, Plan},
     text,
 };
-use crate::model::Difference;
+use crate::{model::Difference, topology::policies};
 
 /// A way in which a broker can differ from what is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,8 @@ pub(crate) enum DriftKind {
     Missing,
     /// It is there with other settings.
     Conflict,
+    /// It is there with other settings, which can be changed in place.
+    Changed,
     /// It is there, and was retired or unbound.
     Retired,
     /// It is there, and nobody declares it.
@@ -22,13 +24,15 @@ pub(crate) enum DriftKind {
 }
 
 impl DriftKind {
-    pub(crate) const ALL: [Self; 4] = [Self::Missing, Self::Conflict, Self::Retired, Self::Foreign];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Missing, Self::Conflict, Self::Changed, Self::Retired, Self::Foreign];
 
     /// The word for it, in logs and metrics.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Conflict => "conflict",
+            Self::Changed => "changed",
             Self::Retired => "retired",
             Self::Foreign => "foreign",
         }
@@ -44,7 +48,8 @@ impl DriftKind {
                 "what has other settings cannot be changed in place: say here what the broker has, or move its messages and \
                  declare it anew"
             }
-            Self::Retired => "`Bus::apply` unbinds what is retired",
+            Self::Changed => "`Bus::apply` sets it as it is declared",
+            Self::Retired => "`Bus::apply` removes what is retired",
             Self::Foreign => {
                 "what nobody declares stays until it is unbound by hand or named in `retired` of its group; while another \
                  version of the program runs beside this one it may be that one's"
@@ -74,6 +79,22 @@ fn deviation(action: &Action) -> Option<Deviation> {
     match action {
         Action::CreateExchange(it) => missing(format!("exchange {:?}", it.name)),
         Action::CreateQueue(it) => missing(format!("queue {:?}", it.name)),
+        Action::SetPolicy { policy, was: None } => missing(format!("policy {:?}", policy.name())),
+        Action::SetPolicy { policy, was: Some(was) } => of(
+            DriftKind::Changed,
+            format!(
+                "policy {:?} says something else (there -> here): {}",
+                policy.name(),
+                policies::difference(was, &policy.definition)
+            ),
+        ),
+        Action::DeletePolicy { policy, .. } => of(
+            DriftKind::Retired,
+            format!("policy {policy:?} is there, and its queue has no limits to carry"),
+        ),
+        Action::PolicyBlocked { policy, others } => {
+            of(DriftKind::Conflict, policies::in_the_way(policy, others))
+        }
         Action::Bind(it) => missing(text::binding(it)),
         Action::BindExchange(it) => missing(text::exchange_binding(it)),
         Action::Conflict { what, name, differences } => {

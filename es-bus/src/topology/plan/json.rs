@@ -78,6 +78,27 @@ fn action(action: &Action, object: &mut Map<String, Json>) {
         Action::DeleteExchange(name) => {
             json!({ "action": "delete", "object": "exchange", "name": name.as_str() })
         }
+        Action::SetPolicy { policy, was } => json!({
+            "action": if was.is_some() { "change" } else { "create" }, "object": "policy", "name": policy.name(),
+            "queue": policy.queue().as_str(), "pattern": policy.pattern(), "definition": table(&policy.definition),
+            "was": was.as_ref().map(table),
+        }),
+        Action::DeletePolicy { policy, queue } => {
+            json!({ "action": "delete", "object": "policy", "name": policy, "queue": queue.as_str() })
+        }
+        Action::PolicyBlocked { policy, others } => json!({
+            "action": "conflict", "object": "policy", "name": policy.name(), "queue": policy.queue().as_str(),
+            "definition": table(&policy.definition),
+            "others": others
+                .iter()
+                .map(|it| {
+                    json!({
+                        "name": it.name, "pattern": it.pattern, "apply_to": it.apply_to, "priority": it.priority,
+                        "definition": table(&it.definition),
+                    })
+                })
+                .collect::<Vec<_>>(),
+        }),
         Action::Conflict { what, name, differences } => {
             json!({ "action": "conflict", "object": what, "name": name, "differences": differences })
         }
@@ -111,6 +132,9 @@ fn action(action: &Action, object: &mut Map<String, Json>) {
         }
         Action::Leave(Left::Queue(name)) => {
             json!({ "action": "leave", "object": "queue", "name": name, "once_declared": true })
+        }
+        Action::Leave(Left::Policy(name)) => {
+            json!({ "action": "leave", "object": "policy", "name": name, "once_declared": true })
         }
         Action::Leave(Left::Exchange(name)) => {
             json!({ "action": "leave", "object": "exchange", "name": name, "once_declared": true })

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    model::{Observed, ObservedQueue, Topology},
+    model::{Observed, ObservedPolicy, ObservedQueue, Policy, Topology},
     name::{ExchangeName, QueueName},
-    transport::{Admin, DeclareError},
+    transport::{Admin, DeclareError, no_policies},
 };
 
 /// What a broker is looked at with.
@@ -78,20 +78,26 @@ impl Eyes {
         Ok(observed)
     }
 
-    /// Looks at exchanges, queues and bindings, and at nothing beside them: for who looks time and again.
+    /// Looks at exchanges, queues and bindings, at policies where they are asked for, and at nothing beside them: for
+    /// who looks time and again.
     ///
     /// A management API that answered once has to answer from then on. To see less of the same broker would look as
     /// if it had changed.
+    #[cfg_attr(
+        not(feature = "management"),
+        expect(unused_variables, reason = "without the management API they are seen, or are not")
+    )]
     pub(crate) async fn survey(
         &mut self,
         admin: &dyn Admin,
         exchanges: &[ExchangeName],
         queues: &[QueueName],
+        policies: bool,
     ) -> Result<Observed, LookError> {
         let because = match self {
             Self::Transport { because } => because.clone(),
             #[cfg(feature = "management")]
-            Self::Management { api, is_named } => match Box::pin(api.survey()).await {
+            Self::Management { api, is_named } => match Box::pin(api.survey(policies)).await {
                 Ok(observed) => {
                     *is_named = true;
                     return Ok(observed);
@@ -120,6 +126,72 @@ impl Eyes {
         }
     }
 
+    /// Has an address that was a guess be one that has to answer: without it nothing can be done.
+    pub(crate) fn insist(&mut self) {
+        match self {
+            Self::Transport { .. } => {}
+            #[cfg(feature = "management")]
+            Self::Management { is_named, .. } => *is_named = true,
+        }
+    }
+
+    /// Whether policies can be set.
+    pub(crate) fn takes_policies(&self, admin: &dyn Admin) -> bool {
+        match self {
+            Self::Transport { .. } => admin.takes_policies(),
+            #[cfg(feature = "management")]
+            Self::Management { .. } => true,
+        }
+    }
+
+    /// The policies that are there, which are asked for on behalf of this one.
+    pub(crate) async fn policies(
+        &self,
+        admin: &dyn Admin,
+        of: &str,
+    ) -> Result<Vec<ObservedPolicy>, DeclareError> {
+        match self {
+            Self::Transport { .. } if admin.takes_policies() => {
+                Ok(admin.observe(&[], &[]).await?.policies.unwrap_or_default())
+            }
+            Self::Transport { .. } => Err(no_policies(of)),
+            #[cfg(feature = "management")]
+            Self::Management { api, .. } => {
+                // Not `persevering`, whose future is not one that a task may hold.
+                let mut tries = 1;
+                loop {
+                    match Box::pin(api.policies()).await {
+                        Err(crate::transport::ManagementError::Failed { .. }) if tries < TRIES => tries += 1,
+                        policies => return policies.map_err(|error| declined(of, &error)),
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Sets a policy, or replaces it.
+    pub(crate) async fn put_policy(&self, admin: &dyn Admin, policy: &Policy) -> Result<(), DeclareError> {
+        match self {
+            Self::Transport { .. } => admin.put_policy(policy).await,
+            #[cfg(feature = "management")]
+            Self::Management { api, .. } => {
+                Box::pin(api.put_policy(policy)).await.map_err(|error| declined(policy.name(), &error))
+            }
+        }
+    }
+
+    /// Deletes a policy; one that is not there does nothing.
+    pub(crate) async fn delete_policy(&self, admin: &dyn Admin, name: &str) -> Result<(), DeclareError> {
+        match self {
+            Self::Transport { .. } => admin.delete_policy(name).await,
+            #[cfg(feature = "management")]
+            Self::Management { api, .. } => {
+                Box::pin(api.delete_policy(name)).await.map_err(|error| declined(name, &error))
+            }
+        }
+    }
+
     /// Looks at one queue once more; `None` when it is gone.
     pub(crate) async fn queue(
         &self,
@@ -137,6 +209,23 @@ impl Eyes {
                 let mut observed = observed.map_err(LookError::Transport)?;
                 Ok(observed.queues.remove(name.as_str()))
             }
+        }
+    }
+}
+
+/// What the management API said against a policy, as what a broker says against a declaration. Pure.
+#[cfg(feature = "management")]
+fn declined(name: &str, error: &crate::transport::ManagementError) -> DeclareError {
+    use crate::transport::ManagementError as No;
+
+    let (what, name, reason) = ("policy", name.to_owned(), error.to_string());
+    match error {
+        No::Login { .. } | No::Forbidden { .. } => DeclareError::Forbidden { what, name, reason },
+        No::Unreachable { .. } | No::TimedOut { .. } | No::Failed { status: 500.., .. } => {
+            DeclareError::Unanswered { what, name, reason }
+        }
+        No::Failed { .. } | No::Tls { .. } | No::NoVirtualHost { .. } | No::NotAnApi { .. } => {
+            DeclareError::Refused { what, name, reason }
         }
     }
 }
@@ -226,10 +315,10 @@ mod tests {
         });
         let broker = Memory::new();
 
-        let late = eyes.survey(&broker, &[], &[]).await.unwrap();
-        let there = eyes.survey(&broker, &[], &[]).await.unwrap();
+        let late = eyes.survey(&broker, &[], &[], false).await.unwrap();
+        let there = eyes.survey(&broker, &[], &[], false).await.unwrap();
         let asked = api.await.unwrap();
-        let gone = eyes.survey(&broker, &[], &[]).await;
+        let gone = eyes.survey(&broker, &[], &[], false).await;
 
         assert_eq!(late.view, View::Memory, "a guess that nobody answers is let go, for this once");
         assert!(matches!(there.view, View::Management { .. }), "{there:?}");

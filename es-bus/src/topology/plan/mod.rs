@@ -21,6 +21,8 @@ mod step;
 mod text;
 
 #[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
 mod tests;
 
 #[cfg(all(feature = "cli", feature = "management"))]

@@ -3,6 +3,8 @@
 //! Each step may be done already, by another process that applies the same plan or by this one before it was
 //! killed: then it does nothing. So a plan that was interrupted is made anew and applied again, and goes on.
 
+use std::collections::BTreeSet;
+
 use tokio::time::sleep;
 
 use super::{
@@ -13,8 +15,11 @@ use super::{
 use crate::{
     model::{Binding, ExchangeKind, ObservedQueue, Topology},
     name::QueueName,
-    topology::apply::{ApplyError, apply_part},
-    transport::{Admin, DeclareError},
+    topology::{
+        apply::{ApplyError, bind_but, declare},
+        policies,
+    },
+    transport::{Admin, DeclareError, no_policies},
 };
 
 /// What became of a plan that was applied.
@@ -54,6 +59,7 @@ impl Applied {
                     | Action::UnbindExchange(_)
                     | Action::DeleteQueue { .. }
                     | Action::DeleteExchange(_)
+                    | Action::DeletePolicy { .. }
             )
         })
     }
@@ -62,7 +68,12 @@ impl Applied {
     pub(crate) fn forget(&self, plan: &Plan, known: &Topology, wanted: &Topology) -> Topology {
         let gone = |matches: &dyn Fn(&Action) -> bool| self.removed(plan).any(matches);
         let no_queue = |name: &QueueName| {
-            gone(&|action| matches!(action, Action::DeleteQueue { queue, .. } if queue == name))
+            gone(&|action| match action {
+                Action::DeleteQueue { queue, .. } => queue == name,
+                // The last that was left of it.
+                Action::DeletePolicy { queue, .. } => queue == name && wanted.queue(queue.as_str()).is_none(),
+                _ => false,
+            })
         };
         let mut left = Topology::new();
         for exchange in known.exchanges() {
@@ -96,7 +107,7 @@ pub(crate) enum PerformError {
     Look(LookError),
 }
 
-/// Performs a plan: declares, binds, unbinds, then deletes.
+/// Performs a plan: declares, sets policies, binds, unbinds, then deletes.
 ///
 /// # Errors
 ///
@@ -115,35 +126,49 @@ pub(crate) async fn perform(
     if !conflicts.is_empty() {
         return Err(PerformError::Refused(ApplyError { errors: conflicts }));
     }
+    let policy = plan.steps.iter().find_map(|step| match action(step) {
+        Action::SetPolicy { policy, .. } => Some(policy.name()),
+        Action::DeletePolicy { policy, .. } => Some(&**policy),
+        _ => None,
+    });
+    if let Some(policy) = policy.filter(|_| !eyes.takes_policies(admin)) {
+        return Err(interrupted(no_policies(policy)));
+    }
     let mut applied = Applied::default();
     renew_shares(admin, plan, wanted).await?;
     // As one topology: what goes side by side does, and nothing is bound while a declaration is refused.
-    apply_part(admin, &part(plan), wanted).await.map_err(PerformError::Refused)?;
-    let removed = plan.steps.iter().filter_map(|step| match &step.action {
+    let part = part(plan);
+    declare(admin, &part).await.map_err(PerformError::Refused)?;
+    for step in &plan.steps {
+        match action(step) {
+            Action::SetPolicy { policy, .. } => {
+                eyes.put_policy(admin, policy).await.map_err(interrupted)?;
+            }
+            Action::DeletePolicy { policy, queue } if wanted.queue(queue.as_str()).is_some() => {
+                eyes.delete_policy(admin, policy).await.map_err(interrupted)?;
+            }
+            _ => {}
+        }
+    }
+    bind_but(admin, &part, wanted, &BTreeSet::new()).await.map_err(PerformError::Refused)?;
+    let removed = plan.steps.iter().filter_map(|step| match action(step) {
         Action::UnbindExchange(binding) => Some(binding),
-        Action::Unverified(action) => match &**action {
-            Action::UnbindExchange(binding) => Some(binding),
-            _ => None,
-        },
         _ => None,
     });
     for binding in removed {
         admin.unbind_exchange(binding).await.map_err(interrupted)?;
     }
-    let of = |change: fn(&Action) -> bool| plan.changes().filter(move |step| change(&step.action)).cloned();
-    applied.done.extend(of(|action| {
-        matches!(
-            action,
-            Action::CreateExchange(_)
-                | Action::CreateQueue(_)
-                | Action::Bind(_)
-                | Action::Unbind(_)
-                | Action::BindExchange(_)
-                | Action::UnbindExchange(_)
-        )
-    }));
+    // What was once declared goes last, each by itself.
+    let is_last = |action: &Action| match action {
+        Action::DeleteQueue { .. } | Action::DeleteExchange(_) => true,
+        Action::DeletePolicy { queue, .. } => wanted.queue(queue.as_str()).is_none(),
+        _ => false,
+    };
+    let (last, done): (Vec<Step>, Vec<Step>) =
+        plan.changes().cloned().partition(|step| is_last(&step.action));
+    applied.done.extend(done);
     let mut has_waited = false;
-    for step in of(|action| matches!(action, Action::DeleteQueue { .. } | Action::DeleteExchange(_))) {
+    for step in last {
         let refusal = match &step.action {
             // Those that send dead letters to others go before them: what stays may need what follows.
             _ if !applied.is_complete() => Some("something that was to go before it stays".to_owned()),
@@ -154,6 +179,7 @@ pub(crate) async fn perform(
                 delete_queue(admin, eyes, queue, *classic, *discard).await?
             }
             Action::DeleteExchange(exchange) => refusal(admin.delete_unused_exchange(exchange).await)?,
+            Action::DeletePolicy { policy, .. } => refusal(eyes.delete_policy(admin, policy).await)?,
             _ => None,
         };
         match refusal {
@@ -248,16 +274,20 @@ fn interrupted(error: DeclareError) -> PerformError {
     PerformError::Refused(ApplyError { errors: vec![error] })
 }
 
+/// What a step does, verified or not.
+fn action(step: &Step) -> &Action {
+    match &step.action {
+        Action::Unverified(action) => action,
+        action => action,
+    }
+}
+
 /// Everything that is to be declared, bound and unbound.
 fn part(plan: &Plan) -> Topology {
     let mut part = Topology::new();
     let mut queues = Vec::new();
     for step in &plan.steps {
-        let action = match &step.action {
-            Action::Unverified(action) => action,
-            action => action,
-        };
-        match action {
+        match action(step) {
             // Names are there once: a plan is made of a topology.
             Action::CreateExchange(exchange) => drop(part.add_exchange(exchange.clone())),
             Action::CreateQueue(queue) => queues.push(queue),
@@ -267,6 +297,9 @@ fn part(plan: &Plan) -> Topology {
             Action::UnbindExchange(_)
             | Action::DeleteQueue { .. }
             | Action::DeleteExchange(_)
+            | Action::SetPolicy { .. }
+            | Action::DeletePolicy { .. }
+            | Action::PolicyBlocked { .. }
             | Action::Conflict { .. }
             | Action::NeedsPlugin { .. }
             | Action::HalfMigrated { .. }
@@ -302,6 +335,9 @@ pub(crate) fn mismatches(step: &Step) -> Vec<DeclareError> {
     if let Action::NeedsPlugin { exchange, plugin } = &step.action {
         let reason = "it is not among the plugins that are enabled".to_owned();
         return vec![DeclareError::NoPlugin { what: "exchange", name: exchange.clone(), plugin, reason }];
+    }
+    if let Action::PolicyBlocked { policy, others } = &step.action {
+        return vec![policies::refusal(policy, others)];
     }
     let Action::Conflict { what, name, differences } = &step.action else { return Vec::new() };
     let of = differences.iter().map(|difference| DeclareError::Mismatch {

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     message::Headers,
     model::{
-        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Observed, ObservedQueue, Queue,
-        QueueKind, Topology, delivers,
+        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Observed, ObservedPolicy,
+        ObservedQueue, Policy, Queue, QueueKind, Topology, delivers,
     },
 };
 
@@ -326,6 +326,7 @@ pub(super) fn steps(stale: &Stale<'_>) -> Vec<Step> {
         }
     }
     steps.extend(deletions);
+    steps.extend(policies(stale, &staying));
     for exchange in stale.gone.exchanges() {
         let name = exchange.name.as_str();
         if !stale.observed.exchanges.contains_key(name) {
@@ -354,6 +355,32 @@ pub(super) fn steps(stale: &Stale<'_>) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// What is to become of the policies of queues that are no longer declared: each goes after its queue.
+fn policies(stale: &Stale<'_>, staying: &BTreeSet<&str>) -> Vec<Step> {
+    let there = stale.observed.policies.as_deref().unwrap_or_default();
+    let of = |queue: &Queue| {
+        let (name, pattern) = (Policy::name_for(&queue.name), Policy::pattern_for(&queue.name));
+        there.iter().find(|it| it.name == name && it.pattern == pattern)
+    };
+    let left_over = stale.gone.queues().filter_map(|queue| Some((queue, of(queue)?)));
+    let step = |(queue, policy): (&Queue, &ObservedPolicy)| {
+        let no_longer = "this program once declared its queue, and no longer does";
+        if staying.contains(queue.name.as_str()) {
+            let reason = match stale.options.prune {
+                true => format!("{no_longer}, but the queue stays"),
+                false => format!("{no_longer}; prune removes it with its queue"),
+            };
+            return leave(Left::Policy(policy.name.clone()), reason);
+        }
+        if !stale.options.prune {
+            return leave(Left::Policy(policy.name.clone()), format!("{no_longer}; prune removes it"));
+        }
+        let action = Action::DeletePolicy { policy: policy.name.clone(), queue: queue.name.clone() };
+        Step::new(action, no_longer, Risk::None, "its queue is gone")
+    };
+    left_over.map(step).collect()
 }
 
 /// A queue that stays and uses the exchange.

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::{
     message::Headers,
-    model::{Binding, BrokerInfo, Difference, Exchange, ExchangeBinding, Queue, View},
+    model::{
+        Binding, BrokerInfo, Difference, Exchange, ExchangeBinding, ObservedPolicy, Policy, Queue, View,
+    },
     name::{ExchangeName, QueueName},
 };
 
@@ -206,6 +208,27 @@ pub enum Action {
     },
     /// Deletes an exchange that the program no longer declares, while nothing is bound to it.
     DeleteExchange(ExchangeName),
+    /// Sets the policy that carries the limits of a queue, or changes it.
+    SetPolicy {
+        /// The policy.
+        policy: Policy,
+        /// What it sets now, where it is there.
+        was: Option<Headers>,
+    },
+    /// Deletes the policy of a queue that wants none, or is gone.
+    DeletePolicy {
+        /// Its name.
+        policy: String,
+        /// The queue that it is for.
+        queue: QueueName,
+    },
+    /// Nothing: other policies apply to the queue, and RabbitMQ applies one.
+    PolicyBlocked {
+        /// The policy that carries the limits of the queue.
+        policy: Policy,
+        /// The others, the highest priority first.
+        others: Vec<ObservedPolicy>,
+    },
     /// Nothing: it is there with other settings, and cannot be changed in place.
     Conflict {
         /// `exchange` or `queue`.
@@ -247,6 +270,7 @@ impl Action {
             self,
             Self::Conflict { .. }
                 | Self::NeedsPlugin { .. }
+                | Self::PolicyBlocked { .. }
                 | Self::HalfMigrated { .. }
                 | Self::Renamed { .. }
         )
@@ -262,8 +286,11 @@ impl Action {
             | Self::BindExchange(_)
             | Self::UnbindExchange(_)
             | Self::DeleteQueue { .. }
-            | Self::DeleteExchange(_) => true,
+            | Self::DeleteExchange(_)
+            | Self::SetPolicy { .. }
+            | Self::DeletePolicy { .. } => true,
             Self::Conflict { .. }
+            | Self::PolicyBlocked { .. }
             | Self::HalfMigrated { .. }
             | Self::Renamed { .. }
             | Self::NeedsPlugin { .. }
@@ -314,6 +341,8 @@ pub enum Left {
         /// The queue of the group.
         to: String,
     },
+    /// A policy that carries the limits of a queue that the program once declared.
+    Policy(String),
 }
 
 /// Something to know, about which this plan does nothing.

@@ -6,7 +6,8 @@ use std::fmt;
 use super::step::{Action, Left, Outcome, Plan, Risk, Step};
 use crate::{
     message::Headers,
-    model::{Binding, Difference, ExchangeBinding, View, equivalence::shown},
+    model::{Binding, Difference, ExchangeBinding, ObservedPolicy, View, equivalence::shown},
+    topology::policies,
 };
 
 impl fmt::Display for Plan {
@@ -116,7 +117,11 @@ fn seen(plan: &Plan) -> String {
 fn is_plain(step: &Step) -> bool {
     let makes = matches!(
         step.action,
-        Action::CreateExchange(_) | Action::CreateQueue(_) | Action::Bind(_) | Action::BindExchange(_)
+        Action::CreateExchange(_)
+            | Action::CreateQueue(_)
+            | Action::Bind(_)
+            | Action::BindExchange(_)
+            | Action::SetPolicy { was: None, .. }
     );
     makes && step.risk == Risk::None
 }
@@ -124,11 +129,15 @@ fn is_plain(step: &Step) -> bool {
 fn step(f: &mut fmt::Formatter<'_>, step: &Step, plain: bool) -> fmt::Result {
     let sign = match &step.action {
         Action::CreateExchange(_) | Action::CreateQueue(_) | Action::Bind(_) | Action::BindExchange(_) => '+',
+        Action::SetPolicy { was: None, .. } => '+',
+        Action::SetPolicy { was: Some(_), .. } => '~',
         Action::Unbind(_)
         | Action::UnbindExchange(_)
         | Action::DeleteQueue { .. }
-        | Action::DeleteExchange(_) => '-',
+        | Action::DeleteExchange(_)
+        | Action::DeletePolicy { .. } => '-',
         Action::Conflict { .. }
+        | Action::PolicyBlocked { .. }
         | Action::NeedsPlugin { .. }
         | Action::HalfMigrated { .. }
         | Action::Renamed { .. } => '!',
@@ -193,6 +202,18 @@ fn line(action: &Action) -> String {
             format!("queue {queue:?}, deleted with what is in it")
         }
         Action::DeleteExchange(name) => format!("exchange {name:?}, deleted"),
+        Action::SetPolicy { policy, was } => {
+            let sets = match was {
+                None => policies::table(&policy.definition),
+                Some(was) => policies::difference(was, &policy.definition),
+            };
+            format!("policy {:?} ({sets})", policy.name())
+        }
+        Action::DeletePolicy { policy, .. } => format!("policy {policy:?}, deleted"),
+        Action::PolicyBlocked { policy, others } => {
+            let others: Vec<String> = others.iter().map(ObservedPolicy::told).collect();
+            format!("policy {:?} beside {}", policy.name(), others.join(", "))
+        }
         Action::Conflict { what, name, .. } => format!("{what} {name:?} is there with other settings"),
         Action::NeedsPlugin { exchange, .. } => {
             format!("exchange {exchange:?} takes a plugin that is not enabled")
@@ -209,6 +230,7 @@ fn line(action: &Action) -> String {
         Action::Leave(Left::Queue(name)) => format!("queue {name:?}"),
         Action::Leave(Left::Exchange(name)) => format!("exchange {name:?}"),
         Action::Leave(Left::Former { from, to }) => format!("queue {from:?}, which is {to:?} now"),
+        Action::Leave(Left::Policy(name)) => format!("policy {name:?}"),
     }
 }
 

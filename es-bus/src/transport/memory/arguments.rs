@@ -135,6 +135,30 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// With what a policy sets: of two limits the lower counts, and of two ways to overflow that of the policy, but in
+    /// a classic queue that of the arguments (RabbitMQ 3.10).
+    pub(super) fn with(mut self, declared: &Queue, policy: Option<&Headers>) -> Self {
+        let Some(policy) = policy else { return self };
+        let number = |name: &str| policy.get_int(name).and_then(|it| u64::try_from(it).ok());
+        let lower = |own: Option<u64>, name: &str| own.into_iter().chain(number(name)).min();
+        self.max_length = lower(self.max_length, "max-length");
+        self.max_length_bytes = lower(self.max_length_bytes, "max-length-bytes");
+        let ms = |own: Option<Duration>, name: &str| {
+            own.into_iter().chain(number(name).map(Duration::from_millis)).min()
+        };
+        self.message_ttl = ms(self.message_ttl, "message-ttl");
+        self.expires = ms(self.expires, "expires");
+        let is_open = self.quorum || declared.argument_table().get("x-overflow").is_none();
+        match policy.get_str("overflow").filter(|_| is_open) {
+            Some("reject-publish") => self.overflow = OverflowMode::RejectPublish,
+            Some("drop-head") => self.overflow = OverflowMode::DropHead,
+            _ => {}
+        }
+        self
+    }
+}
+
 /// The first setting on which two declarations of a queue differ, in RabbitMQ's order.
 pub(super) fn queue_difference(wanted: &Queue, there: &Queue) -> Option<Difference> {
     flag("durable", wanted.durable, there.durable)

@@ -29,7 +29,7 @@ use crate::{
     message::{Headers, Message, Received, Text, Value},
     model::{
         Binding, Exchange, ExchangeBinding, ExchangeSettings, Observed, ObservedBinding, ObservedExchange,
-        ObservedQueue, Queue, QueueSettings, View,
+        ObservedPolicy, ObservedQueue, Policy, Queue, QueueSettings, View,
     },
     name::{ExchangeName, QueueName},
     transport::{
@@ -122,6 +122,8 @@ pub(super) struct Broker {
     due: BTreeSet<(Instant, QueueId)>,
     /// Queues that hold dead letters back.
     holding: BTreeSet<QueueId>,
+    /// By name. Each is of one queue, whether that is there or not.
+    policies: BTreeMap<String, Policy>,
     /// What the clock on the wall showed at an instant.
     wall: (Instant, SystemTime),
     next_id: u64,
@@ -183,6 +185,7 @@ impl Broker {
             dirty: VecDeque::new(),
             due: BTreeSet::new(),
             holding: BTreeSet::new(),
+            policies: BTreeMap::new(),
             wall: (now, wall),
             next_id: 1,
             blocked: None,
@@ -284,6 +287,8 @@ impl Broker {
         }
         let settings = Settings::of(queue).map_err(|reason| refused("queue", name, reason))?;
         let owner = queue.exclusive.then_some(connection);
+        let policy = self.policies.get(&Policy::name_for(&queue.name));
+        let settings = settings.with(queue, policy.map(|policy| &policy.definition));
         let mut state = QueueState::new(queue.clone(), settings, owner);
         state.touch(now);
         let id = self.new_id();
@@ -292,6 +297,30 @@ impl Broker {
         self.mark(id);
         self.wake_letters();
         Ok(())
+    }
+
+    pub(super) fn put_policy(&mut self, policy: &Policy, now: Instant) {
+        self.policies.insert(policy.name().to_owned(), policy.clone());
+        self.govern(policy.queue(), now);
+    }
+
+    pub(super) fn delete_policy(&mut self, name: &str, now: Instant) {
+        if let Some(policy) = self.policies.remove(name) {
+            self.govern(policy.queue(), now);
+        }
+    }
+
+    /// Has the limits of a queue be those that its arguments and its policy say now. What is in it already keeps the
+    /// time that it has.
+    fn govern(&mut self, name: &QueueName, now: Instant) {
+        let Some(id) = self.queue_id(name.as_str()) else { return };
+        let policy = self.policies.get(&Policy::name_for(name)).map(|policy| policy.definition.clone());
+        let queue = self.queue_mut(id);
+        let own = Settings::of(&queue.declared).expect("it was declared with them");
+        queue.settings = own.with(&queue.declared, policy.as_ref());
+        queue.touch(now);
+        self.mark(id);
+        self.wake_letters();
     }
 
     pub(super) fn bind(&mut self, connection: ConnectionId, binding: &Binding) -> Result<(), DeclareError> {
@@ -513,7 +542,10 @@ impl Broker {
                 auto_delete: declared.auto_delete,
                 arguments: declared.argument_table(),
             };
+            let policy = self.policies.get(&Policy::name_for(&declared.name));
             let seen = ObservedQueue {
+                policy: policy.map(|policy| policy.name().to_owned()),
+                policy_sets: policy.map(|policy| policy.definition.clone()).unwrap_or_default(),
                 settings: Some(settings),
                 ready: Some(queue.len() as u64),
                 unacknowledged: Some(queue.unsettled as u64),
@@ -524,8 +556,14 @@ impl Broker {
             observed.queues.insert(declared.name.as_str().to_owned(), seen);
         }
         observed.bindings = Some(bindings);
-        // What a server would have beside these.
-        observed.policies = Some(Vec::new());
+        let policies = self.policies.values().map(|it| ObservedPolicy {
+            name: it.name().to_owned(),
+            pattern: it.pattern(),
+            apply_to: Policy::APPLY_TO.to_owned(),
+            definition: it.definition.clone(),
+            priority: Policy::PRIORITY,
+        });
+        observed.policies = Some(policies.collect());
         observed
     }
 

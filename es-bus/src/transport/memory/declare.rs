@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     handler::BoxFuture,
-    model::{Binding, Exchange, ExchangeBinding, Observed, Queue},
+    model::{Binding, Exchange, ExchangeBinding, Observed, Policy, Queue},
     name::{ExchangeName, QueueName},
     transport::{Admin, DeclareError, QueueStatus},
 };
@@ -82,6 +82,24 @@ impl Admin for Memory {
         queue: &'a QueueName,
     ) -> BoxFuture<'a, Result<Option<QueueStatus>, DeclareError>> {
         self.admin("queue", queue.as_str(), |broker, connection, _| broker.queue_status(connection, queue))
+    }
+
+    fn takes_policies(&self) -> bool {
+        true
+    }
+
+    fn put_policy<'a>(&'a self, policy: &'a Policy) -> BoxFuture<'a, Result<(), DeclareError>> {
+        self.admin("policy", policy.name(), |broker, _, now| {
+            broker.put_policy(policy, now);
+            Ok(())
+        })
+    }
+
+    fn delete_policy<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), DeclareError>> {
+        self.admin("policy", name, |broker, _, now| {
+            broker.delete_policy(name, now);
+            Ok(())
+        })
     }
 
     fn observe<'a>(

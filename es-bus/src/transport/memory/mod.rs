@@ -12,7 +12,9 @@
 //!
 //! # What is not like RabbitMQ
 //!
-//! * Streams and policies are not there; queues keep to one process and to its memory.
+//! * Streams are not there; queues keep to one process and to its memory.
+//! * Policies are those that es-bus sets for its queues (`limits_in`), each of one queue: there are no others to be in
+//!   the way, nor those of operators.
 //! * Nobody is made to wait by flow control. Who publishes to a queue that is behind lets others run once.
 //! * A dead letter that is kept (at-least-once) goes on as soon as its target is there or has room,
 //!   not after a timeout, and one that cannot go on does not block others.

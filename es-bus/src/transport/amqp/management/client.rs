@@ -5,7 +5,7 @@ use std::{io, pin::Pin};
 use futures_util::future::{join, poll_fn};
 use http::{
     HeaderValue, Request, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONNECTION, HOST, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT},
 };
 use hyper::{
     body::{Body, Incoming},
@@ -38,6 +38,15 @@ impl std::fmt::Debug for Client {
         // The login is in it.
         f.debug_struct("Client").field("options", &self.options).finish_non_exhaustive()
     }
+}
+
+/// What is asked.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    method: &'static str,
+    path: &'a str,
+    /// JSON; empty without.
+    body: &'a str,
 }
 
 /// An answer that came.
@@ -112,36 +121,61 @@ impl Client {
 
     /// What stands under `/api/{path}`.
     pub(super) async fn get(&self, path: &str) -> Result<Json, ManagementError> {
-        let answer = match timeout(self.options.timeout, Box::pin(self.ask(path))).await {
-            Ok(answer) => answer?,
-            Err(_elapsed) => {
-                return Err(ManagementError::TimedOut {
-                    address: self.address(),
-                    path: shown(path),
-                    after: self.options.timeout,
-                });
-            }
-        };
+        let ask = Ask { method: "GET", path, body: "" };
+        let answer = self.answer(ask).await?;
         if answer.status == StatusCode::OK {
             return serde_json::from_slice(&answer.body).map_err(|_no_json| {
                 self.not_an_api(format!("what it has under /api/{} is no JSON", shown(path)))
             });
         }
-        Err(self.refusal(path, &answer))
+        Err(self.refusal(ask, &answer))
+    }
+
+    /// Sets something of the virtual host.
+    pub(super) async fn put(&self, what: &str, name: &str, body: &Json) -> Result<(), ManagementError> {
+        let path = format!("{what}/{}/{}", percent::encode(&self.options.vhost), percent::encode(name));
+        let body = body.to_string();
+        let ask = Ask { method: "PUT", path: &path, body: &body };
+        let answer = self.answer(ask).await?;
+        if answer.status.is_success() { Ok(()) } else { Err(self.refusal(ask, &answer)) }
+    }
+
+    /// Deletes something of the virtual host; what is not there is deleted already.
+    pub(super) async fn delete(&self, what: &str, name: &str) -> Result<(), ManagementError> {
+        let path = format!("{what}/{}/{}", percent::encode(&self.options.vhost), percent::encode(name));
+        let ask = Ask { method: "DELETE", path: &path, body: "" };
+        let answer = self.answer(ask).await?;
+        match answer.status {
+            status if status.is_success() => Ok(()),
+            // The virtual host is there: it was listed before.
+            StatusCode::NOT_FOUND => Ok(()),
+            _ => Err(self.refusal(ask, &answer)),
+        }
+    }
+
+    async fn answer(&self, ask: Ask<'_>) -> Result<Answer, ManagementError> {
+        timeout(self.options.timeout, Box::pin(self.ask(ask))).await.unwrap_or_else(|_elapsed| {
+            Err(ManagementError::TimedOut {
+                address: self.address(),
+                method: ask.method,
+                path: shown(ask.path),
+                after: self.options.timeout,
+            })
+        })
     }
 
     pub(super) fn not_an_api(&self, reason: impl Into<String>) -> ManagementError {
         ManagementError::NotAnApi { address: self.address(), reason: reason.into() }
     }
 
-    async fn ask(&self, path: &str) -> Result<Answer, ManagementError> {
+    async fn ask(&self, ask: Ask<'_>) -> Result<Answer, ManagementError> {
         let ManagementOptions { host, port, tls, .. } = &self.options;
         let unreachable = |error: io::Error| ManagementError::Unreachable {
             address: self.address(),
             reason: error.to_string(),
         };
         let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
-        let Some(tls) = tls.clone() else { return self.converse(stream, path).await };
+        let Some(tls) = tls.clone() else { return self.converse(stream, ask).await };
         let refused =
             |reason: String, remedy| ManagementError::Tls { address: self.address(), reason, remedy };
         let name = ServerName::try_from(host.clone()).map_err(|_no_name| {
@@ -157,24 +191,27 @@ impl Client {
                  its certificate",
             )
         })?;
-        self.converse(stream, path).await
+        self.converse(stream, ask).await
     }
 
     /// One request on a connection of its own.
     async fn converse(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
-        path: &str,
+        Ask { method, path, body }: Ask<'_>,
     ) -> Result<Answer, ManagementError> {
         let ManagementOptions { host, port, prefix, .. } = &self.options;
         let host = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let request = Request::get(format!("{prefix}/api/{path}"))
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{prefix}/api/{path}"))
             .header(HOST, host)
             .header(AUTHORIZATION, self.authorization.clone())
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, concat!("es-bus/", env!("CARGO_PKG_VERSION")))
             .header(CONNECTION, "close")
-            .body(String::new())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_owned())
             .map_err(|error| self.not_an_api(format!("the address is not one for HTTP ({error})")))?;
         let failed = |error: hyper::Error| self.broken(&error);
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
@@ -202,17 +239,21 @@ impl Client {
     }
 
     /// An answer that is not what was asked for.
-    fn refusal(&self, path: &str, Answer { status, body }: &Answer) -> ManagementError {
+    fn refusal(&self, ask: Ask<'_>, Answer { status, body }: &Answer) -> ManagementError {
+        let Ask { method, path, .. } = ask;
         let (address, user) = (self.address(), self.options.user.clone());
         let told: Option<Json> = serde_json::from_slice(body).ok();
         let reason = told.as_ref().and_then(|told| told.get("reason")?.as_str());
         let words = reason.map_or_else(|| status.to_string(), str::to_owned);
         let path = shown(path);
         match status.as_u16() {
-            401 | 403 => match remedy(&words, &user, &self.options.vhost) {
-                Some(remedy) => ManagementError::Forbidden { address, user, path, reason: words, remedy },
+            401 | 403 => match remedy(method, &words, &user, &self.options.vhost) {
+                Some(remedy) => {
+                    ManagementError::Forbidden { address, method, user, path, reason: words, remedy }
+                }
                 None if *status == StatusCode::FORBIDDEN => ManagementError::Forbidden {
                     address,
+                    method,
                     user,
                     path,
                     reason: words,
@@ -223,15 +264,30 @@ impl Client {
             404 if reason.is_some() => {
                 ManagementError::NoVirtualHost { address, vhost: self.options.vhost.clone() }
             }
-            500.. => ManagementError::Failed { address, path, status: status.as_u16(), reason: words },
-            300..=399 => self.not_an_api(format!("it answers GET /api/{path} with a redirection ({status})")),
-            _ => self.not_an_api(format!("it answers GET /api/{path} with {status}")),
+            500.. => {
+                ManagementError::Failed { address, method, path, status: status.as_u16(), reason: words }
+            }
+            // What was sent is not as it has to be: it says so in several lines.
+            400 if reason.is_some() => {
+                let reason = words.split_whitespace().collect::<Vec<_>>().join(" ");
+                ManagementError::Failed { address, method, path, status: 400, reason }
+            }
+            300..=399 => {
+                self.not_an_api(format!("it answers {method} /api/{path} with a redirection ({status})"))
+            }
+            _ => self.not_an_api(format!("it answers {method} /api/{path} with {status}")),
         }
     }
 }
 
 /// What to do about a user who is known and may not; `None` when it is the login that is wrong.
-fn remedy(reason: &str, user: &str, vhost: &str) -> Option<String> {
+fn remedy(method: &str, reason: &str, user: &str, vhost: &str) -> Option<String> {
+    // Nothing but policies is changed.
+    if method != "GET" && (reason.contains("access object") || reason.contains("policymaker")) {
+        return Some(format!(
+            "give it the tag: `rabbitmqctl set_user_tags {user} policymaker`, with the tags that it has"
+        ));
+    }
     if reason.contains("virtual host") {
         return Some(format!(
             "give it rights there: `rabbitmqctl set_permissions -p {vhost} {user} '^$' '^$' '.*'` is enough to look"

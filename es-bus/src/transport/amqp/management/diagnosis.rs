@@ -16,6 +16,8 @@ pub(crate) struct Diagnosis {
     pub(crate) nodes: Option<Vec<NodeState>>,
     /// What the user may do on the virtual host; `None` where only an administrator could tell.
     pub(crate) rights: Option<Granted>,
+    /// The user as whom the API is asked, and its tags.
+    pub(crate) asked_as: Option<(String, Vec<String>)>,
 }
 
 /// One node.
@@ -45,11 +47,13 @@ impl Management {
     pub(crate) async fn diagnose(&self, user: &str) -> Result<Diagnosis, ManagementError> {
         let nodes = allowed(self.client.get("nodes").await)?;
         let rights = allowed(self.client.get_rights(user).await)?;
+        let asked_as = allowed(self.client.get("whoami").await)?;
         Ok(Diagnosis {
             user: user.to_owned(),
             vhost: self.client.vhost().to_owned(),
             nodes: nodes.as_ref().map(self::nodes),
             rights: rights.as_ref().map(granted),
+            asked_as: asked_as.as_ref().map(|json| (text(json, "name"), tags(json))),
         })
     }
 }
@@ -84,6 +88,15 @@ fn nodes(json: &Json) -> Vec<NodeState> {
 
 fn granted(json: &Json) -> Granted {
     Granted { configure: text(json, "configure"), write: text(json, "write"), read: text(json, "read") }
+}
+
+/// A list; RabbitMQ 3.8 has one text with commas.
+fn tags(json: &Json) -> Vec<String> {
+    match json.get("tags") {
+        Some(Json::Array(all)) => all.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+        Some(Json::String(all)) => all.split(',').map(|tag| tag.trim().to_owned()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn text(json: &Json, name: &str) -> String {

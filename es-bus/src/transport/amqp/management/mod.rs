@@ -1,4 +1,4 @@
-//! RabbitMQ's management API, read only: what AMQP does not tell of a broker.
+//! RabbitMQ's management API: what AMQP does not tell of a broker, and policies, which AMQP cannot set.
 //!
 //! In comes an address and a login, out goes an [`Observed`]. `client` asks over HTTP, one connection per
 //! question; `listing` reads the answers; `diagnosis` asks what only the doctor wants to know. Settings and bindings are what the broker has at that moment; counts
@@ -19,7 +19,7 @@ use self::client::Client;
 pub(crate) use self::diagnosis::{Diagnosis, Granted, NodeState};
 use super::Tls;
 use crate::{
-    model::{Observed, ObservedQueue, View},
+    model::{Observed, ObservedPolicy, ObservedQueue, Policy, View, json},
     transport::ManagementError,
 };
 
@@ -99,6 +99,9 @@ impl Management {
         observed.queues = queues.iter().filter_map(listing::queue).collect();
         observed.bindings = Some(bindings.iter().filter_map(listing::binding).collect());
         observed.policies = Some(policies.iter().filter_map(listing::policy).collect());
+        // What limits what a policy sets. Some brokers in a cloud do not tell it.
+        let operators = client.list("operator-policies", &[]).await.ok();
+        observed.operator_policies = operators.map(|all| all.iter().filter_map(listing::policy).collect());
         match client.get("nodes").await {
             Ok(nodes) => broker.plugins = Some(listing::plugins(&nodes)),
             Err(ManagementError::Forbidden { user, .. }) => observed.unseen.push(format!(
@@ -113,13 +116,14 @@ impl Management {
         Ok(observed)
     }
 
-    /// Exchanges, queues and bindings of the virtual host, and the version of the broker: what is asked time and
-    /// again. Queues come without their statistics, which are most of what a list of them costs.
+    /// Exchanges, queues and bindings of the virtual host, policies where they are asked for, and the version of the
+    /// broker: what is asked time and again. Queues come without their statistics, which are most of what a list of
+    /// them costs.
     ///
     /// # Errors
     ///
     /// As [`observe`](Self::observe).
-    pub(crate) async fn survey(&self) -> Result<Observed, ManagementError> {
+    pub(crate) async fn survey(&self, policies: bool) -> Result<Observed, ManagementError> {
         let client = &self.client;
         let mut observed = Observed::new(View::Management { address: client.address() });
         observed.broker = listing::broker(&client.get("overview").await?);
@@ -127,10 +131,48 @@ impl Management {
         let exchanges = client.list("exchanges", listing::EXCHANGE).await?;
         let queues = client.list_plain("queues", listing::SETTINGS_OF_QUEUE).await?;
         let bindings = client.list("bindings", listing::BINDING).await?;
+        if policies {
+            observed.policies = Some(self.policies().await?);
+        }
         observed.exchanges = exchanges.iter().filter_map(listing::exchange).collect();
         observed.queues = queues.iter().filter_map(listing::queue).collect();
         observed.bindings = Some(bindings.iter().filter_map(listing::binding).collect());
         Ok(observed)
+    }
+
+    /// The policies of the virtual host.
+    ///
+    /// # Errors
+    ///
+    /// As [`observe`](Self::observe).
+    pub(crate) async fn policies(&self) -> Result<Vec<ObservedPolicy>, ManagementError> {
+        let policies = self.client.list("policies", &[]).await?;
+        Ok(policies.iter().filter_map(listing::policy).collect())
+    }
+
+    /// Sets a policy, or replaces it.
+    ///
+    /// # Errors
+    ///
+    /// As [`observe`](Self::observe); when the user has not the tag `policymaker`.
+    pub(crate) async fn put_policy(&self, policy: &Policy) -> Result<(), ManagementError> {
+        let definition = json::of_table(&policy.definition).expect("limits are numbers and texts");
+        let body = serde_json::json!({
+            "pattern": policy.pattern(),
+            "apply-to": Policy::APPLY_TO,
+            "priority": Policy::PRIORITY,
+            "definition": definition,
+        });
+        self.client.put("policies", policy.name(), &body).await
+    }
+
+    /// Deletes a policy; one that is not there does nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_policy`](Self::put_policy).
+    pub(crate) async fn delete_policy(&self, name: &str) -> Result<(), ManagementError> {
+        self.client.delete("policies", name).await
     }
 
     /// One queue, as it is now; `None` when there is none of that name.
