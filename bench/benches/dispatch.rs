@@ -10,7 +10,7 @@ use es_bus::{
     Bus, Call, DeliveryInfo, Event as _, Handle, Input, Metadata, Outcome, RawEvent, Registry, Subscription,
     event,
     message::Received,
-    registry::{GroupRef, Handler, HandlerDef, Location},
+    registry::{Emitted, GroupRef, Handler, HandlerDef, Location},
     wire,
 };
 use futures_util::task::noop_waker;
@@ -42,7 +42,7 @@ impl Handler for Idle {
         foreign: false,
         inputs: &[Input::Event { name: "OrderPlaced", kinds: OrderPlaced::KINDS }],
         needs: |_| (),
-        emits: |_| (),
+        emits: Emitted::By(|_| ()),
         settings: &[],
         layer: None,
         call: Call::One(|_| Box::pin(async { Outcome::Done })),

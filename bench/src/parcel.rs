@@ -7,7 +7,7 @@ use std::str;
 
 use es_bus::{
     Call, Input, Outcome, Registry, State, event, handler,
-    registry::{Bind, GroupRef, Handler, HandlerDef, Location},
+    registry::{Bind, Emitted, GroupRef, Handler, HandlerDef, Location},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -108,7 +108,7 @@ impl<const N: u32, const TOGETHER: bool> Handler for Numbered<N, TOGETHER> {
         foreign: true,
         inputs: &[Input::Raw],
         needs: |_| (),
-        emits: |_| (),
+        emits: Emitted::By(|_| ()),
         settings: &[],
         layer: None,
         call: Call::One(|_| Box::pin(async { Outcome::Done })),

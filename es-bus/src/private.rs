@@ -54,8 +54,8 @@ pub use crate::{
     message::StaticValue,
     outcome::{AsDynError, Failure, HandlerError, IntoOutcome, Outcome, Verdict, verdict_of_source},
     registry::{
-        DeclaredEvent, EventDef, Exchange, FailureDef, Group, GroupDef, GroupRef, Handler, HandlerDef,
-        Location, Submission,
+        DeclaredEvent, Emitted, EventDef, Exchange, FailureDef, Group, GroupDef, GroupRef, Handler,
+        HandlerDef, Location, Submission,
     },
 };
 
@@ -217,7 +217,7 @@ pub const BROKEN_HANDLER: &HandlerDef = &HandlerDef {
     foreign: false,
     inputs: &[],
     needs: |_| (),
-    emits: |_| (),
+    emits: Emitted::By(|_| ()),
     settings: &[],
     layer: None,
     call: Call::One(|_| run(async { Ok(Outcome::Done) })),

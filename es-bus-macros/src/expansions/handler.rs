@@ -58,7 +58,7 @@ const _: () = {
             foreign: false,
             inputs: __INPUTS,
             needs: __needs,
-            emits: __emits,
+            emits: P::Emitted::By(__emits),
             settings: &[("retries", "5")],
             layer: P::None,
             call: P::Call::One(__call),

@@ -106,7 +106,7 @@ fn definition(p: &Private, marker: &Ident, ident: &Ident, handler: &Handler) -> 
                 foreign: #foreign,
                 inputs: __INPUTS,
                 needs: __needs,
-                emits: __emits,
+                emits: #p::Emitted::By(__emits),
                 settings: &[#((#keys, #values)),*],
                 layer: #layer,
                 call: #p::Call::One(__call),

@@ -86,6 +86,14 @@ impl Lock {
                 let Some(new) = is.handlers.iter().find(|new| new.name == old.name) else { continue };
                 let handler = format!("handler {:?}: ", old.name);
                 said_otherwise(&old.settings, &new.settings, &handler, &subject, findings);
+                if old.emits != new.emits {
+                    let shown = |names: &[String]| match names {
+                        [] => "nothing".to_owned(),
+                        names => names.join(", "),
+                    };
+                    let (was, is) = (shown(&old.emits), shown(&new.emits));
+                    findings.harmless(&subject, format!("{handler}it published {was}, publishes {is}"));
+                }
                 if (&old.binds, old.foreign) != (&new.binds, new.foreign) {
                     let shown = |binds: &Option<Vec<toml::Value>>| match binds {
                         Some(binds) => binds.iter().map(inline).collect::<Vec<_>>().join(", "),

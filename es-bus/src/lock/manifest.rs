@@ -25,7 +25,7 @@ use crate::{
     location::Location,
     message::StaticValue,
     outcome::{HandlerError, Outcome},
-    registry::{EventDef, GroupDef, GroupRef, HandlerDef, Registry, Submission},
+    registry::{Emitted, EventDef, GroupDef, GroupRef, HandlerDef, Registry, Submission},
     suggest,
 };
 
@@ -352,27 +352,8 @@ impl Reader<'_> {
     }
 
     fn handler(&mut self, group: &'static str, handler: &LockedHandler, way: &[Step<'_>]) -> HandlerDef {
-        let kinds = handler.takes.as_ref().map(|takes| {
-            let mut kinds = Vec::new();
-            for event in takes {
-                match self.kinds.get(event) {
-                    Some(kind) => kinds.push(*kind),
-                    None => {
-                        let known = || self.kinds.keys().map(String::as_str);
-                        let hint = match suggest::nearest(event, known()) {
-                            Some(near) => format!("did you mean {near:?}?"),
-                            None => format!("write `[event.{event:?}]`, with its exchange, key and version"),
-                        };
-                        let problem = format!(
-                            "handler {:?} takes {event:?}, and there is no such event; {hint}",
-                            handler.name
-                        );
-                        self.wrong(way, problem);
-                    }
-                }
-            }
-            &*kinds.leak()
-        });
+        let kinds = handler.takes.as_ref().map(|takes| self.kinds_of(handler, "takes", takes, way));
+        let emits = self.kinds_of(handler, "emits", &handler.emits, way);
         let binds: Vec<Bind> = match &handler.binds {
             Some(binds) => {
                 let read: Vec<_> = binds.iter().map(bind_of).collect();
@@ -400,12 +381,40 @@ impl Reader<'_> {
             foreign: handler.foreign,
             inputs: vec![input].leak(),
             needs: |_| {},
-            emits: |_| {},
+            emits: Emitted::These(emits),
             settings: self.settings(&handler.settings, way, Level::Handler),
             layer: None,
             call: Call::One(no_code),
             location: self.at(way),
         }
+    }
+
+    /// The events that a handler names.
+    fn kinds_of(
+        &mut self,
+        handler: &LockedHandler,
+        does: &str,
+        names: &[String],
+        way: &[Step<'_>],
+    ) -> &'static [EventKind] {
+        let mut kinds = Vec::new();
+        for event in names {
+            match self.kinds.get(event) {
+                Some(kind) => kinds.push(*kind),
+                None => {
+                    let known = || self.kinds.keys().map(String::as_str);
+                    let hint = match suggest::nearest(event, known()) {
+                        Some(near) => format!("did you mean {near:?}?"),
+                        None => format!("write `[event.{event:?}]`, with its exchange, key and version"),
+                    };
+                    let name = &handler.name;
+                    let problem =
+                        format!("handler {name:?} {does} {event:?}, and there is no such event; {hint}");
+                    self.wrong(way, problem);
+                }
+            }
+        }
+        kinds.leak()
     }
 
     /// Sees that each binding brings an event that the handler takes, as the compiler sees it of code.
@@ -529,6 +538,7 @@ const OF_HANDLER: &[(&str, Known)] = &[
     ("binds", Known::Any),
     ("foreign", Known::Any),
     ("takes", Known::Any),
+    ("emits", Known::Any),
     ("formerly", Known::Any),
     ("settings", Known::Any),
 ];

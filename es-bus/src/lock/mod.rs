@@ -163,6 +163,9 @@ struct LockedHandler {
     foreign: bool,
     /// The events that it takes; none for a handler of raw events.
     takes: Option<Vec<String>>,
+    /// The events that its result may publish.
+    #[serde(default)]
+    emits: Vec<String>,
     /// What does not hold for its whole group.
     #[serde(default)]
     settings: Settings,

@@ -62,12 +62,8 @@ impl Lock {
                         .map(|def| def.binds.iter().map(bind).collect()),
                     foreign: def(&handler.name).is_some_and(|def| def.foreign),
                     settings: settings(&said, &SaidOf::Handler(name, &handler.name)),
-                    takes: handler.kinds.as_deref().map(|kinds| {
-                        let mut takes: Vec<_> =
-                            kinds.iter().map(|kind| format!("{}.{}", kind.aggregate, kind.name)).collect();
-                        takes.sort();
-                        takes
-                    }),
+                    takes: handler.kinds.as_deref().map(|kinds| names(kinds.iter())),
+                    emits: names(handler.emits.iter().copied()),
                     formerly: handler.formerly.iter().map(|&name| name.to_owned()).collect(),
                 })
                 .collect();
@@ -122,6 +118,14 @@ fn settings(said: &[(SaidOf<'_>, Vec<Said>)], of: &SaidOf<'_>) -> Settings {
     let rows = said.iter().filter(|(whose, _)| whose == of).flat_map(|(_, rows)| rows);
     let rows = rows.filter(|row| !OWN.contains(&row.name) && (*of != SaidOf::All || is_of_all(row)));
     rows.map(|row| (row.name.to_owned(), setting(&row.value))).collect()
+}
+
+/// The names of events, sorted.
+fn names<'a>(kinds: impl Iterator<Item = &'a EventKind>) -> Vec<String> {
+    let mut names: Vec<_> = kinds.map(|kind| format!("{}.{}", kind.aggregate, kind.name)).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn is_of_all(row: &Said) -> bool {

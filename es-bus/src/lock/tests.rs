@@ -236,6 +236,10 @@ fn every_change_is_told_and_what_breaks_a_running_system_is_refused() {
             ],
         ),
         (
+            vec![("name = \"record\"", "name = \"record\", emits = [\"Order.Placed\"]")],
+            vec![format!("{group}: handler \"record\": it published nothing, publishes Order.Placed")],
+        ),
+        (
             vec![("kind = \"topic\"", "kind = \"topic\"\ndeclared = true")],
             vec!["exchange \"events\": is declared by itself now".to_owned()],
         ),

@@ -139,6 +139,7 @@ fn write_group(f: &mut fmt::Formatter<'_>, group: &LockedGroup) -> fmt::Result {
             format!(", {name} = [{}]", all.iter().map(|it| quoted(it)).collect::<Vec<_>>().join(", "))
         };
         let takes = handler.takes.as_ref().map_or_else(String::new, |takes| list("takes", takes));
+        let emits = if handler.emits.is_empty() { String::new() } else { list("emits", &handler.emits) };
         let formerly =
             if handler.formerly.is_empty() { String::new() } else { list("formerly", &handler.formerly) };
         let binds = handler.binds.as_ref().map_or_else(String::new, |binds| {
@@ -150,7 +151,7 @@ fn write_group(f: &mut fmt::Formatter<'_>, group: &LockedGroup) -> fmt::Result {
         } else {
             format!(", settings = {}", inline_table(handler.settings.iter()))
         };
-        format!("{{ name = {}{binds}{foreign}{takes}{formerly}{settings} }}", quoted(&handler.name))
+        format!("{{ name = {}{binds}{foreign}{takes}{emits}{formerly}{settings} }}", quoted(&handler.name))
     };
     write_list(f, "handlers", group.handlers.iter().map(handler))
 }

@@ -85,8 +85,8 @@ pub struct HandlerDef {
     pub inputs: &'static [Input],
     /// Gathers what has to be provided.
     pub needs: fn(&mut Vec<Need>),
-    /// Gathers the events that its result may publish.
-    pub emits: fn(&mut Vec<&'static EventKind>),
+    /// The events that its result may publish.
+    pub emits: Emitted,
     /// Policy of its own, by the names that the configuration knows it by.
     pub settings: &'static [(&'static str, &'static str)],
     /// The layer around it.
@@ -95,6 +95,15 @@ pub struct HandlerDef {
     pub call: Call,
     /// Where it stands.
     pub location: Location,
+}
+
+/// How it is known what a handler's result may publish.
+#[derive(Clone, Copy, Debug)]
+pub enum Emitted {
+    /// The type of the result gathers it.
+    By(fn(&mut Vec<&'static EventKind>)),
+    /// It is these.
+    These(&'static [EventKind]),
 }
 
 impl HandlerDef {
@@ -110,9 +119,14 @@ impl HandlerDef {
     /// The events that its result may publish (`Emit<T>`), in the order in which it names them.
     #[must_use]
     pub fn emitted(&self) -> Vec<&'static EventKind> {
-        let mut kinds = Vec::new();
-        (self.emits)(&mut kinds);
-        kinds
+        match self.emits {
+            Emitted::By(gather) => {
+                let mut kinds = Vec::new();
+                gather(&mut kinds);
+                kinds
+            }
+            Emitted::These(kinds) => kinds.iter().collect(),
+        }
     }
 }
 

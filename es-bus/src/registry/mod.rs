@@ -15,7 +15,7 @@ pub use self::{
     check::{Facts, check},
     collect::{Submission, failures},
     defs::{
-        DeclaredEvent, DecodeFn, EventDef, Exchange, FailureDef, Group, GroupDef, GroupRef, Handler,
+        DeclaredEvent, DecodeFn, Emitted, EventDef, Exchange, FailureDef, Group, GroupDef, GroupRef, Handler,
         HandlerDef,
     },
     finding::{Finding, FindingKind, Place, Report},

@@ -6,7 +6,7 @@ use crate::{
     extract::Input,
     handler::Call,
     outcome::Outcome,
-    registry::{EventDef, GroupDef, GroupRef, HandlerDef, Location, Registry, Submission},
+    registry::{Emitted, EventDef, GroupDef, GroupRef, HandlerDef, Location, Registry, Submission},
 };
 
 pub(crate) const fn exchange(name: &'static str, kind: ExchangeKind) -> ExchangeDef {
@@ -67,7 +67,7 @@ pub(crate) fn handler(
         foreign: true,
         inputs: leak([kinds.map_or(Input::Raw, |kinds| Input::Event { name: "Event", kinds })]),
         needs: |_| {},
-        emits: |_| {},
+        emits: Emitted::By(|_| {}),
         settings: &[],
         layer: None,
         call: Call::One(|_| Box::pin(async { Outcome::Done })),

@@ -13,7 +13,7 @@ use crate::{
     },
     name::{ExchangeName, GroupName},
     outcome::Outcome,
-    registry::{GroupRef, HandlerDef, Location},
+    registry::{Emitted, GroupRef, HandlerDef, Location},
     retry::RetryPolicy,
     topology::{Exchanges, GroupSettings, GroupSpec, HandlerSpec, Patience, UnknownWait},
 };
@@ -42,7 +42,7 @@ pub(crate) fn handler(
         foreign: false,
         inputs: Vec::leak(vec![input]),
         needs: |_| {},
-        emits: |_| {},
+        emits: Emitted::By(|_| {}),
         settings: &[],
         layer: None,
         call: Call::One(|_| Box::pin(async { Outcome::Done })),

@@ -7,7 +7,7 @@ use es_bus::{
     Attempt, Call, FailureKind, FromDelivery, HandlerError, Input, Invocation, Registry, State,
     abandoned_threads, handler,
     message::{Headers, Message, Received, Value},
-    registry::{GroupRef, Handler, HandlerDef, Location},
+    registry::{Emitted, GroupRef, Handler, HandlerDef, Location},
     testing::{Fate, TestBus},
 };
 use tokio::sync::Notify;
@@ -736,7 +736,7 @@ impl Handler for Forgetful {
         foreign: true,
         inputs: &[Input::Raw],
         needs: |_| {},
-        emits: |_| {},
+        emits: Emitted::By(|_| {}),
         settings: &[("retries", "0")],
         call: Call::Batch(|_events| Box::pin(async { Vec::new() })),
         location: Location { module: module_path!(), file: file!(), line: line!() },

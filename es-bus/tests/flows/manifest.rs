@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use es_bus::{
-    Bus, BusBuilder, RawEvent, Registry,
+    Bus, BusBuilder, Emit, RawEvent, Registry,
     cli::{Captured, captured, captured_manifest},
     event, exchange, group, handler,
     lock::Lock,
@@ -65,7 +65,9 @@ async fn ship(_: OrderShipped) {}
 struct Ledger;
 
 #[handler(group = Ledger)]
-async fn book(_: InvoiceSent) {}
+async fn book(_: InvoiceSent) -> Emit<OrderShipped> {
+    Emit(OrderShipped { order_id: "o-1".to_owned() })
+}
 
 #[handler(group = Ledger)]
 async fn enter(_: PaymentMade) {}
@@ -192,6 +194,7 @@ async fn tells_the_same_as_the_program_itself() {
         &["explain", "OrderPlaced"],
         &["explain", "Rendered", "--why", "desk"],
         &["explain", "Filed"],
+        &["explain", "OrderShipped", "--json"],
         &["explain", "--key", "Elsewhere.Happened"],
         &["explain", "OrderPlacd"],
         &["dlq", "count"],
@@ -209,6 +212,22 @@ async fn tells_the_same_as_the_program_itself() {
             assert_eq!(alike(&program.out), alike(&binary.out), "{arguments:?}");
             assert_eq!(alike(&program.err), alike(&binary.err), "{arguments:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_document_of_its_events_is_that_of_the_program_but_for_schemas() {
+    let manifest = Manifest::of_program("asyncapi");
+    let export = ["topology", "export", "asyncapi"];
+
+    let [program, binary] = [captured(&export, "", false, bus).await, manifest.run(&export).await];
+
+    assert!(binary.err.contains("a manifest holds no JSON Schemas"), "{binary:?}");
+    let part = |captured: &Captured, name: &str| {
+        serde_json::from_str::<serde_json::Value>(&captured.out).unwrap()[name].clone()
+    };
+    for name in ["channels", "operations"] {
+        assert_eq!(part(&program, name), part(&binary, name), "{name}");
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn export(args: &ExportArgs, cx: &mut Context<'_>) -> Result<Exit, Co
     Ok(Exit::Done)
 }
 
-const NOT_IN_MANIFEST: &str = "note: a manifest holds no JSON Schemas, and not what handlers publish: the service's own program writes them";
+const NOT_IN_MANIFEST: &str = "note: a manifest holds no JSON Schemas: the service's own program writes them";
 
 const NO_SCHEMAS: &str = if cfg!(feature = "schema") {
     "note: there is none: derive `schemars::JsonSchema` for the types of the events"

@@ -9,7 +9,7 @@ use crate::{
     handler::Call,
     message::StaticValue,
     outcome::Outcome,
-    registry::{FindingKind, GroupDef, GroupRef, Location, Report, Submission},
+    registry::{Emitted, FindingKind, GroupDef, GroupRef, Location, Report, Submission},
 };
 
 const PLACED: EventKind = EventKind::new("OrderPlaced", "Order", "Order.OrderPlaced");
@@ -61,7 +61,7 @@ fn raw(group: &'static str, name: &'static str, line: u32, binds: &'static [&'st
         foreign: false,
         inputs: &[Input::Raw],
         needs: |_| {},
-        emits: |_| {},
+        emits: Emitted::By(|_| {}),
         settings: &[],
         layer: None,
         call: Call::One(|_| Box::pin(async { Outcome::Done })),

@@ -10,7 +10,7 @@ use crate::{
     event::{EventKind, Unroutable},
     exchange::{Bind, ExchangeDef, ExchangeKind, ExchangeRef, HeadersMatch, Match},
     message::{Headers, StaticValue},
-    registry::{HandlerDef, Registry},
+    registry::{Emitted, HandlerDef, Registry},
     testing::{Fate, TestBus},
     topology::declarations::{declared, exchange, group, handler, keys},
     transport::PublishError,
@@ -58,7 +58,7 @@ fn orders() -> Vec<HandlerDef> {
         handler(projections, "project", 10, keys(&["Order.*"]), Some(&[PLACED])),
         HandlerDef {
             settings: &[("retries", "9"), ("backoff_max", "4s")],
-            emits: |emits| emits.push(&SHIPPED),
+            emits: Emitted::By(|emits| emits.push(&SHIPPED)),
             ..handler(projections, "ship", 11, None, Some(&[PLACED]))
         },
         handler(projections, "count", 12, None, Some(&[SHIPPED])),

@@ -3,7 +3,7 @@ use crate::{
     event::{EventKind, Unroutable},
     exchange::{Bind, ExchangeDef, ExchangeKind, ExchangeRef, HeadersMatch, Match},
     message::StaticValue,
-    registry::HandlerDef,
+    registry::{Emitted, HandlerDef},
     topology::declarations::{declared, exchange, group, handler, keys, leak},
 };
 
@@ -81,7 +81,7 @@ fn events_that_nobody_takes_are_told_together() {
     const SILENT: EventKind = EventKind::new("Seen", "Order", "Order.Seen").unroutable(Unroutable::Optional);
     const OTHER: EventKind = EventKind::new("A", "B", "B.A");
     const ODD: EventKind = EventKind::new("Odd", "Order", "Order.Odd").on(LOST);
-    let emitting = || HandlerDef { emits: |emits| emits.push(&SHIPPED), ..reserve(&[]) };
+    let emitting = || HandlerDef { emits: Emitted::By(|emits| emits.push(&SHIPPED)), ..reserve(&[]) };
 
     assert_eq!(
         told(builder(vec![emitting()], &[PLACED, SILENT], &[])),
@@ -168,11 +168,11 @@ fn exchanges_that_lead_nowhere_are_told() {
 fn handlers_that_call_for_each_other_are_told_once() {
     let stock = || group("stock", &[]);
     let ship = || HandlerDef {
-        emits: |emits| emits.push(&SHIPPED),
+        emits: Emitted::By(|emits| emits.push(&SHIPPED)),
         ..handler(stock(), "ship", 11, None, Some(&[PLACED]))
     };
     let again = || HandlerDef {
-        emits: |emits| emits.push(&PLACED),
+        emits: Emitted::By(|emits| emits.push(&PLACED)),
         ..handler(group("sales", &[]), "again", 12, None, Some(&[SHIPPED]))
     };
     let one = told(builder(vec![ship(), again()], &[PLACED, SHIPPED], &[]));
