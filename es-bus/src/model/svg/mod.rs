@@ -14,7 +14,7 @@ use self::{
     page::Page,
 };
 use super::{
-    Binding, Exchange, Queue, Topology,
+    Binding, Exchange, ExchangeKind, Queue, Topology,
     lanes::{End, Lane, lanes},
 };
 use crate::{
@@ -54,7 +54,8 @@ impl Topology {
         let columns = Columns::of(&lanes, rails.len());
         let mut page = Page::default();
         let below = draw_heads(&mut page, self, &rails);
-        let bottom = draw_lanes(&mut page, &lanes, &rails, &columns, below + 26);
+        let between = between(self, &rails);
+        let bottom = draw_lanes(&mut page, &lanes, (&rails, &between), &columns, below + 26);
         let width = columns.right.max(page.right) + MARGIN;
         draw_legend(&mut page, bottom + 30);
         page.close(&summary(self, &lanes, &rails), &description(&lanes), width, bottom + 52)
@@ -110,11 +111,60 @@ fn rails<'a>(topology: &'a Topology, lanes: &[Lane<'a>]) -> Vec<Rail<'a>> {
             all.push((name, None));
         }
     }
-    let placed = all.into_iter().enumerate().map(|(at, (name, exchange))| {
+    let placed = in_order(topology, all).into_iter().enumerate().map(|(at, (name, exchange))| {
         let (x, y) = (MARGIN + 14 + RAIL * to_i32(at), HEAD_TOP + HEAD_STEP * to_i32(at) + HEAD);
         Rail { name, exchange, x, y, colour: at % COLOURS }
     });
     placed.collect()
+}
+
+/// Those that give to others before those, as far as they do not lead round; else as they were.
+fn in_order<'a>(
+    topology: &Topology,
+    mut left: Vec<(&'a str, Option<&'a Exchange>)>,
+) -> Vec<(&'a str, Option<&'a Exchange>)> {
+    let mut ordered = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let waits =
+            |name: &str| sources(topology, name).any(|(_, source)| left.iter().any(|it| it.0 == source));
+        let next = left.iter().position(|(name, _)| !waits(name)).unwrap_or(0);
+        ordered.push(left.remove(next));
+    }
+    ordered
+}
+
+/// A line from the rail of an exchange to the card of one that gets messages from it.
+struct Between<'a> {
+    source: &'a Rail<'a>,
+    destination: &'a Rail<'a>,
+    /// What it gets, one after the other.
+    gets: String,
+    y: i32,
+}
+
+/// The lines between exchanges; one that leads back up is told in words alone.
+fn between<'a>(topology: &Topology, rails: &'a [Rail<'a>]) -> Vec<Between<'a>> {
+    let mut all: Vec<Between<'_>> = Vec::new();
+    for destination in rails {
+        let above = rails.iter().filter(|source| source.y < destination.y);
+        let own = above.filter_map(|source| {
+            let gets = sources(topology, destination.name).filter(|(_, of)| *of == source.name);
+            let gets: Vec<String> = gets.map(|(key, _)| key).collect();
+            (!gets.is_empty()).then(|| (source, gets.join(", ")))
+        });
+        let own: Vec<_> = own.collect();
+        let (count, mut at) = (to_i32(own.len()), 1);
+        for (source, gets) in own {
+            all.push(Between {
+                source,
+                destination,
+                gets,
+                y: destination.y - HEAD + HEAD * at / (count + 1),
+            });
+            at += 1;
+        }
+    }
+    all
 }
 
 /// Where the columns stand.
@@ -169,6 +219,9 @@ fn draw_heads(page: &mut Page, topology: &Topology, rails: &[Rail<'_>]) -> i32 {
                 (exchange.internal, "internal"),
             ];
             flags.iter().filter(|(is, _)| *is).for_each(|(_, flag)| about = format!("{about} · {flag}"));
+            if exchange.kind == ExchangeKind::ConsistentHash {
+                let _ = write!(about, " · keys are weights, {} is hashed", exchange.hashed());
+            }
             if let Some(alternate) = exchange.arguments.get_str("alternate-exchange") {
                 let _ = write!(about, " · unroutable → {alternate}");
             }
@@ -197,7 +250,13 @@ fn sources<'a>(topology: &'a Topology, exchange: &'a str) -> impl Iterator<Item 
 }
 
 /// Lane under lane; gives the bottom of the last.
-fn draw_lanes(page: &mut Page, lanes: &[Lane<'_>], rails: &[Rail<'_>], columns: &Columns, top: i32) -> i32 {
+fn draw_lanes(
+    page: &mut Page,
+    lanes: &[Lane<'_>],
+    (rails, between): (&[Rail<'_>], &[Between<'_>]),
+    columns: &Columns,
+    top: i32,
+) -> i32 {
     let left = columns.keys - 14;
     let mut tops = Vec::new();
     let mut bottom = top;
@@ -218,10 +277,12 @@ fn draw_lanes(page: &mut Page, lanes: &[Lane<'_>], rails: &[Rail<'_>], columns: 
             let own = lane.bindings.iter().enumerate().filter(|(_, it)| it.source.as_str() == rail.name);
             own.map(|(index, _)| at(*top, lane, index) + PILL / 2)
         });
-        if let Some(last) = taps.max() {
+        let onward = between.iter().filter(|it| it.source.name == rail.name).map(|it| it.y);
+        if let Some(last) = taps.chain(onward).max() {
             page.path(&format!("M{} {}V{last}", rail.x, rail.y), &format!("rail r{}", rail.colour));
         }
     }
+    between.iter().for_each(|it| draw_between(page, it));
     for (lane, top) in lanes.iter().zip(&tops) {
         for (index, binding) in lane.bindings.iter().enumerate() {
             let rail = rails.iter().find(|rail| rail.name == binding.source.as_str());
@@ -235,6 +296,16 @@ fn draw_lanes(page: &mut Page, lanes: &[Lane<'_>], rails: &[Rail<'_>], columns: 
         bottom += 30;
     }
     bottom - 14
+}
+
+fn draw_between(page: &mut Page, Between { source, destination, gets, y }: &Between<'_>) {
+    let (from, to) = (source.x, destination.x - 14);
+    page.open(&format!("exchange {} gets {gets} of {}", destination.name, source.name));
+    // Over the rails that it crosses, and not into the card.
+    page.path(&format!("M{from} {y}H{}", to - 4), "halo");
+    page.path(&format!("M{from} {y}H{to}"), &format!("tap r{}", source.colour));
+    page.dot(source.x, *y, &format!("d{}", source.colour));
+    page.shut();
 }
 
 fn draw_binding(
@@ -532,7 +603,7 @@ mod tests {
     use crate::{
         event::EventKind,
         message::Headers,
-        model::QueueKind,
+        model::{ExchangeBinding, ExchangeKind, QueueKind},
         name::{ExchangeName, QueueName},
         topology::{
             build,
@@ -689,5 +760,46 @@ mod tests {
         );
         assert!(drawing.contains("<title>exchange shop: declared elsewhere</title>"));
         assert!(!drawing.contains("<ledger>") && !drawing.contains("a & "));
+    }
+
+    #[test]
+    fn exchanges_that_get_from_others_hang_on_their_rails() {
+        let name = |name: &str| ExchangeName::new(name).unwrap();
+        let mut topology = program(2);
+        // By name the first, and drawn below those that give to it.
+        for exchange in ["audit", "news", "vault"] {
+            topology.add_exchange(Exchange::durable(name(exchange), ExchangeKind::Topic)).unwrap();
+        }
+        for (source, destination, key) in [
+            ("events", "audit", "Order.#"),
+            ("news", "audit", "#"),
+            ("audit", "vault", "#"),
+            ("vault", "news", "#"),
+        ] {
+            topology.add_exchange_binding(ExchangeBinding::by_key(name(source), name(destination), key));
+        }
+        let vault = QueueName::new("vault.keepers").unwrap();
+        topology.add_queue(Queue::durable(vault.clone(), QueueKind::Quorum)).unwrap();
+        topology.add_binding(Binding::by_key(name("vault"), vault, "#"));
+
+        let lanes = lanes(&topology);
+        let rails = rails(&topology, &lanes);
+        let lines: Vec<_> = between(&topology, &rails)
+            .iter()
+            .map(|it| (it.source.name, it.destination.name, it.gets.clone()))
+            .collect();
+
+        let order: Vec<&str> = rails.iter().map(|rail| rail.name).collect();
+        assert!(
+            order.iter().position(|it| *it == "events") < order.iter().position(|it| *it == "audit"),
+            "{order:?}"
+        );
+        assert!(lines.contains(&("events", "audit", "Order.#".to_owned())), "{lines:?}");
+        assert!(lines.contains(&("audit", "vault", "#".to_owned())), "{lines:?}");
+        // They lead round: one of them goes up, and is told in words.
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        let drawing = topology.svg();
+        assert!(drawing.contains("<title>exchange audit gets Order.# of events</title>"));
+        assert!(drawing.contains("gets # of vault"));
     }
 }
