@@ -898,6 +898,8 @@ mod shares {
         let bills = &document["channels"]["bills.Bill.Billed"];
         assert_eq!(bills["bindings"]["amqp"]["exchange"]["type"], serde_json::Value::Null);
         assert_eq!(bills["x-es-bus-exchange"]["hashes"], "the header tenant");
+        let from = &document["channels"]["shards.everything"]["x-es-bus-exchange"]["from"];
+        assert_eq!(*from, serde_json::json!([{ "exchange": "shop", "gets": "Order.#" }]));
         let definitions = bus.topology().definitions("/").unwrap();
         assert!(definitions.contains("\"type\": \"x-consistent-hash\""), "{definitions}");
         assert_eq!(bus.cautions().iter().filter(|it| it.message.contains("share")).count(), 0);
@@ -916,9 +918,19 @@ mod shares {
     async fn what_no_handler_of_the_group_takes_waits_and_is_told_of() {
         #[handler(group = "left")]
         async fn placed_alone(_event: Placed) {}
-        let registry = Registry::new().event::<Shipped>().handler::<placed_alone>().handler::<any_right>();
+        #[handler(group = "plain", bind = "#", foreign)]
+        async fn plain(_event: RawEvent) {}
+        let registry = Registry::new()
+            .event::<Shipped>()
+            .handler::<placed_alone>()
+            .handler::<any_right>()
+            .handler::<plain>();
         let build = Bus::builder().without_environment().url("memory://").state(Journal::default());
-        let bus = build.registry(registry).set_for_group("left", "exchange", "shards").build();
+        let bus = build
+            .registry(registry)
+            .set_for_group("left", "exchange", "shards")
+            .set_for_group("plain", "weight", "2")
+            .build();
         let bus = bus.unwrap_or_else(|error| panic!("{error:?}"));
 
         let cautions: Vec<String> = bus.cautions().iter().map(|it| it.message.clone()).collect();
@@ -930,8 +942,24 @@ mod shares {
             ),
             "{cautions:?}"
         );
+        assert!(
+            cautions.iter().any(|it| it.contains("bound to no consistent-hash exchange")),
+            "{cautions:?}"
+        );
         let explanation = bus.explain(&Question::event("Shipped")).unwrap().to_string();
         assert!(explanation.contains("no handler takes it: it waits"), "{explanation}");
+    }
+
+    #[test]
+    fn the_exchange_of_the_bus_may_be_one_and_hashes_the_aggregate() {
+        let bus =
+            Bus::builder().without_environment().registry(Registry::new()).url("memory://").publish_only();
+        let bus = bus.set("exchange_type", "consistent-hash").build().unwrap();
+        let topology = bus.topology();
+
+        let events = topology.exchange("events").unwrap();
+        assert_eq!(events.kind, ExchangeKind::ConsistentHash);
+        assert_eq!(events.arguments.get_str("hash-header"), Some("aggregate_id"));
     }
 
     #[test]
