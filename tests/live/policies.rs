@@ -211,14 +211,24 @@ async fn who_may_not_set_policies_is_told_and_runs_where_another_user_has_set_th
     fs::write(&file, definitions.to_string()).expect("it is written");
     block_in_place(|| node.rabbitmqctl(&["import_definitions", file.to_str().expect("a plain path")]));
 
+    // Who declares and may not set the policies binds nothing: no event comes into a queue without its limits.
+    let mixed = || as_user(&service, "6").set("url", vhost.url());
+    let started = bus(mixed()).start().await.expect_err("it may not");
+    let bindings_then = (vhost.queues().is_empty(), vhost.bindings());
+    let plan = bus(mixed()).plan().await.expect("it may look");
+    let applied = bus(mixed()).apply(&plan).await.expect_err("it may not");
+
     apply(&bus(as_user(&admin, "5"))).await;
     let plan = bus(as_user(&service, "6")).plan().await.expect("it may look");
     let refused = bus(as_user(&service, "6")).apply(&plan).await.expect_err("it may not");
     let running = run(as_user(&service, "6").set("declare", "passive")).await;
     stop(running).await;
 
-    let Error::Topology(errors) = &refused else { panic!("{refused:?}") };
-    assert!(matches!(&errors[..], [DeclareError::Forbidden { what: "policy", .. }]), "{errors:?}");
+    assert_eq!(bindings_then, (false, vec![]));
+    for refused in [&refused, &started, &applied] {
+        let Error::Topology(errors) = refused else { panic!("{refused:?}") };
+        assert!(matches!(&errors[..], [DeclareError::Forbidden { what: "policy", .. }]), "{errors:?}");
+    }
     let text = format!("{refused:?}");
     assert!(text.contains("`rabbitmqctl set_user_tags USER policymaker`"), "{text}");
     assert!(text.contains("declare = \"passive\""), "{text}");

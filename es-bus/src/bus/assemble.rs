@@ -81,7 +81,7 @@ pub(super) fn assemble(mut builder: BusBuilder) -> Result<Bus> {
     };
     config.http()?;
     config.management()?;
-    policy_eyes(&config, &transport)?;
+    policy_eyes(&config, &transport, &topology)?;
     let monitor = Monitor::new(Arc::default(), builder.clock, exchange.as_str().to_owned());
     let publishing = PublisherSettings {
         exchange,

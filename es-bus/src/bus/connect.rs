@@ -6,7 +6,10 @@ use super::run::TransportChoice;
 use crate::{
     config::{Broker, Config},
     error::Result,
-    model::policy::{Declare, LimitsIn},
+    model::{
+        Queue, Topology,
+        policy::{Declare, LimitsIn},
+    },
     topology::plan::Eyes,
     transport::{Transport, memory::Memory},
 };
@@ -92,15 +95,22 @@ pub(super) fn eyes(config: &Config, choice: &TransportChoice) -> Result<Eyes> {
 ///
 /// # Errors
 ///
-/// They are to be set, and there is nothing to set them with.
-pub(super) fn policy_eyes(config: &Config, choice: &TransportChoice) -> Result<Option<Eyes>> {
+/// Queues of this topology want some, and there is nothing to set them with. A queue that is subscribed to later is
+/// refused then.
+pub(super) fn policy_eyes(
+    config: &Config,
+    choice: &TransportChoice,
+    topology: &Topology,
+) -> Result<Option<Eyes>> {
     let bus = &config.bus;
     if (bus.limits_in.value, bus.declare.value) != (LimitsIn::Policies, Declare::Create) {
         return Ok(None);
     }
     let mut eyes = eyes(config, choice)?;
     #[cfg(feature = "amqp")]
-    if let (TransportChoice::Amqp(_), Eyes::Transport { because }) = (choice, &eyes) {
+    if let (TransportChoice::Amqp(_), Eyes::Transport { because }) = (choice, &eyes)
+        && topology.queues().any(Queue::has_policy)
+    {
         return Err(config.no_policies(because.as_deref().unwrap_or_default()).into());
     }
     eyes.insist();

@@ -271,7 +271,7 @@ impl Bus {
             Some(every) => Some((eyes(&self.config, &self.transport)?, every)),
             None => None,
         };
-        let policies = policy_eyes(&self.config, &self.transport)?;
+        let policies = policy_eyes(&self.config, &self.transport, &self.topology)?;
         let monitor = self.monitor;
         monitor.starts();
         // Ended with this call when it fails, and with the supervisor when it does not.

@@ -1,7 +1,7 @@
 //! Limits that policies carry (`limits_in`): changed while the service runs, and no event comes into a queue without
 //! them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use es_bus::{
     Bus, BusBuilder, Error, PublishError, Registry, handler,
@@ -11,8 +11,9 @@ use es_bus::{
     model::ObservedPolicy,
     name::ExchangeName,
     plan::{Action, Outcome, PlanOptions},
-    transport::{DeclareError, Publication, Publish, memory::Memory},
+    transport::{Admin, DeclareError, Publication, Publish, memory::Memory},
 };
+use tokio::time::sleep;
 
 use crate::support::{OrderPlaced, placed};
 
@@ -176,6 +177,51 @@ async fn a_policy_is_pruned_with_the_queue_that_is_gone() {
 
 #[handler(group = "elsewhere", retries = 0)]
 async fn elsewhere(_order: OrderPlaced) {}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_somebody_deletes_or_changes_is_drift() {
+    let broker = Memory::new();
+    let bus = builder(&broker, "10").set("drift_interval", "1m").build().unwrap();
+    let monitor = bus.monitor();
+    let ten = bus.topology().policies().next().unwrap();
+    let running = bus.start().await.unwrap();
+    let twenty = self::bus(&broker, "20").topology().policies().next().unwrap();
+
+    let mut told = Vec::new();
+    broker.put_policy(&twenty).await.unwrap();
+    sleep(Duration::from_secs(130)).await;
+    told.push(monitor.drift().unwrap());
+    broker.delete_policy(ten.name()).await.unwrap();
+    sleep(Duration::from_secs(130)).await;
+    told.push(monitor.drift().unwrap());
+    running.stop().await.unwrap();
+
+    assert_eq!((told[0].changed, told[1].missing), (1, 1), "{told:?}");
+    assert_eq!(
+        told[0].findings,
+        ["policy \"es-bus.events.projections\" says something else (there -> here): max-length = 20 -> 10"]
+    );
+    assert_eq!(told[1].findings, ["policy \"es-bus.events.projections\" is missing"]);
+}
+
+#[test]
+fn policies_without_the_management_api_are_a_mistake_of_whoever_sets_them() {
+    let built = |declare: &'static str, registry: Registry| {
+        let bus =
+            Bus::builder().without_environment().url("amqp://guest:guest@localhost/").registry(registry);
+        let bus = bus.set("limits_in", "policies").set("management_url", "none").set("declare", declare);
+        bus.set("max_length", "10").build()
+    };
+    let project = || Registry::new().handler::<project>();
+
+    let error = built("create", project()).unwrap_err();
+
+    let text = format!("{error:?}");
+    assert!(matches!(error, Error::Config(_)), "{text}");
+    assert!(text.contains("limits_in \"policies\" needs the management API"), "{text}");
+    assert!(text.contains("set `management_url` (ES_BUS_MANAGEMENT_URL) to its address"), "{text}");
+    assert!(built("passive", project()).is_ok(), "others set them");
+}
 
 #[test]
 fn a_limit_that_changes_is_harmless_and_one_that_becomes_a_policy_is_not() {

@@ -363,8 +363,8 @@ mod tests {
     use crate::{
         cli::output::Style,
         model::{
-            Binding, BrokerInfo, Exchange, ExchangeKind, Observed, ObservedBinding, Queue, QueueKind,
-            Topology,
+            Binding, BrokerInfo, Exchange, ExchangeKind, Observed, ObservedBinding, ObservedPolicy, Queue,
+            QueueKind, Topology, policy::LimitsIn,
         },
         name::{ExchangeName, QueueName},
         topology::plan::{PlanOptions, decide},
@@ -416,6 +416,44 @@ mod tests {
         ];
 
         insta::assert_snapshot!(texts(cases));
+    }
+
+    #[test]
+    fn a_policy_that_is_missing_is_a_failure_and_one_that_says_something_else_a_warning() {
+        let limited = |most| {
+            let name = QueueName::new("shop.audit").unwrap();
+            let queue = Queue {
+                max_length: most,
+                limits_in: LimitsIn::Policies,
+                ..Queue::durable(name, QueueKind::Quorum)
+            };
+            let mut topology = Topology::new();
+            topology.add_queue(queue).unwrap();
+            topology
+        };
+        let there = |most: Option<u64>| {
+            let mut observed = Observed::new(View::Management { address: "http://rabbit".to_owned() });
+            let topology = limited(most);
+            let all = topology.policies().map(|it| ObservedPolicy {
+                name: it.name().to_owned(),
+                pattern: it.pattern(),
+                apply_to: "queues".to_owned(),
+                definition: it.definition.clone(),
+                priority: 0,
+            });
+            observed.policies = Some(all.collect());
+            observed
+        };
+        let told = |is: Option<u64>, was: Option<u64>| {
+            texts(policies(&decide(&limited(is), &there(was), None, &PlanOptions::new()), "shop"))
+        };
+
+        let tags = |tag: &str| tagged("ada", &[tag.to_owned()]);
+        let mut report = [told(Some(5), None), told(Some(5), Some(9)), told(None, Some(9))].join("\n");
+        report += &texts(tags("management"));
+
+        assert_eq!((told(Some(5), Some(5)), tags("policymaker").is_none()), (String::new(), true));
+        insta::assert_snapshot!(report);
     }
 
     #[test]

@@ -262,6 +262,31 @@ mod tests {
     }
 
     #[test]
+    fn of_two_limits_the_lower_counts_and_of_two_ways_to_overflow_that_of_a_quorum_queues_policy() {
+        let policy: Headers = [("max-length", 5_i64), ("message-ttl", 2000), ("max-length-bytes", 9)]
+            .into_iter()
+            .map(|(name, value)| (name, Value::I64(value)))
+            .chain([("overflow", Value::from("drop-head"))])
+            .collect();
+        for (kind, overflow) in
+            [(QueueKind::Classic, OverflowMode::RejectPublish), (QueueKind::Quorum, OverflowMode::DropHead)]
+        {
+            let declared = Queue {
+                max_length: Some(3),
+                message_ttl: Some(Duration::from_secs(9)),
+                overflow: Some(crate::model::Overflow::RejectPublish),
+                ..queue(kind)
+            };
+
+            let settings = Settings::of(&declared).unwrap().with(&declared, Some(&policy));
+
+            assert_eq!((settings.max_length, settings.max_length_bytes), (Some(3), Some(9)));
+            assert_eq!(settings.message_ttl, Some(Duration::from_secs(2)));
+            assert_eq!(settings.overflow, overflow, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn refuses_what_the_kind_of_queue_does_not_know() {
         for queue in [
             with(QueueKind::Classic, "x-dead-letter-strategy", "at-least-once"),

@@ -379,6 +379,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn sets_and_deletes_by_name_and_says_who_may_not() {
+        let body = serde_json::json!({ "pattern": "^a$" });
+        let refused = "{\"error\":\"not_authorised\",\"reason\":\"User not authorised to access object\"}";
+
+        let (port, request) = answering(http("201 Created", "")).await;
+        client(port).put("policies", "es-bus.a/b", &body).await.unwrap();
+        let request = request.await.unwrap();
+        let (port, _request) = answering(http("404 Not Found", "{\"reason\":\"Not Found\"}")).await;
+        client(port).delete("policies", "gone").await.unwrap();
+        let mut report = String::new();
+        for answer in [
+            http("401 Unauthorized", refused),
+            http(
+                "400 Bad Request",
+                "{\"reason\":\"Validation failed\\n\\n-3 is not a valid maximum length\\n\"}",
+            ),
+            http("500 Internal Server Error", "{\"reason\":\"badmatch\"}"),
+        ] {
+            let (port, _request) = answering(answer).await;
+            let error = client(port).put("policies", "a", &body).await.unwrap_err();
+            report += &format!("{error}\n").replace(&port.to_string(), "PORT");
+        }
+
+        assert!(
+            request.starts_with("PUT /rabbit/api/policies/shop%2F%C3%A9%20a/es-bus.a%2Fb HTTP/1.1\r\n"),
+            "{request}"
+        );
+        assert!(request.contains("content-type: application/json\r\n"), "{request}");
+        assert!(request.ends_with("\r\n\r\n{\"pattern\":\"^a$\"}"), "{request}");
+        insta::assert_snapshot!(report);
+    }
+
+    #[tokio::test]
     async fn every_answer_that_is_none_has_its_error_and_its_remedy() {
         let told = |reason: &str| format!("{{\"error\":\"not_authorised\",\"reason\":\"{reason}\"}}");
         let mut report = String::new();
