@@ -126,6 +126,7 @@ fn request(queue: &str, prefetch: u16) -> ConsumeRequest {
         prefetch,
         exclusive: false,
         may_hold: 0,
+        offset: None,
     }
 }
 
@@ -1063,6 +1064,7 @@ async fn consumers_and_declarations_that_are_dropped_do_not_cost_the_connection(
                     prefetch: 10,
                     exclusive: false,
                     may_hold: 0,
+                    offset: None,
                 };
                 // Dropped half-way, dropped when it is there, closed.
                 match (n + round) % 3 {

@@ -117,6 +117,7 @@ fn memory_broker(bencher: Bencher<'_, '_>, bindings: usize) {
         prefetch: 100,
         exclusive: false,
         may_hold: 0,
+        offset: None,
     };
     let mut consumer = runtime.block_on(async {
         declare(&broker, bindings, None).await;

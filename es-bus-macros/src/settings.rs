@@ -15,6 +15,8 @@ pub(crate) type Settings = Vec<(&'static str, String)>;
 pub(crate) const GROUP_ONLY: &[&str] = &[
     "exchange",
     "kind",
+    "offset",
+    "max_age",
     "prefetch",
     "concurrency",
     "ordering",
@@ -92,7 +94,9 @@ pub(crate) fn take_policy(args: &mut Args, settings: &mut Settings, errors: &mut
 pub(crate) fn take_group(args: &mut Args, settings: &mut Settings, errors: &mut Errors) {
     let at: Vec<_> = GROUP_ONLY.iter().filter_map(|key| Some((*key, args.key_span(key)?))).collect();
     let mut put = |key: &'static str, value: Option<String>| settings.extend(value.map(|value| (key, value)));
-    put("kind", args.word("kind", &["quorum", "classic"], &["stream"], errors).map(|word| word.value()));
+    put("kind", args.word("kind", &["quorum", "classic", "stream"], &[], errors).map(|word| word.value()));
+    put("offset", queue::take_offset(args, errors));
+    put("max_age", args.duration("max_age", "1s", "3650d", "", errors).map(|(text, _)| text.value()));
     let prefetch = args.number("prefetch", 1, 65_535, "0 would be unlimited", errors);
     let concurrency_at = args.key_span("concurrency");
     let concurrency = args.number("concurrency", 1, 65_535, "", errors);

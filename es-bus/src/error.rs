@@ -21,6 +21,7 @@ use crate::{
         Conflict, ProvisionError,
         migrate::{self, MigrateError},
         plan::{LookError, PerformError, PlanError},
+        position::StreamError,
     },
     transport::{DeclareError, ManagementError, PublishError, TransportError},
 };
@@ -76,6 +77,9 @@ pub enum Error {
     /// Queues could not be migrated, or not to the end.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// The position of a group in its stream could not be set.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// Several of these at once.
     #[error("{}", report::summary(.0))]
     Several(Vec<Error>),

@@ -38,6 +38,7 @@
 //! | look at what failed, and replay it | [`dead_letters`] |
 //! | run | [`run`], [`Bus`], [`Handle`] |
 //! | plan what a deploy changes on the broker | [`Bus::plan`], [`plan`], the feature `management` |
+//! | read a stream again | [`Bus::set_stream_position`], the guide to [groups](guide::groups#read-a-stream) |
 //! | change a queue while it is used | [`Bus::migrate`], [`migrate`] |
 //! | subscribe while it runs | [`Subscriptions`], [`Subscriber`] |
 //! | observe | [`Monitor`], [`Stats`], [`Health`], the features `metrics` and `http` |
@@ -144,7 +145,7 @@ pub use self::{
     schema::EventSchema,
     scope::{Scope, scope},
     subscriber::{BlockingFn, HandlerFn, Subscriber},
-    topology::{Conflict, GraphFinding, Severity, explain, migrate, plan},
+    topology::{Conflict, GraphFinding, Severity, explain, migrate, plan, position::StreamError},
 };
 
 #[cfg(feature = "macros")]

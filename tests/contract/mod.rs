@@ -23,6 +23,7 @@ pub(crate) mod declaring;
 pub(crate) mod limits;
 pub(crate) mod publishing;
 pub(crate) mod routing;
+pub(crate) mod streams;
 
 use std::{any::Any, borrow::Cow, sync::Arc, time::Duration};
 
@@ -135,6 +136,19 @@ macro_rules! contract {
                 an_alternate_exchange_takes_what_is_unroutable,
                 an_internal_exchange_takes_no_publishes,
                 a_key_that_amqp_cannot_carry_is_too_large,
+            ]
+            streams: [
+                a_stream_is_read_again_from_any_place,
+                a_delivery_of_a_stream_says_where_it_stands,
+                next_is_what_comes_from_then_on,
+                an_offset_that_is_not_there_yet_is_waited_for,
+                whatever_is_said_of_it_makes_room_and_brings_nothing_back,
+                the_prefetch_bounds_a_reader,
+                readers_of_a_stream_share_nothing,
+                a_deleted_stream_ends_its_reader,
+                a_stream_is_never_idle_with_something_in_it,
+                refuses_what_a_stream_cannot_be,
+                a_time_that_has_not_come_waits_for_what_comes,
             ]
             routing_of_one_kind: [
                 direct_compares_the_key,
@@ -294,7 +308,7 @@ impl Fixture {
         use std::sync::atomic::{AtomicU64, Ordering};
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let tag = format!("{}.{}", self.prefix, COUNT.fetch_add(1, Ordering::Relaxed));
-        ConsumeRequest { queue: queue.clone(), tag, prefetch, exclusive: false, may_hold: 0 }
+        ConsumeRequest { queue: queue.clone(), tag, prefetch, exclusive: false, may_hold: 0, offset: None }
     }
 
     /// Starts a consumer.

@@ -32,6 +32,7 @@ mod shares;
 mod shutdown;
 mod soak;
 mod start;
+mod streams;
 mod strict;
 mod subscribing;
 mod support;

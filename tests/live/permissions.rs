@@ -113,6 +113,7 @@ async fn a_provisioning_and_a_runtime_user_can_do_all_that_they_have_to_and_no_m
         prefetch: 1,
         exclusive: false,
         may_hold: 0,
+        offset: None,
     };
     own.consume(suspects).await.expect("it may take suspects").close().await;
     let refused = format!("refused for user '{service}'");

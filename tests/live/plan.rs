@@ -171,6 +171,7 @@ async fn prunes_what_an_earlier_version_declared_and_no_queue_with_a_message() {
         prefetch: 1,
         exclusive: false,
         may_hold: 0,
+        offset: None,
     };
     let mut consumer = amqp.consume(request).await.expect("it is there");
     let delivery = consumer.next().await.expect("a message").expect("the broker lives");

@@ -173,6 +173,7 @@ pub(crate) async fn take(vhost: &Vhost, queue: &str, count: usize) -> Vec<Receiv
         prefetch: 1000,
         exclusive: false,
         may_hold: 0,
+        offset: None,
     };
     let mut consumer = amqp.consume(request).await.expect("the queue is there");
     let mut taken = Vec::new();

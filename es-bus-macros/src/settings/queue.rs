@@ -11,7 +11,7 @@ use crate::{args::Args, errors::Errors};
 const PLACEHOLDERS: [&str; 4] = ["{exchange}", "{group}", "{queue}", "{dlq_exchange_suffix}"];
 
 /// The arguments that es-bus sets itself, and what sets them.
-const OWNED: [(&str, &str); 12] = [
+const OWNED: [(&str, &str); 13] = [
     ("x-queue-type", "`kind` sets it"),
     ("x-dead-letter-exchange", "`dlx` sets it"),
     ("x-dead-letter-routing-key", "`dlq_key` sets it"),
@@ -20,6 +20,7 @@ const OWNED: [(&str, &str); 12] = [
     ("x-expires", "`expires` sets it"),
     ("x-max-length", "`max_length` sets it"),
     ("x-max-length-bytes", "`max_length_bytes` sets it"),
+    ("x-max-age", "`max_age` sets it"),
     ("x-overflow", "`overflow` sets it"),
     ("x-max-priority", "`max_priority` sets it"),
     ("x-single-active-consumer", "`single_active_consumer` sets it"),
@@ -77,6 +78,26 @@ fn take_template(args: &mut Args, key: &str, example: &str, errors: &mut Errors)
             break;
         };
         rest = &rest[at + placeholder.len()..];
+    }
+    Some(value)
+}
+
+/// A place in a stream. That a time is one, the configuration checks.
+pub(super) fn take_offset(args: &mut Args, errors: &mut Errors) -> Option<String> {
+    let text = args.text("offset", "first", errors)?;
+    let value = text.value();
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_offset = digits(&value) && value.parse::<i64>().is_ok();
+    let looks_like_time =
+        value.len() >= 20 && digits(&value[..value.find('-').unwrap_or(0)]) && value.contains('T');
+    if !matches!(value.as_str(), "first" | "last" | "next") && !is_offset && !looks_like_time {
+        errors.at(
+            text.span(),
+            format!(
+                "`offset` is \"first\", \"last\", \"next\", an offset (\"1042\") or a time \
+                 (\"2026-01-31T12:00:00Z\"), not {value:?}"
+            ),
+        );
     }
     Some(value)
 }
@@ -178,6 +199,25 @@ pub(super) fn check_combinations(settings: &Settings, at: &[(&str, Span)], error
         if get("auto_delete") == Some("true") {
             refuse(&["auto_delete"], "kind = \"quorum\"", why);
         }
+    }
+    if get("kind") == Some("stream") {
+        let why = "a stream keeps what was read, for the next reader";
+        refuse(&["exclusive", "compat"], "kind = \"stream\"", why);
+        let why = "a stream lets events go by `max_age` and `max_length_bytes` alone";
+        refuse(&["max_length", "message_ttl", "overflow"], "kind = \"stream\"", why);
+        let why = "a stream has one order, that in which events came";
+        refuse(&["max_priority"], "kind = \"stream\"", why);
+        let why = "a stream stays when nobody reads it, and outlives the broker";
+        refuse(&["expires"], "kind = \"stream\"", why);
+        if get("durable") == Some("false") {
+            refuse(&["durable"], "kind = \"stream\"", why);
+        }
+        if get("auto_delete") == Some("true") {
+            refuse(&["auto_delete"], "kind = \"stream\"", why);
+        }
+    } else if let Some(kind) = get("kind") {
+        let why = "only a stream is read from a place in it, write `kind = \"stream\"`";
+        refuse(&["offset", "max_age"], &format!("kind = {kind:?}"), why);
     }
     if get("on_exhausted") == Some("drop") && !exclusive {
         refuse(DEAD_LETTERS, "on_exhausted = \"drop\"", "there is no dead-letter queue then");

@@ -18,13 +18,16 @@ use crate::{
     error::{Error, Result},
     event::EventKind,
     handler::{HandlerService, Level, TypeMap},
-    model::{Topology, policy::Ordering},
+    model::{Arguments, Overflow, QueueKind, Topology, policy::Ordering},
     monitor::Monitor,
     name::{ExchangeName, GroupName, InvalidName},
     publish::PublisherSettings,
     registry::{Facts, HandlerDef, Registry, check},
     retry::RetryPolicy,
-    topology::{Conflict, Exchanges, GroupSettings, GroupSpec, HandlerSpec, Patience, UnknownWait, build},
+    topology::{
+        Conflict, Exchanges, GroupSettings, GroupSpec, HandlerSpec, Patience, StreamSettings, UnknownWait,
+        build,
+    },
 };
 
 pub(super) fn assemble(mut builder: BusBuilder) -> Result<Bus> {
@@ -265,11 +268,24 @@ pub(super) fn group_settings(
     bus: &BusSettings,
 ) -> std::result::Result<GroupSettings, InvalidName> {
     let said = &config.settings;
+    // What is consumed of a group with a stream is a queue like any other's.
+    let kind = match said.kind.value {
+        QueueKind::Stream => QueueKind::Quorum,
+        kind => kind,
+    };
+    let is_stream = said.kind.value == QueueKind::Stream;
+    let stream = is_stream.then(|| StreamSettings {
+        offset: said.offset.value,
+        max_age: said.max_age.value,
+        max_length_bytes: said.max_length_bytes.value.map(|size| size.bytes()),
+        arguments: said.arguments.value.clone(),
+    });
     Ok(GroupSettings {
         home: ExchangeName::new(&said.exchange.value)?,
         queue: said.queue.value.clone(),
         dlx_suffix: bus.dlq_exchange_suffix.value.clone(),
-        kind: said.kind.value,
+        kind,
+        stream,
         limits_in: bus.limits_in.value,
         compat: said.compat.value,
         exclusive: said.exclusive.value.then(process_id),
@@ -284,22 +300,22 @@ pub(super) fn group_settings(
         weight: said.weight.value,
         retired: said.retired.value.clone(),
         ladder: said.retry_ladder.value.clone(),
-        max_length: said.max_length.value,
-        max_length_bytes: said.max_length_bytes.value.map(|size| size.bytes()),
-        overflow: said.overflow.value,
-        message_ttl: said.message_ttl.value,
-        expires: said.expires.value,
-        max_priority: said.max_priority.value,
+        max_length: said.max_length.value.filter(|_| !is_stream),
+        max_length_bytes: said.max_length_bytes.value.filter(|_| !is_stream).map(|size| size.bytes()),
+        overflow: if is_stream { Overflow::RejectPublish } else { said.overflow.value },
+        message_ttl: said.message_ttl.value.filter(|_| !is_stream),
+        expires: said.expires.value.filter(|_| !is_stream),
+        max_priority: said.max_priority.value.filter(|_| !is_stream),
         durable: said.durable.value,
         auto_delete: said.auto_delete.value,
-        arguments: said.arguments.value.clone(),
+        arguments: if is_stream { Arguments::default() } else { said.arguments.value.clone() },
         on_exhausted: said.on_exhausted.value,
         dlx: said.dlx.value.clone(),
         dlx_kind: said.dlx_kind.value,
         dlq: said.dlq.value.clone(),
         dlq_key: said.dlq_key.value.clone(),
         dlq_bind: said.dlq_bind.value.clone(),
-        dlq_kind: said.dlq_kind.value.unwrap_or(said.kind.value),
+        dlq_kind: said.dlq_kind.value.unwrap_or(kind),
         dlq_ttl: said.dlq_ttl.value,
         dlq_max_length: said.dlq_max_length.value,
     })

@@ -182,7 +182,7 @@ impl Groups {
         }
         let mut part = Topology::new();
         for bound in &wished {
-            part.add_unbound(bound.of(&spec.queue, spec.settings.weight));
+            part.add_unbound(bound.of(spec.bound_queue(), spec.settings.weight));
         }
         self.context.provision.extend(&part, || ()).await?;
         // A group of an earlier run, or of another program, has a queue; a slip in the name has none.

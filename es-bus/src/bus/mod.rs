@@ -12,6 +12,7 @@ mod layers;
 mod migrate;
 mod plan;
 mod run;
+mod stream;
 mod subscribe;
 mod summary;
 

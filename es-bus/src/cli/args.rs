@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::model::StreamOffset;
+
 /// Run this service, and operate it: look at what it declares, and at what is on the broker.
 #[derive(Debug, Parser)]
 #[command(
@@ -123,6 +125,8 @@ pub(super) enum Command {
     Handlers(HandlersArgs),
     #[command(subcommand)]
     Topology(Topology),
+    #[command(subcommand)]
+    Stream(Stream),
     Explain(ExplainArgs),
     Lock(LockArgs),
     #[command(subcommand)]
@@ -189,6 +193,30 @@ pub(super) enum Topology {
     Prune(PruneArgs),
     Migrate(MigrateArgs),
     Export(ExportArgs),
+}
+
+/// Groups that read a stream.
+#[derive(Debug, Subcommand)]
+pub(super) enum Stream {
+    Position(StreamPositionArgs),
+}
+
+/// Say where a group goes on in its stream, while none of its workers is there.
+///
+/// PLACE is `first`, `last`, `next`, an offset, or a time. What is read a second time is handled a second time.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  {bin} stream position --group projections --to first
+  {bin} stream position --group projections --to 1042
+  {bin} stream position --group projections --to 2026-01-31T12:00:00Z")]
+pub(super) struct StreamPositionArgs {
+    /// The group.
+    #[arg(short, long, value_name = "GROUP")]
+    pub(super) group: String,
+    /// Where to go on.
+    #[arg(long, value_name = "PLACE")]
+    pub(super) to: StreamOffset,
 }
 
 /// Show exchanges, queues and bindings as tables; asks no broker.

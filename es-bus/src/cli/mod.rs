@@ -39,6 +39,7 @@ mod lock;
 mod output;
 mod publish;
 mod run;
+mod stream;
 mod tail;
 mod topology;
 
@@ -294,6 +295,7 @@ async fn dispatch(command: &Command, cx: &mut Context<'_>) -> Result<Exit, Comma
         Command::Check(args) => check::check(args, cx),
         Command::Handlers(args) => handlers::handlers(args, cx),
         Command::Topology(command) => topology::topology(command, cx).await,
+        Command::Stream(command) => stream::stream(command, cx).await,
         Command::Explain(args) => explain::explain(args, cx),
         Command::Lock(args) => lock::lock(args, cx),
         Command::Dlq(command) => dlq::dlq(command, cx).await,

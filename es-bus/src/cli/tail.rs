@@ -155,6 +155,7 @@ async fn follow(
         prefetch: PREFETCH,
         exclusive: true,
         may_hold: 0,
+        offset: None,
     };
     let mut consumer = match transport.consume(request).await {
         Ok(consumer) => consumer,

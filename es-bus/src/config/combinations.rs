@@ -34,8 +34,22 @@ pub(super) fn check(
     if settings.exclusive.value || settings.compat.value.is_some() {
         settings.kind.value = QueueKind::Classic;
     }
-    if settings.kind.value == QueueKind::Quorum {
-        check.quorum(settings);
+    match settings.kind.value {
+        QueueKind::Quorum => check.quorum(settings),
+        QueueKind::Classic => {}
+        QueueKind::Stream => check.stream(settings),
+    }
+    if settings.kind.value != QueueKind::Stream {
+        let remedy = "only a stream is read from a place in it: set `kind = \"stream\"`, or leave it out";
+        let beside = format!("kind \"{}\"", settings.kind.value);
+        check.refuse_own(STREAM_ONLY, &settings.kind.source, &beside, remedy);
+    }
+    if settings.dlq_kind.value == Some(QueueKind::Stream) {
+        check.finding(
+            &settings.dlq_kind.source,
+            "dlq_kind \"stream\" cannot be",
+            "dead letters are taken out one by one: leave `dlq_kind` out",
+        );
     }
     if settings.on_exhausted.value == OnExhausted::Drop && !settings.exclusive.value {
         check.refuse_own(
@@ -58,6 +72,12 @@ pub(super) fn check(
 /// What says where dead letters go, and how they are kept.
 const DEAD_LETTERS: &[&str] =
     &["dlx", "dlx_kind", "dlq", "dlq_key", "dlq_bind", "dlq_kind", "dlq_ttl", "dlq_max_length"];
+
+/// What only a stream has.
+const STREAM_ONLY: &[&str] = &["offset", "max_age"];
+
+/// What a stream has not.
+const NOT_STREAM: &[&str] = &["max_length", "message_ttl", "overflow", "max_priority", "expires"];
 
 /// What an exclusive queue has no use for.
 const NOT_EXCLUSIVE: &[&str] = &[
@@ -114,8 +134,9 @@ impl<F: Fn(&str) -> bool> Check<'_, F> {
     }
 
     fn classic_only(&mut self, kind: &Setting<QueueKind>, beside: &str, remedy: &str) {
-        if kind.value == QueueKind::Quorum && (self.is_own)("kind") {
-            self.finding(&kind.source, format!("kind \"quorum\" and {beside} do not go together"), remedy);
+        if kind.value != QueueKind::Classic && (self.is_own)("kind") {
+            let problem = format!("kind \"{}\" and {beside} do not go together", kind.value);
+            self.finding(&kind.source, problem, remedy);
         }
     }
 
@@ -205,6 +226,25 @@ impl<F: Fn(&str) -> bool> Check<'_, F> {
             if is_said {
                 let problem = format!("ordering \"strict\" and {what} do not go together");
                 self.finding(&settings.ordering.source, problem, remedy);
+            }
+        }
+    }
+
+    /// A stream keeps what was read, in the order in which it came, until it is too old or too much.
+    fn stream(&mut self, settings: &GroupSettings) {
+        let place = &settings.kind.source;
+        self.refuse_own(
+            NOT_STREAM,
+            place,
+            "kind \"stream\"",
+            "a stream has one order, and lets events go by `max_age` and `max_length_bytes` alone: leave it out",
+        );
+        for (is_said, what) in
+            [(settings.auto_delete.value, "auto_delete"), (!settings.durable.value, "durable = false")]
+        {
+            if is_said {
+                let problem = format!("{what} and kind \"stream\" do not go together");
+                self.finding(place, problem, "a stream stays when nobody reads it: leave it out");
             }
         }
     }

@@ -13,7 +13,7 @@ use super::{management::ManagementUrl, security::Auth, url::BrokerUrl};
 use crate::{
     duration::{self, ByteSize},
     model::{
-        Arguments, ExchangeKind, Overflow, QueueKind, Template,
+        Arguments, ExchangeKind, Overflow, QueueKind, StreamOffset, Template,
         policy::{Compat, Declare, DlxKind, LimitsIn, OnExhausted, OnUnknown, Ordering},
     },
 };
@@ -78,6 +78,7 @@ fields! {
     ManagementUrl;
     ExchangeKind;
     QueueKind, absent "auto";
+    StreamOffset;
     Overflow;
     Template, absent "auto";
     Arguments;
@@ -297,6 +298,7 @@ macro_rules! texts {
 }
 
 texts!(
+    StreamOffset,
     &str,
     &String,
     String,

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     duration::ByteSize,
     model::{
-        Arguments, ExchangeKind, Overflow, QueueKind, Template,
+        Arguments, ExchangeKind, Overflow, QueueKind, StreamOffset, Template,
         policy::{Compat, Declare, DlxKind, LimitsIn, OnExhausted, OnUnknown, Ordering},
     },
 };
@@ -236,8 +236,14 @@ settings! {
         /// The name of the queue, in which `{exchange}` and `{group}` stand for theirs. Names below
         /// can hold `{queue}` and `{dlq_exchange_suffix}` too.
         queue: Template = "{exchange}.{group}";
-        /// How the broker keeps the queue: `quorum` or `classic`.
+        /// How the broker keeps the queue: `quorum` or `classic`; or `stream`: events come to a stream beside it,
+        /// `{queue}.stream`, which keeps them, and go on to the queue in their order.
         kind: QueueKind = "quorum";
+        /// Where in its stream a group begins, before it has a position of its own: `first`, `last`, `next`, an
+        /// offset, or a time (`2026-01-31T12:00:00Z`).
+        offset: StreamOffset = "first";
+        /// How long the stream keeps an event at least; without it and `max_length_bytes` it keeps all.
+        max_age: Option<Duration> = "none", within "1s"..="3650d";
         /// `eventsource`: the queue is one that workers of eventsource-py consume too, and is declared
         /// as they declare it.
         compat: Option<Compat> = "none";
@@ -269,7 +275,7 @@ settings! {
         retry_ladder: Vec<Duration> = "30s, 5m", within "1ms"..="30d";
         /// The most messages that the queue holds.
         max_length: Option<u64> = "none", within "1"..="9223372036854775807";
-        /// The most bytes of bodies that the queue holds.
+        /// The most bytes of bodies that the queue holds; of a group with a stream, what the stream holds.
         max_length_bytes: Option<ByteSize> = "none", within "1 B"..="1048576 GiB";
         /// What a full queue does: `reject-publish`, or `drop-head`, which loses the oldest.
         overflow: Overflow = "reject-publish";

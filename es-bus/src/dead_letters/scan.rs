@@ -262,6 +262,7 @@ impl Scan {
             prefetch,
             exclusive: false,
             may_hold: 0,
+            offset: None,
         };
         let consumer = self.transport.consume(request).await;
         let consumer = consumer.map_err(|error| DeadLetterError::of_consuming(self.queue.as_str(), error))?;

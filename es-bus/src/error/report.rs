@@ -43,6 +43,7 @@ pub(super) fn write(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         | Error::Management(_)
         | Error::Plan(_)
         | Error::Migrate(_)
+        | Error::Stream(_)
         | Error::Transport(_)
         | Error::Subscribe(_)
         | Error::NoAmqp(_)

@@ -47,6 +47,14 @@ impl Lock {
             },
         );
         each(&self.queues, &now.queues, "queue", &mut findings, queue, |name, findings, subject| {
+            if self.queues.get(name).is_some_and(is_stream) {
+                findings.breaks(
+                    subject,
+                    "is gone; it is a stream, which stays bound and goes on to keep what comes",
+                    "delete it when the last replica of the old version has brought on what is in it",
+                );
+                return;
+            }
             let belongs = |queue: &str| {
                 *name == format!("{queue}.suspects") || name.starts_with(&format!("{queue}.retry."))
             };
@@ -253,9 +261,18 @@ fn shown(binding: &LockedBinding) -> String {
     format!("the binding to exchange {:?} by {by}", binding.exchange)
 }
 
+fn is_stream(queue: &LockedQueue) -> bool {
+    queue.arguments.get("x-queue-type").and_then(toml::Value::as_str) == Some("stream")
+}
+
 fn queue(was: &LockedQueue, is: &LockedQueue, subject: &str, findings: &mut Findings) {
-    let remedy = "the broker refuses to declare it so (406): keep what it has, let `topology migrate` change the queue \
-                  before this version starts, or give it another name";
+    let remedy = if is_stream(was) {
+        "the broker refuses to declare it so (406), and a stream is not migrated: keep what it has, and let a policy set \
+         another limit"
+    } else {
+        "the broker refuses to declare it so (406): keep what it has, let `topology migrate` change the queue \
+         before this version starts, or give it another name"
+    };
     let flag = |name, was: bool, is: bool| (name, was.to_string(), is.to_string());
     let flags = vec![
         flag("durable", was.durable, is.durable),

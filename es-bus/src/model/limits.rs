@@ -90,11 +90,13 @@ impl ObservedPolicy {
             "all" | "queues" => true,
             "quorum_queues" => queue.kind == QueueKind::Quorum,
             "classic_queues" => queue.kind == QueueKind::Classic,
+            "streams" => queue.kind == QueueKind::Stream,
             _ => false,
         };
         let is_unknown = |key: &str| match queue.kind {
             QueueKind::Quorum => key.starts_with("ha-") || NOT_QUORUM.contains(&key),
             QueueKind::Classic => NOT_CLASSIC.contains(&key),
+            QueueKind::Stream => key.starts_with("ha-") || NOT_STREAM.contains(&key),
         };
         if !is_meant || self.definition.iter().any(|(key, _)| is_unknown(key)) {
             return Some(false);
@@ -114,6 +116,20 @@ const NOT_QUORUM: &[&str] =
     &["queue-mode", "queue-master-locator", "max-priority", "max-age", "stream-max-segment-size-bytes"];
 const NOT_CLASSIC: &[&str] =
     &["delivery-limit", "dead-letter-strategy", "max-age", "stream-max-segment-size-bytes"];
+const NOT_STREAM: &[&str] = &[
+    "expires",
+    "message-ttl",
+    "dead-letter-exchange",
+    "dead-letter-routing-key",
+    "dead-letter-strategy",
+    "max-length",
+    "max-in-memory-length",
+    "max-in-memory-bytes",
+    "max-priority",
+    "overflow",
+    "queue-mode",
+    "delivery-limit",
+];
 
 #[cfg(test)]
 mod tests {
@@ -173,6 +189,7 @@ mod tests {
                 match kind {
                     QueueKind::Classic => "x-queue-type = classic",
                     QueueKind::Quorum => "x-delivery-limit = 7, x-queue-type = quorum",
+                    QueueKind::Stream => unreachable!("its limits are arguments"),
                 }
             );
             assert_eq!(policy.name(), "es-bus.orders.ledger+1");

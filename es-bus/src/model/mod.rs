@@ -18,6 +18,7 @@ mod permissions;
 pub mod policy;
 mod queue;
 mod spread;
+mod stream;
 mod svg;
 mod template;
 
@@ -37,6 +38,7 @@ pub use self::{
     },
     permissions::{Permissions, Rights, TopicRights},
     queue::{DeadLetter, DeadLetterStrategy, Overflow, Queue, QueueKind},
+    stream::{NoStreamOffset, StreamOffset},
     template::{Filling, Template},
 };
 pub(crate) use self::{

@@ -66,7 +66,7 @@ vocabulary!(ExchangeKind by word, "exchange type", {
     ConsistentHash => "consistent-hash",
 });
 
-vocabulary!(QueueKind, "queue kind", { Quorum => "quorum", Classic => "classic" });
+vocabulary!(QueueKind, "queue kind", { Quorum => "quorum", Classic => "classic", Stream => "stream" });
 
 // `reject-publish-dlx` is what es-bus itself may declare, not a choice.
 vocabulary!(Overflow, "overflow", {
@@ -316,6 +316,9 @@ mod tests {
     fn an_unknown_word_lists_the_known_ones() {
         let error = "clasic".parse::<QueueKind>().unwrap_err();
 
-        assert_eq!(error.to_string(), r#""clasic" is no queue kind, expected one of quorum, classic"#);
+        assert_eq!(
+            error.to_string(),
+            r#""clasic" is no queue kind, expected one of quorum, classic, stream"#
+        );
     }
 }

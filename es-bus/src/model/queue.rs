@@ -31,6 +31,8 @@ pub struct Queue {
     pub max_length: Option<u64>,
     /// How many bytes of bodies it may hold.
     pub max_length_bytes: Option<u64>,
+    /// How long a message stays in it at least (streams); in whole seconds.
+    pub max_age: Option<Duration>,
     /// What happens to the message that does not fit.
     pub overflow: Option<Overflow>,
     /// After how many returns the broker gives a message up (quorum queues).
@@ -64,6 +66,7 @@ impl Queue {
             expires: None,
             max_length: None,
             max_length_bytes: None,
+            max_age: None,
             overflow: None,
             delivery_limit: None,
             max_priority: None,
@@ -108,6 +111,9 @@ impl Queue {
         };
         number("x-delivery-limit", self.delivery_limit);
         number("x-max-priority", self.max_priority.map(u64::from));
+        if let Some(age) = self.max_age {
+            table.insert("x-max-age", format!("{}s", age.as_secs()));
+        }
         if self.single_active_consumer {
             table.insert("x-single-active-consumer", true);
         }
@@ -210,6 +216,8 @@ pub enum QueueKind {
     Quorum,
     /// On one node.
     Classic,
+    /// A log that is read from any place in it, and keeps what was read.
+    Stream,
 }
 
 impl QueueKind {
@@ -219,6 +227,7 @@ impl QueueKind {
         match self {
             Self::Quorum => "quorum",
             Self::Classic => "classic",
+            Self::Stream => "stream",
         }
     }
 }

@@ -360,13 +360,15 @@ impl Builder<'_> {
         for kind in group.handlers.iter().flat_map(|handler| &handler.emits) {
             self.event_exchange(kind.exchange.unwrap_or(self.exchanges.default().as_str()));
         }
-        for bound in group.bindings() {
+        self.stream(group);
+        let late = group.bound.iter().filter(|late| late.holds).map(|late| &late.bound);
+        for bound in group.bindings().into_iter().chain(late) {
             self.event_exchange(bound.exchange.as_str());
             self.topology.add_binding(group.binding(bound));
-        }
-        for late in group.bound.iter().filter(|late| late.holds) {
-            self.event_exchange(late.bound.exchange.as_str());
-            self.topology.add_binding(group.binding(&late.bound));
+            if group.stream.is_some() {
+                // Of the time when the group had no stream yet: each event would come twice.
+                self.topology.add_unbound(bound.of(&group.queue, group.settings.weight));
+            }
         }
     }
 
@@ -382,6 +384,25 @@ impl Builder<'_> {
                 old_dlq: old.dlq.clone(),
             });
         }
+    }
+
+    /// The stream that events come to, and the queue in which stands how far it was read.
+    fn stream(&mut self, group: &GroupSpec) {
+        let (Some(names), Some(settings)) = (&group.stream, &group.settings.stream) else { return };
+        let stream = Queue {
+            max_age: settings.max_age,
+            max_length_bytes: settings.max_length_bytes,
+            arguments: settings.arguments.to_headers(),
+            ..Queue::durable(names.stream.clone(), QueueKind::Stream)
+        };
+        self.queue(stream, format!("the stream of group {:?}", group.name.as_str()));
+        let position = Queue {
+            single_active_consumer: true,
+            delivery_limit: delivery_limit(group.settings.kind),
+            ..Queue::durable(names.position.clone(), group.settings.kind)
+        };
+        self.queue(position, format!("the position of group {:?}", group.name.as_str()));
+        self.topology.add_binding(selected(group, names.position.clone(), wire::names::DELAY_POSITION));
     }
 
     /// Binds exchanges to those that they get messages from, whatever those are to the program.
@@ -438,7 +459,8 @@ impl Builder<'_> {
                 .collect();
             for name in exchanges {
                 if let Some(exchange) = self.topology.exchange(name).map(|exchange| exchange.name.clone()) {
-                    self.topology.add_unbound(Binding::by_key(exchange, group.queue.clone(), key.clone()));
+                    let queue = group.bound_queue().clone();
+                    self.topology.add_unbound(Binding::by_key(exchange, queue, key.clone()));
                 }
             }
             // Where the exchange does not look at keys, the binding was made without one.
@@ -536,8 +558,12 @@ mod tests {
         exchange::ExchangeDef,
         location::Location,
         message::{StaticValue, Value},
-        model::policy::{Compat, DlxKind, OnExhausted},
+        model::{
+            Arguments, StreamOffset,
+            policy::{Compat, DlxKind, OnExhausted},
+        },
         name::ExchangeName,
+        topology::StreamSettings,
         topology::fixtures::{PLACED, SHIPPED, exchanges, group, group_with, handler, named_with},
     };
 
@@ -568,6 +594,38 @@ mod tests {
         let topology = build(&[group(handlers)], &[PLACED, SHIPPED], &exchanges()).unwrap();
 
         insta::assert_snapshot!(text(&topology));
+    }
+
+    #[test]
+    fn the_events_of_a_group_with_a_stream_come_to_that_alone() {
+        let handlers = vec![handler("project", &["Order.*"], Some(&[PLACED]))];
+        let group = group_with(handlers, |settings| {
+            settings.stream = Some(StreamSettings {
+                offset: StreamOffset::First,
+                max_age: Some(Duration::from_secs(7200)),
+                max_length_bytes: Some(1000),
+                arguments: Arguments::default(),
+            });
+        });
+
+        let topology = build(&[group], &[], &exchanges()).unwrap();
+
+        let bound: Vec<&str> = topology
+            .bindings()
+            .filter(|binding| binding.source.as_str() == "events")
+            .map(|binding| binding.queue.as_str())
+            .collect();
+        assert_eq!(bound, ["events.projections.stream"]);
+        // It may have been bound before the group had a stream.
+        let unbound: Vec<&str> = topology.unbound().map(|binding| binding.queue.as_str()).collect();
+        assert_eq!(unbound, ["events.projections"]);
+        let stream = topology.queue("events.projections.stream").unwrap();
+        let table = stream.argument_table();
+        let arguments: Vec<&str> = table.iter().map(|(name, _)| name).collect();
+        assert_eq!(arguments, ["x-max-age", "x-max-length-bytes", "x-queue-type"]);
+        assert_eq!(table.get_str("x-max-age"), Some("7200s"));
+        assert!(topology.queue("events.projections.position").unwrap().single_active_consumer);
+        assert_eq!(topology.queue("events.projections").unwrap().kind, QueueKind::Quorum);
     }
 
     #[test]

@@ -92,6 +92,7 @@ fn adopt(probe: &mut Queue, wanted: &Headers, error: Option<&DeclareError>) -> b
         "x-queue-type" => match value {
             Some("quorum") => probe.kind = QueueKind::Quorum,
             Some("classic") | None => probe.kind = QueueKind::Classic,
+            Some("stream") => probe.kind = QueueKind::Stream,
             Some(_) => return false,
         },
         name if name.starts_with("x-") => take_over(probe, wanted, name, value),

@@ -72,6 +72,7 @@ pub(crate) fn named_with(
         dlx_suffix: "_dlq".to_owned(),
         kind: QueueKind::Quorum,
         limits_in: LimitsIn::Arguments,
+        stream: None,
         compat: None,
         exclusive: None,
         single_active_consumer: false,

@@ -14,7 +14,7 @@ use crate::{
     exchange::ExchangeKind,
     handler::{Call, HandlerService, Pace},
     model::{
-        Arguments, Binding, Filling, Overflow, QueueKind, Template,
+        Arguments, Binding, Filling, Overflow, QueueKind, StreamOffset, Template,
         policy::{Compat, DlxKind, LimitsIn, OnExhausted, OnUnknown, Ordering},
     },
     name::{ExchangeName, GroupName, InvalidName, QueueName},
@@ -32,10 +32,12 @@ pub(crate) struct GroupSettings {
     pub(crate) queue: Template,
     /// What stands for `{dlq_exchange_suffix}`.
     pub(crate) dlx_suffix: String,
-    /// How the broker keeps the queue.
+    /// How the broker keeps the queue that is consumed.
     pub(crate) kind: QueueKind,
     /// What carries the limits of the group's queues.
     pub(crate) limits_in: LimitsIn,
+    /// The stream that events come to first; none where they come to the queue itself.
+    pub(crate) stream: Option<StreamSettings>,
     /// Whose workers consume the queue too.
     pub(crate) compat: Option<Compat>,
     /// What tells the queue of this process from those of its siblings, where each has its own.
@@ -98,6 +100,28 @@ pub(crate) struct GroupSettings {
     pub(crate) dlq_ttl: Option<Duration>,
     /// How many dead letters are kept.
     pub(crate) dlq_max_length: Option<u64>,
+}
+
+/// The stream of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StreamSettings {
+    /// Where the group begins that has no position yet.
+    pub(crate) offset: StreamOffset,
+    /// How long an event stays at least.
+    pub(crate) max_age: Option<Duration>,
+    /// How many bytes of bodies it holds at least.
+    pub(crate) max_length_bytes: Option<u64>,
+    /// Further arguments.
+    pub(crate) arguments: Arguments,
+}
+
+/// The queues of a group with a stream, beside the one that it consumes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StreamNames {
+    /// `{queue}.stream`, which events come to.
+    pub(crate) stream: QueueName,
+    /// `{queue}.position`, in which stands how far it was read.
+    pub(crate) position: QueueName,
 }
 
 /// How long an unknown event waits for a replica that knows it.
@@ -217,6 +241,8 @@ pub(crate) struct GroupSpec {
     pub(crate) entry: ExchangeName,
     /// Names that it had before, with what was named after each.
     pub(crate) formerly: Vec<FormerGroup>,
+    /// Where its events come first, and how far they were read; none where they come to the queue itself.
+    pub(crate) stream: Option<StreamNames>,
     takers: Found,
 }
 
@@ -265,6 +291,13 @@ impl GroupSpec {
             None => queue.clone(),
         };
         let dlq_bind = settings.dlq_bind.as_ref().map_or_else(|| dlq_key.clone(), |bind| bind.fill(filling));
+        let stream = match &settings.stream {
+            Some(_) => Some(StreamNames {
+                stream: QueueName::new(format!("{queue}.stream"))?,
+                position: QueueName::new(format!("{queue}.position"))?,
+            }),
+            None => None,
+        };
         // The longest name that is derived from the queue's is checked with the others, when it is made.
         Ok(Self {
             dlq,
@@ -273,6 +306,7 @@ impl GroupSpec {
             dlq_bind,
             retry: ExchangeName::new(format!("{queue}.retry"))?,
             entry: ExchangeName::new(format!("{queue}.in"))?,
+            stream,
             queue: QueueName::new(queue)?,
             name,
             settings,
@@ -317,6 +351,12 @@ impl GroupSpec {
     #[must_use]
     pub(crate) fn keeps_dead_letters(&self) -> bool {
         self.settings.on_exhausted == OnExhausted::DeadLetter && !self.is_exclusive()
+    }
+
+    /// The queue that events come to: its stream, or the one that it consumes.
+    #[must_use]
+    pub(crate) fn bound_queue(&self) -> &QueueName {
+        self.stream.as_ref().map_or(&self.queue, |names| &names.stream)
     }
 
     /// Whether each process has a queue of its own, which goes with its connection.
@@ -381,7 +421,7 @@ impl GroupSpec {
 
     /// A binding of the group's queue.
     pub(crate) fn binding(&self, bound: &Bound) -> Binding {
-        bound.of(&self.queue, self.settings.weight)
+        bound.of(self.bound_queue(), self.settings.weight)
     }
 
     /// The bindings that the handlers ask for, each once, by exchange and key.

@@ -17,6 +17,7 @@ pub mod migrate;
 mod patience;
 pub mod plan;
 pub(crate) mod policies;
+pub(crate) mod position;
 mod program;
 mod provision;
 mod strict;
@@ -34,7 +35,10 @@ pub(crate) use self::{
     bound::{Asked, Bound, bound},
     build::build,
     exchanges::Exchanges,
-    group::{GroupSettings, GroupSpec, HandlerSpec, LateBound, UnknownWait, delay_name},
+    group::{
+        GroupSettings, GroupSpec, HandlerSpec, LateBound, StreamNames, StreamSettings, UnknownWait,
+        delay_name,
+    },
     patience::Patience,
     program::Program,
     provision::{Provision, ProvisionError},

@@ -38,8 +38,11 @@ impl<'a> Program<'a> {
         Some(Place::new(format!("group {group:?}"), location))
     }
 
-    /// The group that consumes a queue.
+    /// The group that consumes a queue, or that the stream is of.
     pub(super) fn group_of(&self, queue: &str) -> Option<&'a GroupSpec> {
-        self.groups.iter().copied().find(|group| group.queue.as_str() == queue)
+        self.groups
+            .iter()
+            .copied()
+            .find(|group| group.queue.as_str() == queue || group.bound_queue().as_str() == queue)
     }
 }

@@ -26,7 +26,7 @@ pub use self::{
 use crate::{
     handler::BoxFuture,
     message::Message,
-    model::{Binding, Exchange, ExchangeBinding, Observed, Policy, Queue},
+    model::{Binding, Exchange, ExchangeBinding, Observed, Policy, Queue, StreamOffset},
     name::{ExchangeName, QueueName},
 };
 
@@ -283,6 +283,8 @@ pub struct ConsumeRequest {
     /// The consumer ends by itself, for another to go on in its place, when at most so many of its deliveries
     /// stand in the way of settling the others together; with 0 it never does.
     pub may_hold: usize,
+    /// Where in a stream it begins; of another kind of queue it says nothing.
+    pub offset: Option<StreamOffset>,
 }
 
 /// How full a queue is.

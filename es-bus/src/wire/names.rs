@@ -98,6 +98,8 @@ pub const REASON_CRASHED: &str = "crashed";
 /// [`ES_DELAY`]: the queue of the events that are handled alone, which is no retry queue, and is picked
 /// like one.
 pub const DELAY_SUSPECTS: &str = "suspects";
+/// [`ES_DELAY`]: the queue in which stands how far the stream of a group was read.
+pub(crate) const DELAY_POSITION: &str = "position";
 /// [`ES_DELAY`]: the note that a process leaves which gives deliveries back in order.
 pub const DELAY_HANDOVER: &str = "handover";
 

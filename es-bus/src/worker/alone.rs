@@ -133,6 +133,7 @@ impl Suspects {
             prefetch: 1,
             exclusive: false,
             may_hold: 0,
+            offset: None,
         };
         let mut consumer = self.context.provision.transport().consume(request).await?;
         let mut next = timeout(TAKEN_WITHIN, consumer.next()).await.ok().flatten();

@@ -19,6 +19,7 @@ use super::{
     left::Left,
     overtaken::Away,
     settle::{End, Handling},
+    stream::Stream,
     suspects::{Caution, Step, Turn},
     watchdog::{self, Found},
 };
@@ -104,6 +105,8 @@ pub(super) struct Loop {
     turn: Arc<watch::Sender<Turn>>,
     /// The consumers before this one that hold something.
     left: Left,
+    /// Whether the reader of the group's stream has asked for its turn; set where there is a stream.
+    reader: Option<watch::Receiver<bool>>,
 }
 
 /// The lane of a delivery, how it ended, and its channel where others hold something; nothing of a pause, and of
@@ -154,11 +157,12 @@ impl Loop {
             suspects_first: None,
             turn: Arc::new(watch::Sender::new(Turn::START)),
             left: Left::default(),
+            reader: None,
         }
     }
 
-    pub(super) async fn run(self) -> Result<(), ProvisionError> {
-        let mut suspects = JoinSet::new();
+    pub(super) async fn run(mut self) -> Result<(), ProvisionError> {
+        let mut beside = JoinSet::new();
         let over = self.context.stop.child_token();
         if let (Some(Ok(queue)), Some(limit)) = (self.group.suspects(), self.group.settings.crash_limit) {
             let suspects_of_group = Suspects {
@@ -170,14 +174,28 @@ impl Loop {
                 turn: Arc::clone(&self.turn),
                 over: over.clone(),
             };
-            suspects.spawn(suspects_of_group.run());
+            beside.spawn(suspects_of_group.run());
+        }
+        if let Some(names) = self.group.stream.clone() {
+            let (asked, reader) = watch::channel(false);
+            self.reader = Some(reader);
+            let stream = Stream {
+                names,
+                asked,
+                group: self.group.clone(),
+                assignment: self.post.assignment.clone(),
+                context: Arc::clone(&self.context),
+                watch: Arc::clone(&self.watch),
+                over: over.clone(),
+            };
+            beside.spawn(stream.run());
         }
         let kill = self.context.kill.clone();
         let result = self.work().await;
         over.cancel();
         tokio::select! {
-            _ = suspects.join_next() => {}
-            () = async { kill.cancelled().await; sleep(LAST_SUSPECT).await } => suspects.shutdown().await,
+            () = async { while beside.join_next().await.is_some() {} } => {}
+            () = async { kill.cancelled().await; sleep(LAST_SUSPECT).await } => beside.shutdown().await,
         }
         result
     }
@@ -222,6 +240,10 @@ impl Loop {
                         Counters::add(&self.context.counters.consumers);
                     }
                     let since = Instant::now();
+                    if let Some(mut reader) = self.reader.take() {
+                        // Once: who waits for the start of the group waits for both.
+                        let _ = timeout(ANSWERED_WITHIN, reader.wait_for(|asked| *asked)).await;
+                    }
                     self.post.consuming.send_replace(true);
                     let _ = consuming.get_or_insert_with(|| watch.consuming());
                     let ended = self.consume(&mut consumer).await;
@@ -389,6 +411,7 @@ impl Loop {
             prefetch,
             exclusive: false,
             may_hold: if may_leave { may_hold } else { 0 },
+            offset: None,
         };
         let mut answer = self.context.provision.transport().consume(request);
         if let Ok(answer) = timeout(ANSWERED_WITHIN, &mut answer).await {

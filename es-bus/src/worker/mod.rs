@@ -5,7 +5,8 @@
 //! `copies` decides what has to be published before the delivery is acknowledged, `settle` does it;
 //! `give_up` is for groups that keep nothing, `in_place` for those in strict order; `watchdog` finds a
 //! consumer that the broker has forgotten. `suspects` says which events may have ended a process, `alone`
-//! handles them, `handover` tells them from what was given back.
+//! handles them, `handover` tells them from what was given back. `stream` brings what is in the stream of a group to
+//! the queue.
 //!
 //! What a kill leaves behind, at each await: before the copies are confirmed, the delivery is not
 //! acknowledged and comes again; between the copies and the acknowledgement, it comes again beside
@@ -27,6 +28,7 @@ mod layered;
 mod left;
 mod overtaken;
 mod settle;
+mod stream;
 mod suspects;
 mod watchdog;
 

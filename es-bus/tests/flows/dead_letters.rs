@@ -366,8 +366,14 @@ async fn a_group_of_eventsource_py_alone_is_served_by_the_name_of_its_queue() {
     assert_eq!(dead.replay(Filter::all()).limit(1).await.unwrap().replayed, 1);
     assert_eq!(dead.replay(Filter::all()).broadcast().await.unwrap().replayed, 1);
 
-    let request =
-        ConsumeRequest { queue: work, tag: "py".to_owned(), prefetch: 9, exclusive: false, may_hold: 0 };
+    let request = ConsumeRequest {
+        queue: work,
+        tag: "py".to_owned(),
+        prefetch: 9,
+        exclusive: false,
+        may_hold: 0,
+        offset: None,
+    };
     let mut consumer = broker.consume(request).await.unwrap();
     for exchange in ["shop.billing.in", "shop"] {
         let received = consumer.next().await.unwrap().unwrap().received.clone();
@@ -396,8 +402,14 @@ async fn what_the_broker_dead_lettered_goes_back_to_where_it_died() {
     declaring.stop().await.unwrap();
     first.publish(&placed("o-1")).await.unwrap();
     let work = QueueName::new("events.ledger").unwrap();
-    let request =
-        ConsumeRequest { queue: work, tag: "t".to_owned(), prefetch: 1, exclusive: false, may_hold: 0 };
+    let request = ConsumeRequest {
+        queue: work,
+        tag: "t".to_owned(),
+        prefetch: 1,
+        exclusive: false,
+        may_hold: 0,
+        offset: None,
+    };
     let mut consumer = broker.consume(request).await.unwrap();
     consumer.next().await.unwrap().unwrap().settle(Settlement::Reject);
     consumer.close().await;

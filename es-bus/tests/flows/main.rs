@@ -34,6 +34,7 @@ mod schema;
 mod scope;
 mod serving;
 mod shutdown;
+mod streams;
 mod strict;
 mod subscribing;
 mod support;

@@ -170,8 +170,14 @@ async fn killed_anywhere_it_goes_on_and_every_event_is_handled() {
 async fn contents(broker: &Memory, queue: &str) -> Vec<Received> {
     let queue = QueueName::new(queue).unwrap();
     let count = broker.queue_status(&queue).await.unwrap().unwrap().messages;
-    let request =
-        ConsumeRequest { queue, tag: "look".to_owned(), prefetch: 1000, exclusive: false, may_hold: 0 };
+    let request = ConsumeRequest {
+        queue,
+        tag: "look".to_owned(),
+        prefetch: 1000,
+        exclusive: false,
+        may_hold: 0,
+        offset: None,
+    };
     let mut consumer = broker.consume(request).await.unwrap();
     let mut all = Vec::new();
     for _ in 0..count {
@@ -346,8 +352,14 @@ async fn what_cannot_be_migrated_is_refused_with_what_would_do() {
     };
     broker.publish(&letter).await.unwrap();
     let queue = QueueName::new("events.projections.dlq").unwrap();
-    let request =
-        ConsumeRequest { queue, tag: "holder".to_owned(), prefetch: 9, exclusive: false, may_hold: 0 };
+    let request = ConsumeRequest {
+        queue,
+        tag: "holder".to_owned(),
+        prefetch: 9,
+        exclusive: false,
+        may_hold: 0,
+        offset: None,
+    };
     let mut holder = other.consume(request).await.unwrap();
     let held = holder.next().await.unwrap().unwrap();
     let stuck = refusal(now(&broker), MigrateOptions::new().patience(Duration::from_secs(5))).await;
@@ -389,6 +401,7 @@ async fn one_whose_connection_was_lost_removes_nothing_any_more() {
             prefetch: 9,
             exclusive: false,
             may_hold: 0,
+            offset: None,
         };
         let mut holder = broker.consume(request).await.unwrap();
         let held = holder.next().await.unwrap().unwrap();

@@ -66,8 +66,14 @@ pub(crate) async fn take_all(bus: &TestBus, queue: &str) -> Vec<Received> {
     let queue = QueueName::new(queue).unwrap();
     let status = bus.broker().queue_status(&queue).await.unwrap();
     let count = status.unwrap_or_else(|| panic!("there is no queue {queue}")).messages;
-    let request =
-        ConsumeRequest { queue, tag: "look".to_owned(), prefetch: 1000, exclusive: false, may_hold: 0 };
+    let request = ConsumeRequest {
+        queue,
+        tag: "look".to_owned(),
+        prefetch: 1000,
+        exclusive: false,
+        may_hold: 0,
+        offset: None,
+    };
     let mut consumer = bus.broker().consume(request).await.unwrap();
     let mut taken = Vec::new();
     for _ in 0..count {

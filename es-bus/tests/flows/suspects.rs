@@ -46,8 +46,14 @@ async fn publish(broker: &Memory, orders: &[&str]) {
 async fn crash_with(broker: &Memory, count: usize) {
     let process = broker.reconnect();
     let queue = QueueName::new("events.fragile").unwrap();
-    let request =
-        ConsumeRequest { queue, tag: "process".to_owned(), prefetch: 100, exclusive: false, may_hold: 0 };
+    let request = ConsumeRequest {
+        queue,
+        tag: "process".to_owned(),
+        prefetch: 100,
+        exclusive: false,
+        may_hold: 0,
+        offset: None,
+    };
     let mut consumer = process.consume(request).await.unwrap();
     let mut in_hand = Vec::new();
     for _ in 0..count {
@@ -348,6 +354,7 @@ async fn a_group_may_go_without() {
         prefetch: 1,
         exclusive: false,
         may_hold: 0,
+        offset: None,
     });
     assert!(suspects.await.is_err(), "there is no such queue");
     bus.stop().await.unwrap();

@@ -113,7 +113,9 @@ fn told(
 /// What a queue is to the program.
 fn whose(program: &Program<'_>, queue: &str) -> String {
     if let Some(group) = program.group_of(queue) {
-        return format!("group {:?}", group.name.as_str());
+        let name = group.name.as_str();
+        let is_stream = group.stream.as_ref().is_some_and(|names| names.stream.as_str() == queue);
+        return if is_stream { format!("the stream of group {name:?}") } else { format!("group {name:?}") };
     }
     for group in program.groups {
         let name = group.name.as_str();

@@ -70,6 +70,7 @@ pub(super) async fn run(
         prefetch: PREFETCH,
         exclusive: route.exclusive,
         may_hold: 0,
+        offset: None,
     };
     let mut consumer = match transport.consume(request).await {
         Ok(consumer) => consumer,

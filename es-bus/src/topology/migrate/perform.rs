@@ -463,6 +463,12 @@ pub(super) fn check(target: &Target, observed: &Observed) -> Result<(), MigrateE
     if let Some(trouble) = &found.trouble {
         return unmovable(trouble);
     }
+    if target.queue.kind == QueueKind::Stream {
+        return unmovable(
+            "it is to be a stream, and a queue that is read until it is empty does not become one; delete it when it is \
+             empty, and start this program",
+        );
+    }
     match &found.settings {
         Some(settings) if settings.kind == "stream" => unmovable(
             "it is a stream, whose messages stay when they are read; give the group another name, and delete the stream \

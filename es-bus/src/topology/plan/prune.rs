@@ -72,6 +72,14 @@ impl<'a> Stale<'a> {
             return Verdict::Goes;
         }
         let allow = "allow its loss by name (`discard`)";
+        let is_stream = match &found.settings {
+            Some(settings) => settings.kind == "stream",
+            None => queue.kind == QueueKind::Stream,
+        };
+        // It keeps what was read, so that no count tells whether somebody still wants it.
+        if is_stream {
+            return stays(format!("it is a stream, and keeps what was read: {allow}"));
+        }
         let hides = match &found.settings {
             Some(settings) => settings.kind != "classic" && found.dead_letters.is_none(),
             // Over AMQP: what waits to be dead-lettered is in no count.

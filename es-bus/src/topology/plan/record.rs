@@ -238,6 +238,7 @@ impl Record {
             prefetch: 1000,
             exclusive: false,
             may_hold: 0,
+            offset: None,
         };
         transport.consume(request).await.map_err(|error| self.not_consumed(&error))
     }

@@ -19,7 +19,7 @@ use futures_util::{StreamExt, future::maybe_done, stream};
 use lapin::{
     Channel,
     options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
-    types::{FieldTable, ShortString},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 use tokio::{
     sync::Notify,
@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     handler::BoxFuture,
+    model::StreamOffset,
     transport::{ConsumeError, ConsumeRequest, Consumer, Delivery, Settle, Settlement},
 };
 
@@ -66,6 +67,7 @@ pub(super) async fn start(
     let name = convert::short("the name of the queue", &queue).map_err(refused)?;
     let tag = convert::short("the consumer tag", &request.tag).map_err(refused)?;
     let (prefetch, may_hold) = (request.prefetch.max(1), request.may_hold);
+    let (arguments, is_stream) = (stream_arguments(request.offset), request.offset.is_some());
     let options = BasicConsumeOptions { exclusive: request.exclusive, ..BasicConsumeOptions::default() };
     // A task of its own: a call that is dropped leaves neither channel nor consumer to lapin's
     // destructors (see `Reader`), but a whole consumer to ours.
@@ -73,7 +75,7 @@ pub(super) async fn start(
         let started = async {
             let channel = session.connection.create_channel().await?;
             channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
-            let deliveries = channel.basic_consume(name, tag.clone(), options, FieldTable::default()).await?;
+            let deliveries = channel.basic_consume(name, tag.clone(), options, arguments).await?;
             Ok((channel, deliveries))
         };
         let (channel, deliveries) = tokio::select! {
@@ -83,16 +85,32 @@ pub(super) async fn start(
                 return Err(ConsumeError::Interrupted { reason: session.reason() });
             }
         };
-        Ok(assemble(session, queue, tag, (prefetch, may_hold), channel, deliveries))
+        Ok(assemble(session, queue, tag, (prefetch, may_hold, is_stream), channel, deliveries))
     });
     starting.await.unwrap_or_else(|join| Err(ConsumeError::Interrupted { reason: join.to_string() }))
+}
+
+/// Where a consumer of a stream begins.
+fn stream_arguments(offset: Option<StreamOffset>) -> FieldTable {
+    let mut table = FieldTable::default();
+    if let Some(offset) = offset {
+        let value = match offset {
+            StreamOffset::First | StreamOffset::Last | StreamOffset::Next => {
+                AMQPValue::LongString(offset.to_string().into())
+            }
+            StreamOffset::Offset(offset) => AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX)),
+            StreamOffset::Timestamp(seconds) => AMQPValue::Timestamp(seconds),
+        };
+        table.insert("x-stream-offset".into(), value);
+    }
+    table
 }
 
 fn assemble(
     session: Arc<Session>,
     queue: String,
     tag: ShortString,
-    (prefetch, may_hold): (u16, usize),
+    (prefetch, may_hold, is_stream): (u16, usize, bool),
     channel: Channel,
     deliveries: lapin::Consumer,
 ) -> (Consumer, Weak<Settler>) {
@@ -108,6 +126,7 @@ fn assemble(
         // Twice, with some in hand for longer: while the broker answers one flush, the next is made.
         flush_at: (usize::from(prefetch) * 2 / 5).clamp(1, FLUSH_AT),
         prefetch,
+        is_stream,
         may_hold,
         held: AtomicUsize::new(0),
         taken: AtomicU64::new(0),
@@ -144,6 +163,8 @@ struct Shared {
     tracker: Mutex<Tracker>,
     flush_at: usize,
     prefetch: u16,
+    /// A stream gives nothing back: to say so would end the connection (540, measured on 3.10).
+    is_stream: bool,
     /// With how many deliveries held the consumer ends by itself, at most.
     may_hold: usize,
     /// How many deliveries are in the way of a `multiple`, and have been for long.
@@ -419,6 +440,7 @@ pub(super) struct Settler {
 impl Settle for Settler {
     fn settle(&self, tag: u64, settlement: Settlement) -> bool {
         let shared = &*self.shared;
+        let settlement = if shared.is_stream { Settlement::Ack } else { settlement };
         let count = {
             let mut tracker = shared.tracker.lock().unwrap_or_else(PoisonError::into_inner);
             // Under the lock: the last flush comes after the stop.

@@ -21,11 +21,13 @@ pub(super) struct Settings {
     pub(super) expires: Option<Duration>,
     pub(super) max_length: Option<u64>,
     pub(super) max_length_bytes: Option<u64>,
+    pub(super) max_age: Option<Duration>,
     pub(super) overflow: OverflowMode,
     pub(super) delivery_limit: Option<u64>,
     pub(super) single_active_consumer: bool,
     pub(super) max_priority: Option<u8>,
     pub(super) quorum: bool,
+    pub(super) stream: bool,
 }
 
 /// What happens to a message that a full queue has no room for.
@@ -72,7 +74,7 @@ impl Settings {
                 return Err(refused(name, &format!("not supported by {} queues", queue.kind.as_str())));
             }
         }
-        if quorum {
+        if queue.kind != QueueKind::Classic {
             for (is_set, property) in [
                 (!queue.durable, "non-durable"),
                 (queue.exclusive, "exclusive-owner"),
@@ -121,6 +123,8 @@ impl Settings {
             expires: expires.map(Duration::from_millis),
             max_length: number(&table, "x-max-length")?,
             max_length_bytes: number(&table, "x-max-length-bytes")?,
+            max_age: age(&table)?,
+            stream: queue.kind == QueueKind::Stream,
             overflow,
             delivery_limit: number(&table, "x-delivery-limit")?,
             max_priority: match number(&table, "x-max-priority")? {
@@ -236,6 +240,24 @@ fn number(table: &Headers, name: &str) -> Result<Option<u64>, String> {
     }
 }
 
+/// A number and its unit, as streams have it.
+fn age(table: &Headers) -> Result<Option<Duration>, String> {
+    let Some(text) = text(table, "x-max-age")? else { return Ok(None) };
+    let invalid = || refused("x-max-age", "invalid_max_age");
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(invalid)?;
+    let seconds = match unit {
+        "Y" => 365 * 24 * 60 * 60,
+        "M" => 30 * 24 * 60 * 60,
+        "D" => 24 * 60 * 60,
+        "h" => 60 * 60,
+        "m" => 60,
+        "s" => 1,
+        _ => return Err(invalid()),
+    };
+    let number: u64 = number.parse().map_err(|_no_number| invalid())?;
+    Ok(Some(Duration::from_secs(number.saturating_mul(seconds))))
+}
+
 fn refused(name: &str, why: &str) -> String {
     format!("PRECONDITION_FAILED - invalid arg '{name}': {why}")
 }
@@ -299,6 +321,12 @@ mod tests {
             with(QueueKind::Classic, "x-message-ttl", Value::I64(i64::MAX)),
             with(QueueKind::Classic, "x-overflow", "drop-tail"),
             with(QueueKind::Classic, "x-dead-letter-routing-key", "order"),
+            with(QueueKind::Stream, "x-message-ttl", 1000_i64),
+            with(QueueKind::Stream, "x-dead-letter-exchange", "dlx"),
+            with(QueueKind::Stream, "x-max-length", 5_i64),
+            with(QueueKind::Stream, "x-single-active-consumer", true),
+            with(QueueKind::Stream, "x-max-age", "5x"),
+            Queue { auto_delete: true, ..queue(QueueKind::Stream) },
             Queue { exclusive: true, ..queue(QueueKind::Quorum) },
             Queue { durable: false, ..queue(QueueKind::Quorum) },
             Queue { auto_delete: true, ..queue(QueueKind::Quorum) },

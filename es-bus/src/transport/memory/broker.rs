@@ -29,7 +29,7 @@ use crate::{
     message::{Headers, Message, Received, Text, Value},
     model::{
         Binding, Exchange, ExchangeBinding, ExchangeSettings, Observed, ObservedBinding, ObservedExchange,
-        ObservedPolicy, ObservedQueue, Policy, Queue, QueueSettings, View,
+        ObservedPolicy, ObservedQueue, Policy, Queue, QueueSettings, StreamOffset, View,
     },
     name::{ExchangeName, QueueName},
     transport::{
@@ -60,6 +60,8 @@ pub(super) struct Dispatch {
     redelivered: bool,
     /// How often it came back, where its queue tells.
     returns: Option<u64>,
+    /// Its place, in a stream.
+    offset: Option<u64>,
 }
 
 impl Dispatch {
@@ -70,6 +72,10 @@ impl Dispatch {
         if let Some(returns) = self.returns {
             let count = i64::try_from(returns).unwrap_or(i64::MAX);
             message.headers.insert("x-delivery-count", Value::I64(count));
+        }
+        if let Some(offset) = self.offset {
+            let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+            message.headers.insert(STREAM_OFFSET, Value::I64(offset));
         }
         Received {
             message,
@@ -152,6 +158,8 @@ struct ConsumerState {
     mail: Option<mpsc::UnboundedSender<Mail>>,
     unsettled: BTreeMap<u64, Entry>,
     next_tag: u64,
+    /// What it reads next, in a stream.
+    next_offset: Option<u64>,
     /// Whether it gets nothing, by an injected fault.
     is_deaf: bool,
     /// Cancelled when the channel is gone.
@@ -448,7 +456,9 @@ impl Broker {
         if let Some(queue) = self.queue_named(name.as_str()) {
             let reason = match () {
                 () if !queue.consumers.is_empty() => "in use",
-                () if queue.len() + queue.unsettled + queue.letters.len() > 0 => "not empty",
+                () if queue.len() + queue.unsettled + queue.letters.len() + queue.log.len() > 0 => {
+                    "not empty"
+                }
                 () => return self.delete_queue(connection, name),
             };
             return Err(refused(
@@ -488,7 +498,7 @@ impl Broker {
     ) -> Result<Option<QueueStatus>, DeclareError> {
         self.check_owner(connection, name.as_str())?;
         Ok(self.queue_named(name.as_str()).map(|queue| QueueStatus {
-            messages: queue.len() as u64,
+            messages: (queue.len() + queue.log.len()) as u64,
             consumers: queue.consumers.len() as u64,
         }))
     }
@@ -498,6 +508,11 @@ impl Broker {
         let Some(queue) = self.queue_id(name.as_str()) else {
             return Err(refused("queue", name.as_str(), not_found("queue", name.as_str())));
         };
+        if self.queue_mut(queue).settings.stream {
+            let reason =
+                format!("NOT_IMPLEMENTED - queue.purge not supported by stream queues queue '{name}'");
+            return Err(refused("queue", name.as_str(), reason));
+        }
         let purged = self.queue_mut(queue).purge();
         self.mark(queue);
         self.wake_letters();
@@ -547,7 +562,7 @@ impl Broker {
                 policy: policy.map(|policy| policy.name().to_owned()),
                 policy_sets: policy.map(|policy| policy.definition.clone()).unwrap_or_default(),
                 settings: Some(settings),
-                ready: Some(queue.len() as u64),
+                ready: Some((queue.len() + queue.log.len()) as u64),
                 unacknowledged: Some(queue.unsettled as u64),
                 dead_letters: Some(queue.letters.len() as u64),
                 consumers: Some(queue.consumers.len() as u64),
@@ -661,7 +676,15 @@ impl Broker {
 
     /// Stores a message in a queue; `false` when the queue refuses it.
     fn enqueue(&mut self, id: QueueId, routed: &Arc<Routed>, now: Instant) -> bool {
-        let Some(queue) = self.queues.get_mut(&id) else { return false };
+        let Some(queue) = self.queues.get(&id) else { return false };
+        if queue.settings.stream {
+            let wall = self.wall_time(now);
+            let queue = self.queue_mut(id);
+            queue.log.append(routed, wall, &queue.settings);
+            self.mark(id);
+            return true;
+        }
+        let queue = self.queue_mut(id);
         let is_refused = queue.refuses(routed.message.body.len() as u64);
         if is_refused && queue.settings.overflow != OverflowMode::RejectPublishDlx {
             return false;
@@ -711,6 +734,8 @@ impl Broker {
         queue.has_exclusive_consumer = request.exclusive;
         queue.consumers.push_back(id);
         queue.touch(now);
+        let offset = request.offset.unwrap_or(StreamOffset::Next);
+        let next_offset = queue.settings.stream.then(|| queue.log.begin(offset));
         let (mail, mailbox) = mpsc::unbounded_channel();
         let lost = CancellationToken::new();
         let next_deaf = self.deaf.saturating_sub(1);
@@ -721,6 +746,7 @@ impl Broker {
             mail: Some(mail),
             unsettled: BTreeMap::new(),
             next_tag: 1,
+            next_offset,
             is_deaf: self.deaf > 0,
             lost: lost.clone(),
         };
@@ -779,6 +805,12 @@ impl Broker {
             return tag < consumer.next_tag;
         };
         let queue = consumer.queue;
+        if consumer.next_offset.is_some() {
+            // Whatever is said of it, it makes room for another one, and stays where it is.
+            self.queue_mut(queue).unsettled -= 1;
+            self.mark(queue);
+            return true;
+        }
         match settlement {
             Settlement::Ack => {
                 let queue = self.queue_mut(queue);
@@ -801,6 +833,9 @@ impl Broker {
     fn give_back(&mut self, id: QueueId, mut entry: Entry, now: Instant) {
         let queue = self.queue_mut(id);
         queue.unsettled -= 1;
+        if queue.settings.stream {
+            return;
+        }
         entry.redelivered = true;
         entry.returns += 1;
         if queue.settings.delivery_limit.is_some_and(|most| entry.returns > most) {
@@ -860,6 +895,10 @@ impl Broker {
             self.remove_queue(id);
             return;
         }
+        if queue.settings.stream {
+            self.read_on(id);
+            return;
+        }
         let mut freed = false;
         loop {
             let queue = self.queue_mut(id);
@@ -890,6 +929,22 @@ impl Broker {
             self.wake_letters();
         }
         self.list_due(id);
+    }
+
+    /// Gives each consumer of a stream what it has room for.
+    fn read_on(&mut self, id: QueueId) {
+        for consumer_id in self.queue_mut(id).consumers.clone() {
+            while let Some(consumer) = self.consumers.get(&consumer_id)
+                && !consumer.is_deaf
+                && consumer.unsettled.len() < consumer.prefetch
+                && let Some(next) = consumer.next_offset
+                && let Some((offset, routed)) = self.queue_mut(id).log.at(next)
+            {
+                let entry =
+                    Entry { position: offset, routed, expires_at: None, redelivered: false, returns: 0 };
+                self.deliver(id, consumer_id, entry);
+            }
+        }
     }
 
     fn list_due(&mut self, id: QueueId) {
@@ -925,15 +980,20 @@ impl Broker {
         let queue = self.queue_mut(queue);
         queue.unsettled += 1;
         let is_counted = queue.settings.quorum && entry.returns > 0;
+        let is_stream = queue.settings.stream;
         let consumer = self.consumers.get_mut(&id).expect("a queue lists only consumers that are there");
         let tag = consumer.next_tag;
         consumer.next_tag += 1;
+        if is_stream {
+            consumer.next_offset = Some(entry.position + 1);
+        }
         if let Some(mail) = &consumer.mail {
             let dispatch = Dispatch {
                 tag,
                 routed: Arc::clone(&entry.routed),
                 redelivered: entry.redelivered,
                 returns: is_counted.then_some(entry.returns),
+                offset: is_stream.then_some(entry.position),
             };
             // A stream that was dropped closes its channel, and the message goes back.
             let _ = mail.send(Mail::Delivery(dispatch));
@@ -1066,9 +1126,26 @@ impl Broker {
     pub(super) fn pending(&self) -> Pending {
         let mut pending = Pending { next_due: self.next_due(), ..Pending::default() };
         for queue in self.queues.values() {
+            let name = queue.declared.name.as_str();
+            if queue.settings.single_active_consumer && name.ends_with(POSITION) {
+                // Whoever reads a stream keeps the message that says how far.
+                continue;
+            }
             pending.unsettled += queue.unsettled;
             pending.held += queue.letters.len();
-            if !queue.consumers.is_empty() {
+            if queue.settings.stream {
+                let end = queue.log.end();
+                let readers = queue.consumers.iter().filter_map(|id| self.consumers.get(id)?.next_offset);
+                let unread = readers.map(|next| end.saturating_sub(next)).sum::<u64>();
+                pending.ready += usize::try_from(unread).unwrap_or(usize::MAX);
+                pending.parked += queue.log.len();
+                let position = name.strip_suffix(STREAM).map(|stem| format!("{stem}{POSITION}"));
+                let position = position.and_then(|name| self.queue_named(&name));
+                if queue.consumers.is_empty() && position.is_some_and(|it| !it.consumers.is_empty()) {
+                    // Its reader is about to come.
+                    pending.ready += queue.log.len();
+                }
+            } else if !queue.consumers.is_empty() {
                 pending.ready += queue.len();
             } else if queue.head_expiry().is_some() {
                 pending.scheduled += queue.with_expiry();
@@ -1121,6 +1198,13 @@ impl Broker {
         self.next_id
     }
 }
+
+/// What the stream of a group, and the queue of its position, are named after the group's queue.
+const STREAM: &str = ".stream";
+const POSITION: &str = ".position";
+
+/// The header in which a delivery of a stream says where it stands.
+const STREAM_OFFSET: &str = "x-stream-offset";
 
 /// Why a connection cannot be used.
 pub(super) enum LinkFault {

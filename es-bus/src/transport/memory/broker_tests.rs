@@ -127,6 +127,7 @@ impl Bench {
                     prefetch,
                     exclusive: false,
                     may_hold: 0,
+                    offset: None,
                 };
                 let (id, mailbox, _lost) = self.broker.consume(self.connection, &request, self.now).unwrap();
                 self.clients.push(Client { id, queue, mailbox, held: Vec::new() });

@@ -12,13 +12,15 @@
 //!
 //! # What is not like RabbitMQ
 //!
-//! * Streams are not there; queues keep to one process and to its memory.
+//! * Queues keep to one process and to its memory.
 //! * Policies are those that es-bus sets for its queues (`limits_in`), each of one queue: there are no others to be in
 //!   the way, nor those of operators.
 //! * Nobody is made to wait by flow control. Who publishes to a queue that is behind lets others run once.
 //! * A dead letter that is kept (at-least-once) goes on as soon as its target is there or has room,
 //!   not after a timeout, and one that cannot go on does not block others.
 //! * Quorum queues hold exactly `x-max-length` messages, and a returned message takes its old place.
+//! * A stream keeps arrays and tables among headers, which RabbitMQ 3.10 drops; what is too old or too much goes message
+//!   by message, not by segments, and the last "chunk" of it is its last message.
 //! * `x-death` counts as in RabbitMQ 3.x: also what a client sent along.
 
 mod arguments;
@@ -27,6 +29,7 @@ mod connect;
 mod consume;
 mod death;
 mod declare;
+mod log;
 mod publish;
 mod queue;
 mod routing;

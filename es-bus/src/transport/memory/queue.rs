@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{
     arguments::{OverflowMode, Settings},
     broker::{ConnectionId, ConsumerId},
+    log::Log,
 };
 use crate::{
     message::{Message, Text},
@@ -76,6 +77,8 @@ pub(super) struct QueueState {
     /// How many messages are with consumers.
     pub(super) unsettled: usize,
     pub(super) letters: VecDeque<Letter>,
+    /// What a stream keeps; nothing of it is ready, as each of its consumers reads on its own.
+    pub(super) log: Log,
     /// Whether something changed that may let a letter through.
     pub(super) try_letters: bool,
     /// When it is deleted, unless it is used before.
@@ -102,6 +105,7 @@ impl QueueState {
             has_exclusive_consumer: false,
             unsettled: 0,
             letters: VecDeque::new(),
+            log: Log::default(),
             try_letters: false,
             unused_until: None,
             is_dirty: false,

@@ -44,6 +44,7 @@ async fn consume(memory: &Memory, queue: &str, prefetch: u16) -> Consumer {
         prefetch,
         exclusive: false,
         may_hold: 0,
+        offset: None,
     };
     memory.consume(request).await.unwrap()
 }

@@ -4,14 +4,14 @@ use es_bus::group;
 #[group(prefetch = 0, concurrency = "4", kind = "quorom", ordering = "strickt", on_unknown = "drop")]
 //~^ error 20 «0» `prefetch` is a number from 1 to 65535 (0 would be unlimited)
 //~^^ error 37 «"4"» `concurrency` of `#[group]` takes a whole number: `concurrency = 1`
-//~^^^ error 49 «"quorom"» `kind` cannot be `quorom`, did you mean `quorum`? (known: `quorum`, `classic`)
+//~^^^ error 49 «"quorom"» `kind` cannot be `quorom`, did you mean `quorum`? (known: `quorum`, `classic`, `stream`)
 //~^^^^ error 70 «"strickt"» `ordering` cannot be `strickt`, did you mean `strict`? (known: `aggregate`, `strict`, `none`)
 //~^^^^^ error 94 «"drop"» `on_unknown` cannot be `drop`, expected one of `skip`, `wait`, `dead_letter`
 struct First;
 
 #[group(prefetch = 4, concurrency = 8, kind = "stream", overflow = "drop", max_length = 0, max_length_bytes = "64")]
 //~^ error 23 «concurrency» `concurrency` of 8 can never be reached with a `prefetch` of 4
-//~^^ error 47 «"stream"» `kind = "stream"` comes in a later version of es-bus
+//~^^ error 91 «max_length» `max_length` and `kind = "stream"` do not go together: a stream lets events go by `max_age` and `max_length_bytes` alone
 //~^^^ error 68 «"drop"» `overflow` cannot be `drop`, expected one of `reject-publish`, `drop-head`
 //~^^^^ error 89 «0» `max_length` is a number from 1 to 9223372036854775807
 //~^^^^^ error 111 «"64"» size "64" has no unit, write "64 B" (units: B, kB, KiB, MB, MiB, GB, GiB)

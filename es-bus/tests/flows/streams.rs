@@ -1,0 +1,196 @@
+//! Groups with a stream: where they begin, where they go on, and what comes to the queue of the group.
+
+use std::time::Duration;
+
+use es_bus::{
+    Attempt, Bus, Error, Registry, State, StreamError, handler,
+    model::StreamOffset,
+    name::QueueName,
+    testing::TestBus,
+    transport::{Admin, memory::Memory},
+};
+
+use crate::support::{Journal, OrderPlaced, bus_on, eventually, placed, take_all};
+
+#[handler(group = "log", retries = 1, backoff(base = "1s", max = "1s", jitter = 0))]
+async fn record(order: OrderPlaced, attempt: Attempt, State(journal): State<Journal>) -> Result<(), String> {
+    journal.note(format!("{} {}", order.order_id, attempt.number));
+    let fails = match order.order_id.as_str() {
+        "late" => attempt.number == 0,
+        "lost" => true,
+        _ => false,
+    };
+    if fails { Err("not now".to_owned()) } else { Ok(()) }
+}
+
+async fn start(broker: &Memory, journal: &Journal, offset: &'static str) -> TestBus {
+    bus_on(broker, |builder| {
+        builder
+            .registry(Registry::new().handler::<record>())
+            .set_for_group("log", "kind", "stream")
+            .set_for_group("log", "offset", offset)
+            .state(journal.clone())
+    })
+    .await
+}
+
+/// A bus that operates on the broker.
+fn operator(broker: &Memory) -> Bus {
+    Bus::builder()
+        .without_environment()
+        .transport(std::sync::Arc::new(broker.reconnect()))
+        .registry(Registry::new().handler::<record>())
+        .set_for_group("log", "kind", "stream")
+        .state(Journal::default())
+        .build()
+        .unwrap()
+}
+
+async fn publish(bus: &TestBus, orders: &[&str]) {
+    for order in orders {
+        bus.publish(&placed(order)).await.unwrap();
+    }
+}
+
+async fn until(journal: &Journal, expected: &[&str]) {
+    eventually("as many are handled", || journal.lines().len() >= expected.len()).await;
+    assert_eq!(journal.lines(), expected);
+}
+
+async fn messages(broker: &Memory, queue: &str) -> u64 {
+    broker.queue_status(&QueueName::new(queue).unwrap()).await.unwrap().unwrap().messages
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_come_by_the_stream_and_stay_in_it() {
+    let (broker, journal) = (Memory::new(), Journal::default());
+    let bus = start(&broker, &journal, "first").await;
+
+    publish(&bus, &["a", "b"]).await;
+    bus.run_until_idle().await;
+
+    assert_eq!(journal.lines(), ["a 0", "b 0"]);
+    assert_eq!(messages(&broker, "events.log.stream").await, 2);
+    assert_eq!(messages(&broker, "events.log").await, 0);
+    bus.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_goes_on_where_it_was_after_an_orderly_stop() {
+    let (broker, journal) = (Memory::new(), Journal::default());
+    let bus = start(&broker, &journal, "first").await;
+    publish(&bus, &["a", "b"]).await;
+    bus.run_until_idle().await;
+    bus.stop().await.unwrap();
+
+    let publisher =
+        bus_on(&broker, |builder| builder.registry(Registry::new().handler::<record>()).publish_only()).await;
+    publish(&publisher, &["c"]).await;
+    let bus = start(&broker, &journal, "first").await;
+    publish(&bus, &["d"]).await;
+
+    until(&journal, &["a 0", "b 0", "c 0", "d 0"]).await;
+    bus.stop().await.unwrap();
+    // One position is left, whoever wrote it.
+    assert!(messages(&broker, "events.log.position").await >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_group_begins_where_it_says() {
+    let broker = Memory::new();
+    // Declares the stream, and reads nothing of it.
+    let bus = start(&broker, &Journal::default(), "first").await;
+    bus.subscriptions().pause("log").await.unwrap();
+    publish(&bus, &["a", "b"]).await;
+    bus.stop().await.unwrap();
+    let journal = Journal::default();
+
+    let bus = start(&broker, &journal, "next").await;
+    // Where it begins is found out before anything comes, and holds although nothing came.
+    eventually("nothing moves", || broker.pending().unsettled == 0 && broker.pending().ready == 0).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    bus.stop().await.unwrap();
+    let publisher =
+        bus_on(&broker, |builder| builder.registry(Registry::new().handler::<record>()).publish_only()).await;
+    publish(&publisher, &["c"]).await;
+    let bus = start(&broker, &journal, "next").await;
+    publish(&bus, &["d"]).await;
+
+    until(&journal, &["c 0", "d 0"]).await;
+    bus.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_is_retried_and_dead_lettered_as_ever_and_not_added_to_the_stream() {
+    let (broker, journal) = (Memory::new(), Journal::default());
+    let bus = start(&broker, &journal, "first").await;
+
+    publish(&bus, &["late", "lost"]).await;
+    bus.run_to_the_end().await;
+
+    let mut lines = journal.lines();
+    lines.sort();
+    assert_eq!(lines, ["late 0", "late 1", "lost 0", "lost 1"]);
+    assert_eq!(messages(&broker, "events.log.stream").await, 2);
+    let letters = take_all(&bus, "events.log.dlq").await;
+    assert_eq!(letters.len(), 1);
+    let headers = &letters[0].message.headers;
+    assert_eq!(headers.get_str("x-original-routing-key"), Some("Order.OrderPlaced"));
+    assert_eq!(headers.get_str("x-es-original-exchange"), Some("events"));
+    bus.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_sets_the_position_while_nobody_reads() {
+    let (broker, journal) = (Memory::new(), Journal::default());
+    let bus = start(&broker, &journal, "first").await;
+    publish(&bus, &["a", "b", "c"]).await;
+    bus.run_until_idle().await;
+    let set = async |to| operator(&broker).set_stream_position("log", to).await;
+
+    let refused = set(StreamOffset::First).await;
+    assert!(matches!(refused, Err(Error::Stream(StreamError::Active { .. }))), "{refused:?}");
+    bus.stop().await.unwrap();
+    set(StreamOffset::First).await.unwrap();
+    set(StreamOffset::Offset(1)).await.unwrap();
+    let bus = start(&broker, &journal, "first").await;
+
+    until(&journal, &["a 0", "b 0", "c 0", "b 0", "c 0"]).await;
+    bus.stop().await.unwrap();
+    let unknown = operator(&broker).set_stream_position("logs", StreamOffset::First).await;
+    assert!(matches!(unknown, Err(Error::Stream(StreamError::NoGroup { .. }))), "{unknown:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_replica_reads_and_the_other_takes_over_when_it_is_gone() {
+    let (broker, journal) = (Memory::new(), Journal::default());
+    let first = start(&broker, &journal, "first").await;
+    let second = start(&broker, &journal, "first").await;
+    publish(&first, &["a"]).await;
+    until(&journal, &["a 0"]).await;
+
+    // As a process that is killed: its connection is gone, and nothing is written.
+    first.broker().faults().cut_link_for(Duration::from_secs(600));
+    publish(&second, &["b", "c"]).await;
+    eventually("the last is handled", || journal.lines().iter().any(|line| line == "c 0")).await;
+
+    let seen: std::collections::BTreeSet<String> = journal.lines().into_iter().collect();
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["a 0", "b 0", "c 0"]);
+    second.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_declared_anew_is_read_from_its_beginning() {
+    let (broker, journal) = (Memory::new(), Journal::default());
+    let bus = start(&broker, &journal, "first").await;
+    publish(&bus, &["a", "b", "c"]).await;
+    bus.run_until_idle().await;
+    bus.stop().await.unwrap();
+
+    broker.delete_queue(&QueueName::new("events.log.stream").unwrap()).await.unwrap();
+    let bus = start(&broker, &journal, "first").await;
+    publish(&bus, &["d"]).await;
+
+    until(&journal, &["a 0", "b 0", "c 0", "d 0"]).await;
+    bus.stop().await.unwrap();
+}

@@ -1,0 +1,71 @@
+//! A group with a stream on a real broker: its position over restarts, a kill, and two replicas.
+
+use std::collections::BTreeSet;
+
+use es_bus::{Handle, Registry, State, handler};
+use es_bus_tests::{Node, Vhost};
+
+use crate::support::{Journal, Look, OrderPlaced, builder, placed, publisher, run, stop};
+
+#[handler(group = "log")]
+async fn record(order: OrderPlaced, State(journal): State<Journal>) {
+    journal.note(format!("{}", order.total));
+}
+
+async fn reader(vhost: &Vhost, journal: &Journal) -> Handle {
+    let builder = builder(vhost.url(), Registry::new().handler::<record>())
+        .set_for_group("log", "kind", "stream")
+        .set_for_group("log", "max_age", "7d")
+        .state(journal.clone());
+    run(builder).await
+}
+
+async fn publish(publishing: &Handle, numbers: std::ops::Range<u32>) {
+    let events: Vec<OrderPlaced> = numbers.map(|number| placed("o-1", number)).collect();
+    assert!(publishing.publisher().publish_all(&events).await.is_complete());
+}
+
+fn numbers(lines: &[String]) -> BTreeSet<u32> {
+    lines.iter().map(|line| line.parse().expect("a number")).collect()
+}
+
+/// What was handled, in its order, each once.
+async fn until_all(journal: &Journal, count: u32) -> Vec<String> {
+    let all: BTreeSet<u32> = (0..count).collect();
+    journal.until("every event", |lines| numbers(lines) == all).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_goes_on_where_it_was_after_a_stop_a_kill_and_a_hand_over() {
+    let vhost = Node::shared().vhost("streams");
+    let journal = Journal::default();
+    let first = reader(&vhost, &journal).await;
+    let publishing = publisher(vhost.url(), Registry::new().handler::<record>()).await;
+    publish(&publishing, 0..300).await;
+    until_all(&journal, 300).await;
+
+    // In order: nothing comes twice.
+    stop(first).await;
+    publish(&publishing, 300..400).await;
+    let first = reader(&vhost, &journal).await;
+    let lines = until_all(&journal, 400).await;
+    assert_eq!(lines, (0..400).map(|number| number.to_string()).collect::<Vec<_>>());
+
+    // Another replica stands by, and takes over from one that is gone without a word, amid the events.
+    let second = reader(&vhost, &journal).await;
+    publish(&publishing, 400..800).await;
+    journal.until("some are handled", |lines| lines.len() > 450).await;
+    drop(first);
+    publish(&publishing, 800..850).await;
+    until_all(&journal, 850).await;
+
+    // And once more when nobody is left.
+    drop(second);
+    publish(&publishing, 850..900).await;
+    let third = reader(&vhost, &journal).await;
+    until_all(&journal, 900).await;
+    stop(third).await;
+    stop(publishing).await;
+    let look = Look::at(&vhost).await;
+    assert_eq!(look.queue("events.log").await.0, 0);
+}
