@@ -18,6 +18,8 @@ const KEYS: &[&str] = &[
     "formerly",
     "exchange",
     "kind",
+    "offset",
+    "max_age",
     "prefetch",
     "concurrency",
     "ordering",

@@ -31,7 +31,7 @@ pub enum InvalidArguments {
 }
 
 /// The arguments that es-bus sets itself, and what sets them.
-const OWNED: [(&str, &str); 12] = [
+const OWNED: [(&str, &str); 13] = [
     ("x-queue-type", "`kind` sets it"),
     ("x-dead-letter-exchange", "`dlx` sets it"),
     ("x-dead-letter-routing-key", "`dlq_key` sets it"),
@@ -40,6 +40,7 @@ const OWNED: [(&str, &str); 12] = [
     ("x-expires", "`expires` sets it"),
     ("x-max-length", "`max_length` sets it"),
     ("x-max-length-bytes", "`max_length_bytes` sets it"),
+    ("x-max-age", "`max_age` sets it"),
     ("x-overflow", "`overflow` sets it"),
     ("x-max-priority", "`max_priority` sets it"),
     ("x-single-active-consumer", "`single_active_consumer` sets it"),

@@ -83,7 +83,7 @@ enum Ended {
     Over,
     #[error("an operator set another position")]
     Moved,
-    #[error("another process reads it now")]
+    #[error("the connection was lost, or the turn went to another process")]
     Lost,
     #[error("the broker does not hand out what stands in {queue:?}")]
     Silent { queue: String },

@@ -123,6 +123,8 @@ async fn every_command_has_a_help_with_an_example() {
         &["topology", "prune"],
         &["topology", "migrate"],
         &["topology", "export"],
+        &["stream"],
+        &["stream", "position"],
         &["explain"],
         &["lock"],
         &["dlq"],

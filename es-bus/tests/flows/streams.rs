@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use es_bus::{
-    Attempt, Bus, Error, Registry, State, StreamError, handler,
+    Attempt, Bus, BusBuilder, Error, Registry, State, StreamError, handler,
+    migrate::{MigrateError, MigrateOptions},
     model::StreamOffset,
     name::QueueName,
     testing::TestBus,
@@ -193,4 +194,93 @@ async fn a_stream_that_was_declared_anew_is_read_from_its_beginning() {
 
     until(&journal, &["a 0", "b 0", "c 0", "d 0"]).await;
     bus.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_gets_a_stream_gets_each_event_once() {
+    let (broker, journal) = (Memory::new(), Journal::default());
+    let registry = || Registry::new().handler::<record>();
+    let before = bus_on(&broker, |builder| builder.registry(registry()).state(journal.clone())).await;
+    publish(&before, &["a"]).await;
+    before.run_until_idle().await;
+    before.stop().await.unwrap();
+
+    let bus = start(&broker, &journal, "first").await;
+    publish(&bus, &["b"]).await;
+    bus.run_until_idle().await;
+
+    assert_eq!(journal.lines(), ["a 0", "b 0"]);
+    bus.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_not_migrated() {
+    let (broker, journal) = (Memory::new(), Journal::default());
+    start(&broker, &journal, "first").await.stop().await.unwrap();
+    let builder = Bus::builder().without_environment().transport(std::sync::Arc::new(broker.reconnect()));
+    let other = builder
+        .registry(Registry::new().handler::<record>())
+        .set_for_group("log", "kind", "stream")
+        .set_for_group("log", "max_age", "1h")
+        .state(journal)
+        .build()
+        .unwrap();
+
+    let refused = other.migrate(&MigrateOptions::new()).await;
+
+    let Err(Error::Migrate(MigrateError::Unmovable { queue, .. })) = refused else { panic!("{refused:?}") };
+    assert_eq!(queue, "events.log.stream");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stream_has_not_is_refused_with_what_would_do() {
+    let build = |change: fn(BusBuilder) -> BusBuilder| {
+        let builder = Bus::builder().without_environment().url("memory://").state(Journal::default());
+        change(builder.registry(Registry::new().handler::<record>()))
+            .build()
+            .map(drop)
+            .map_err(|error| format!("{error:?}"))
+            .unwrap_err()
+    };
+
+    let said = build(|it| {
+        it.set_for_group("log", "kind", "stream")
+            .set_for_group("log", "message_ttl", "1h")
+            .set_for_group("log", "max_priority", "9")
+            .set_for_group("log", "dlq_kind", "stream")
+    });
+    let without = build(|it| it.set_for_group("log", "offset", "last"));
+    let shared =
+        build(|it| it.set_for_group("log", "kind", "stream").set_for_group("log", "exclusive", "true"));
+
+    assert!(said.contains("kind \"stream\" and message_ttl, max_priority do not go together"), "{said}");
+    assert!(said.contains("dlq_kind \"stream\" cannot be"), "{said}");
+    assert!(without.contains("kind \"quorum\" and offset do not go together"), "{without}");
+    assert!(shared.contains("kind \"stream\" and exclusive do not go together"), "{shared}");
+}
+
+#[cfg(feature = "cli")]
+#[tokio::test(start_paused = true)]
+async fn the_command_line_sets_the_position() {
+    let program = || {
+        let builder = Bus::builder().without_environment().state(Journal::default());
+        builder.registry(Registry::new().handler::<record>()).set_for_group("log", "kind", "stream")
+    };
+    let at = async |to: &str| {
+        let all = ["stream", "position", "--group", "log", "--to", to, "--url", "memory://position"];
+        es_bus::cli::captured(&all, "", false, program).await
+    };
+
+    let never = at("first").await;
+    let running = program().url("memory://position").build().unwrap().start().await.unwrap();
+    eventually("it reads", || running.counts().consumers > 0).await;
+    let active = at("first").await;
+    running.stop().await.unwrap();
+    let set = at("first").await;
+    let wrong = at("latest").await;
+
+    assert!(never.code == 1 && never.err.contains("was never started on this broker"), "{never:?}");
+    assert!(active.code == 1 && active.err.contains("is being read: 1 of its workers"), "{active:?}");
+    assert_eq!((set.code, &*set.out), (0, "group \"log\" goes on at first when its workers start"));
+    assert!(wrong.code == 64 && wrong.err.contains("write first, last, next"), "{wrong:?}");
 }

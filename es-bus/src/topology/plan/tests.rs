@@ -6,11 +6,12 @@ use super::*;
 use crate::{
     message::{Headers, Value},
     model::{
-        BrokerInfo, Exchange, ExchangeKind, Observed, ObservedBinding, ObservedQueue, Queue, QueueKind,
-        Topology, View,
+        Arguments, BrokerInfo, Exchange, ExchangeKind, Observed, ObservedBinding, ObservedQueue, Queue,
+        QueueKind, StreamOffset, Topology, View,
     },
     name::{ExchangeName, QueueName},
     topology::{
+        StreamSettings,
         apply::apply,
         build,
         fixtures::{PLACED, SHIPPED, exchanges, group_with, handler, named_with},
@@ -611,4 +612,28 @@ async fn a_weight_that_changed_is_made_anew_from_wherever_it_was_left() {
             []
         );
     }
+}
+
+#[tokio::test]
+async fn a_stream_stays_however_many_messages_are_counted_unless_its_loss_is_allowed() {
+    let with_stream = wanted_with(|settings| {
+        settings.stream = Some(StreamSettings {
+            offset: StreamOffset::First,
+            max_age: None,
+            max_length_bytes: None,
+            arguments: Arguments::default(),
+        });
+    });
+    let observed = at(&with_stream).await;
+    let name = "events.projections.stream";
+
+    let kept = plan(&wanted(), &observed, Some(&with_stream), &pruning());
+    let gone = plan(&wanted(), &observed, Some(&with_stream), &pruning().discard(name));
+
+    assert!(
+        why_left(&kept, name).contains("it is a stream, and keeps what was read"),
+        "{}",
+        why_left(&kept, name)
+    );
+    assert!(changes(&gone).contains(&format!("delete {name} and all")), "{:?}", changes(&gone));
 }

@@ -676,15 +676,13 @@ impl Broker {
 
     /// Stores a message in a queue; `false` when the queue refuses it.
     fn enqueue(&mut self, id: QueueId, routed: &Arc<Routed>, now: Instant) -> bool {
-        let Some(queue) = self.queues.get(&id) else { return false };
+        let wall = self.wall;
+        let Some(queue) = self.queues.get_mut(&id) else { return false };
         if queue.settings.stream {
-            let wall = self.wall_time(now);
-            let queue = self.queue_mut(id);
-            queue.log.append(routed, wall, &queue.settings);
+            queue.log.append(routed, wall_time(wall, now), &queue.settings);
             self.mark(id);
             return true;
         }
-        let queue = self.queue_mut(id);
         let is_refused = queue.refuses(routed.message.body.len() as u64);
         if is_refused && queue.settings.overflow != OverflowMode::RejectPublishDlx {
             return false;
@@ -1187,10 +1185,7 @@ impl Broker {
     }
 
     fn wall_time(&self, now: Instant) -> u64 {
-        let (then, wall) = self.wall;
-        let since = now.saturating_duration_since(then);
-        let wall = wall.checked_add(since).unwrap_or(wall);
-        wall.duration_since(SystemTime::UNIX_EPOCH).as_ref().map_or(0, Duration::as_secs)
+        wall_time(self.wall, now)
     }
 
     fn new_id(&mut self) -> u64 {
@@ -1205,6 +1200,13 @@ const POSITION: &str = ".position";
 
 /// The header in which a delivery of a stream says where it stands.
 const STREAM_OFFSET: &str = "x-stream-offset";
+
+/// What the clock on the wall shows now, in seconds since the Unix epoch.
+fn wall_time((then, wall): (Instant, SystemTime), now: Instant) -> u64 {
+    let since = now.saturating_duration_since(then);
+    let wall = wall.checked_add(since).unwrap_or(wall);
+    wall.duration_since(SystemTime::UNIX_EPOCH).as_ref().map_or(0, Duration::as_secs)
+}
 
 /// Why a connection cannot be used.
 pub(super) enum LinkFault {

@@ -11,7 +11,7 @@ struct First;
 
 #[group(prefetch = 4, concurrency = 8, kind = "stream", overflow = "drop", max_length = 0, max_length_bytes = "64")]
 //~^ error 23 «concurrency» `concurrency` of 8 can never be reached with a `prefetch` of 4
-//~^^ error 91 «max_length» `max_length` and `kind = "stream"` do not go together: a stream lets events go by `max_age` and `max_length_bytes` alone
+//~^^ error 57 «overflow» `overflow` and `kind = "stream"` do not go together: a stream lets events go by `max_age` and `max_length_bytes` alone
 //~^^^ error 68 «"drop"» `overflow` cannot be `drop`, expected one of `reject-publish`, `drop-head`
 //~^^^^ error 89 «0» `max_length` is a number from 1 to 9223372036854775807
 //~^^^^^ error 111 «"64"» size "64" has no unit, write "64 B" (units: B, kB, KiB, MB, MiB, GB, GiB)
