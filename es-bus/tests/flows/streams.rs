@@ -284,3 +284,18 @@ async fn the_command_line_sets_the_position() {
     assert_eq!((set.code, &*set.out), (0, "group \"log\" goes on at first when its workers start"));
     assert!(wrong.code == 64 && wrong.err.contains("write first, last, next"), "{wrong:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_did_not_reach_the_queue_is_brought_once_more() {
+    let (broker, journal) = (Memory::new(), Journal::default());
+    let bus = start(&broker, &journal, "first").await;
+    publish(&bus, &["a"]).await;
+    until(&journal, &["a 0"]).await;
+
+    publish(&bus, &["b"]).await;
+    // On its way from the stream to the queue.
+    bus.broker().faults().lose_publishes(1);
+
+    eventually("it is handled all the same", || journal.lines().iter().any(|line| line == "b 0")).await;
+    bus.stop().await.unwrap();
+}
