@@ -105,6 +105,18 @@ fn queue(name: &str, errors: &[&DeclareError]) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if name.ends_with(STREAM) {
+        ways.push(
+            "let a policy say what the stream keeps (`rabbitmqctl set_policy`, `max-age`, `max-length-bytes`), and leave \
+             here what it was declared with"
+                .to_owned(),
+        );
+        ways.push(format!(
+            "or delete it with all that is in it (`rabbitmqctl delete_queue {name}`), once its group has read that, and \
+             start again; what is published meanwhile is not delivered to it"
+        ));
+        return ways;
+    }
     let is_carried = |error: &&DeclareError| {
         field(error).is_some_and(|(field, wanted, found)| {
             matches!(field, "x-max-length" | "x-max-length-bytes" | "x-message-ttl" | "x-expires")
@@ -133,6 +145,9 @@ fn queue(name: &str, errors: &[&DeclareError]) -> Vec<String> {
     ));
     ways
 }
+
+/// What the stream of a group is named after its queue.
+const STREAM: &str = ".stream";
 
 /// Neither a dead-letter queue nor a retry queue.
 fn is_work_queue(name: &str) -> bool {
@@ -176,6 +191,7 @@ fn kept(error: &DeclareError, queue: &str) -> Option<String> {
         ("x-max-length", false) => Some(format!("max_length = {found}")),
         ("x-max-length", true) => Some(format!("dlq_max_length = {found}")),
         ("x-max-length-bytes", false) => Some(format!("max_length_bytes = \"{found} B\"")),
+        ("x-max-age", false) => Some(format!("max_age = {found:?}")),
         ("x-message-ttl", false) => Some(format!("message_ttl = \"{found}ms\"")),
         ("x-message-ttl", true) => Some(format!("dlq_ttl = \"{found}ms\"")),
         _ => None,

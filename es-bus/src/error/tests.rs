@@ -124,3 +124,13 @@ fn travels_between_threads() {
     fn is_send<T: Send + Sync + 'static>() {}
     is_send::<Error>();
 }
+
+#[test]
+fn a_stream_with_other_limits_is_told_to_be_kept_or_to_get_a_policy_and_not_to_be_migrated() {
+    let differs = mismatch("queue", "events.log.stream", "x-max-age", Some("3600s"), Some("7200s"));
+
+    let text = format!("{:?}", Error::Topology(vec![differs]));
+
+    assert!(text.contains("#[group(max_age = \"7200s\")]"), "{text}");
+    assert!(text.contains("rabbitmqctl set_policy") && !text.contains("Bus::migrate"), "{text}");
+}

@@ -83,6 +83,22 @@ fn found(changes: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
+fn a_stream_stays_bound_when_it_is_declared_no_more_and_keeps_its_limits() {
+    let stream = |age: &str| {
+        let queue = "[queue.\"events.log.stream\"]\narguments.x-max-age = \"AGE\"\narguments.x-queue-type = \"stream\"\n";
+        lock(&BASE.replacen("[group.audit]", &format!("{}\n[group.audit]", queue.replace("AGE", age)), 1))
+    };
+
+    let gone = stream("60s").check(&lock(BASE));
+    let other = stream("60s").check(&stream("90s"));
+
+    let texts = [&gone, &other]
+        .map(|findings| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+    assert!(gone[0].breaks() && texts[0].contains("stays bound and goes on to keep what comes"), "{texts:?}");
+    assert!(other[0].breaks() && texts[1].contains("a stream is not migrated"), "{texts:?}");
+}
+
+#[test]
 fn every_change_is_told_and_what_breaks_a_running_system_is_refused() {
     let queue = "queue \"events.audit\"";
     let (group, sent) = ("group \"audit\"", "event \"Invoice.Sent\"");

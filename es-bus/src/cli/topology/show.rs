@@ -78,6 +78,7 @@ fn of_queue(it: &Queue) -> String {
     words.extend(it.expires.map(|time| format!("expires unused after {}", duration::print(time))));
     words.extend(it.max_length.map(|most| format!("at most {most}")));
     words.extend(it.max_length_bytes.map(|most| format!("at most {most} B")));
+    words.extend(it.max_age.map(|time| format!("keeps {}", duration::print(time))));
     words.extend(it.overflow.map(|overflow| overflow.as_str().to_owned()));
     words.extend(it.max_priority.map(|most| format!("priorities to {most}")));
     words.extend(it.arguments.iter().map(entry));
