@@ -260,7 +260,7 @@ settings! {
         /// several processes, of which one is active; `none`: whatever is ready runs.
         ordering: Ordering = "aggregate";
         /// What happens to an event that no handler takes: `skip`, `wait`, `dead_letter`, or `auto`
-        /// (skip under a wide binding, wait otherwise).
+        /// (skip under a wide binding; wait otherwise, and for what came as a share of a consistent-hash exchange).
         on_unknown: Option<OnUnknown> = "auto";
         /// How long an unknown event waits until it is looked at again.
         unknown_delay: Duration = "30s", within "1ms"..="30d";
