@@ -71,12 +71,13 @@ fn drift(plan: &Plan) -> Option<String> {
         (
             of(|it| {
                 matches!(
-                    it,
-                    Action::CreateExchange(_)
-                        | Action::CreateQueue(_)
-                        | Action::Bind(_)
-                        | Action::SetPolicy { was: None, .. }
-                )
+                                    it,
+                                    Action::CreateExchange(_)
+                                        | Action::CreateQueue(_)
+                                        | Action::Bind(_)
+                                                        | Action::SetPolicy { was: None, .. }
+                                                        | Action::BindExchange(_)
+                                                )
             }),
             "missing",
         ),
@@ -84,12 +85,13 @@ fn drift(plan: &Plan) -> Option<String> {
         (
             of(|it| {
                 matches!(
-                    it,
-                    Action::Unbind(_)
+                                    it,
+                                    Action::Unbind(_)
+                                        | Action::UnbindExchange(_)
                         | Action::DeleteQueue { .. }
                         | Action::DeleteExchange(_)
                         | Action::DeletePolicy { .. }
-                )
+                                )
             }),
             "to be removed",
         ),
@@ -125,4 +127,32 @@ fn told(action: &Action) -> String {
         .map(|it| format!("{} is {} here and {} there", it.field, or(&it.wanted), or(&it.found)))
         .collect();
     line(&format!("{}: {}", subject(action), differ.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{Exchange, ExchangeBinding, ExchangeKind, Observed, Topology},
+        name::ExchangeName,
+        topology::plan::{PlanOptions, decide},
+    };
+
+    #[test]
+    fn bindings_between_exchanges_are_told_like_those_of_queues() {
+        let name = |name: &str| ExchangeName::new(name).unwrap();
+        let mut topology = Topology::new();
+        for exchange in ["audit", "shop"] {
+            topology.add_exchange(Exchange::durable(name(exchange), ExchangeKind::Topic)).unwrap();
+        }
+        topology.add_exchange_binding(ExchangeBinding::by_key(name("shop"), name("audit"), "Order.#"));
+
+        let plan = decide(&topology, &Observed::default(), None, &PlanOptions::new());
+
+        let told = drift(&plan).expect("nothing is there");
+        assert!(
+            told.starts_with("3 missing (") && told.contains("\"shop\" -> \"audit\" by \"Order.#\""),
+            "{told}"
+        );
+    }
 }

@@ -247,7 +247,7 @@ async fn over_amqp_alone_policies_are_not_seen_and_a_plan_with_them_changes_noth
 }
 
 #[test]
-fn operators_limit_what_policies_say_and_a_policy_may_take_refusals_away() {
+fn operators_limit_what_policies_say_which_is_told_and_no_conflict() {
     let mut observed = Observed::new(crate::model::View::Management { address: String::new() });
     let operator = ObservedPolicy {
         name: "quota".to_owned(),
@@ -273,4 +273,22 @@ fn operators_limit_what_policies_say_and_a_policy_may_take_refusals_away() {
              max-length = 7, lower than policy \"es-bus.events.projections\" does: the lower counts"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_policy_that_takes_the_refusals_of_a_full_quorum_queue_away_is_warned_of() {
+    let broker = Memory::new();
+    let topology = wanted(|settings| settings.limits_in = LimitsIn::Arguments);
+    applied(&broker, &topology).await.unwrap();
+    let mut observed = seen(&broker).await;
+    observed.view = crate::model::View::Management { address: String::new() };
+    let queue = observed.queues.get_mut("events.projections").unwrap();
+    queue.policy = Some("ops".to_owned());
+    queue.policy_sets = [("overflow", "drop-head")].into_iter().collect();
+
+    let plan = decide(&topology, &observed, None, &PlanOptions::new());
+
+    let told: Vec<&str> = plan.warnings.iter().map(|it| &*it.text).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("policy \"ops\" sets overflow = drop-head on it"), "{told:?}");
 }
