@@ -73,7 +73,7 @@ const PRIVATE: &str = "private";
 const PRIVATE_USES: u8 = 5;
 
 /// A path, and the only modules that may name it; with none, nobody may.
-const ONLY: [(&str, &[&str]); 13] = [
+const ONLY: [(&str, &[&str]); 14] = [
     ("lapin", &["transport::amqp"]),
     ("hyper", &["http", "transport::amqp::management"]),
     ("tokio_rustls", &["transport::amqp::management"]),

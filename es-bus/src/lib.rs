@@ -42,7 +42,7 @@
 //! | change a queue while it is used | [`Bus::migrate`], [`migrate`] |
 //! | subscribe while it runs | [`Subscriptions`], [`Subscriber`] |
 //! | observe | [`Monitor`], [`Stats`], [`Health`], the features `metrics` and `http` |
-//! | operate | `cli::run` (feature `cli`): a command line in the program itself |
+//! | operate | `cli::run` (feature `cli`): a command line in the program itself; the binary `es-bus`, over its `es-bus.lock` |
 //! | configure | [`config`] |
 //! | check | [`check!`], [`Registry`] |
 //! | ask who gets an event, and why a handler does not | [`Bus::explain`], [`explain`] |

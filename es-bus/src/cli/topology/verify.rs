@@ -71,13 +71,13 @@ fn drift(plan: &Plan) -> Option<String> {
         (
             of(|it| {
                 matches!(
-                                    it,
-                                    Action::CreateExchange(_)
-                                        | Action::CreateQueue(_)
-                                        | Action::Bind(_)
-                                                        | Action::SetPolicy { was: None, .. }
-                                                        | Action::BindExchange(_)
-                                                )
+                    it,
+                    Action::CreateExchange(_)
+                        | Action::CreateQueue(_)
+                        | Action::Bind(_)
+                        | Action::SetPolicy { was: None, .. }
+                        | Action::BindExchange(_)
+                )
             }),
             "missing",
         ),
@@ -85,13 +85,13 @@ fn drift(plan: &Plan) -> Option<String> {
         (
             of(|it| {
                 matches!(
-                                    it,
-                                    Action::Unbind(_)
-                                        | Action::UnbindExchange(_)
+                    it,
+                    Action::Unbind(_)
+                        | Action::UnbindExchange(_)
                         | Action::DeleteQueue { .. }
                         | Action::DeleteExchange(_)
                         | Action::DeletePolicy { .. }
-                                )
+                )
             }),
             "to be removed",
         ),
