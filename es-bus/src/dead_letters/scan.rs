@@ -339,6 +339,7 @@ pub(super) async fn ready(transport: &dyn Transport, queue: &QueueName) -> Resul
             DeclareError::Forbidden { reason, .. }
             | DeclareError::Refused { reason, .. }
             | DeclareError::NoPlugin { reason, .. }
+            | DeclareError::Unmigrated { reason, .. }
             | DeclareError::Down { reason, .. }
             | DeclareError::Unanswered { reason, .. }
             | DeclareError::Mismatch { reason, .. },

@@ -53,6 +53,11 @@ pub(crate) fn of(errors: &[&DeclareError]) -> Vec<String> {
             "enable the plugin on each node of the broker, `rabbitmq-plugins enable {plugin}`, which it takes without a \
              restart"
         )],
+        DeclareError::Unmigrated { .. } => vec![
+            "`topology migrate` of this version (`Bus::migrate`) moves them while events keep coming, and loses nothing; \
+             then start this again"
+                .to_owned(),
+        ],
         DeclareError::Down { .. } => {
             vec!["start that node again: nobody else has what is in the queue".to_owned()]
         }

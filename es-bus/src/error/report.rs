@@ -75,6 +75,9 @@ fn topology(errors: &[DeclareError], f: &mut fmt::Formatter<'_>) -> fmt::Result 
         count if missing => {
             writeln!(f, "{count} of what this program needs is not on the broker, and it declares nothing:")?
         }
+        _ if errors.iter().all(|error| matches!(error, DeclareError::Unmigrated { .. })) => {
+            writeln!(f, "messages are to be migrated before this version starts; nothing was changed:")?;
+        }
         1 => writeln!(f, "the broker did not accept a declaration; what it has was left as it is:")?,
         count => {
             writeln!(f, "the broker did not accept {count} declarations; what it has was left as it is:")?
@@ -103,6 +106,10 @@ fn rows(errors: &[&DeclareError], f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 wanted.unwrap_or("not set"),
                 found.unwrap_or("not set")
             )?,
+            // What stands in the way was seen, and not said by the broker.
+            None if matches!(error, DeclareError::Unmigrated { .. }) => {
+                write!(f, "\n       {}", reason(error))?
+            }
             None => write!(f, "\n       the broker says: {}", reason(error))?,
         }
     }
@@ -119,6 +126,7 @@ pub(super) fn field(error: &DeclareError) -> Option<(&str, Option<&str>, Option<
         | DeclareError::Forbidden { .. }
         | DeclareError::Refused { .. }
         | DeclareError::NoPlugin { .. }
+        | DeclareError::Unmigrated { .. }
         | DeclareError::Down { .. }
         | DeclareError::Unanswered { .. }
         | DeclareError::Missing { .. }
@@ -132,6 +140,7 @@ fn reason(error: &DeclareError) -> &str {
         | DeclareError::Forbidden { reason, .. }
         | DeclareError::Refused { reason, .. }
         | DeclareError::NoPlugin { reason, .. }
+        | DeclareError::Unmigrated { reason, .. }
         | DeclareError::Down { reason, .. }
         | DeclareError::Unanswered { reason, .. }
         | DeclareError::Interrupted { reason, .. } => reason,
@@ -148,6 +157,7 @@ fn headline(error: &DeclareError) -> String {
         DeclareError::Refused { .. } => format!("{what} {name:?} cannot be declared"),
         DeclareError::NoPlugin { .. } => format!("{what} {name:?} takes a plugin that is not enabled"),
         DeclareError::Unanswered { .. } => format!("{what} {name:?} cannot be set now"),
+        DeclareError::Unmigrated { .. } => format!("{what} {name:?} is to be migrated first"),
         DeclareError::Down { .. } => format!("{what} {name:?}: its node is down"),
         DeclareError::Missing { .. } => format!("{what} {name:?} is missing"),
         DeclareError::Interrupted { .. } => format!("{what} {name:?}: the connection was lost"),
@@ -161,6 +171,7 @@ pub(super) fn subject(error: &DeclareError) -> (&'static str, &str) {
         | DeclareError::Forbidden { what, name, .. }
         | DeclareError::Refused { what, name, .. }
         | DeclareError::NoPlugin { what, name, .. }
+        | DeclareError::Unmigrated { what, name, .. }
         | DeclareError::Down { what, name, .. }
         | DeclareError::Unanswered { what, name, .. }
         | DeclareError::Missing { what, name }

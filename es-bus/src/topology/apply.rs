@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures_util::{StreamExt, stream};
 
-use super::differences;
+use super::{differences, plan::renamed};
 use crate::{
     handler::BoxFuture,
     model::{Binding, Exchange, ExchangeBinding, Queue, Topology},
+    name::ExchangeName,
     transport::{Admin, DeclareError},
 };
 
@@ -176,6 +177,11 @@ pub(crate) async fn compare(admin: &dyn Admin, topology: &Topology) -> Vec<Decla
         .collect();
     let found = refusals(all).await;
     errors.extend(found.into_iter().filter(|error| !matches!(error, DeclareError::Forbidden { .. })));
+    if let Err(renamed) = see_renamed(admin, topology).await {
+        // To declare what is missing is not what would do.
+        errors.retain(|error| !matches!(error, DeclareError::Missing { .. }));
+        errors.extend(renamed.errors);
+    }
     errors
 }
 
@@ -190,6 +196,27 @@ pub(crate) async fn declare_own(admin: &dyn Admin, topology: &Topology) -> Resul
         errors.extend(declare_queue(admin, queue).await);
         for binding in topology.bindings().filter(|binding| binding.queue == queue.name) {
             errors.extend(admin.bind(binding).await.err());
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ApplyError { errors }) }
+}
+
+/// Sees that nothing comes any more to a queue that a group had under another name: each event would be handled by both.
+///
+/// # Errors
+///
+/// [`ApplyError`] with each such queue.
+pub(crate) async fn see_renamed(admin: &dyn Admin, topology: &Topology) -> Result<(), ApplyError> {
+    let mut errors = Vec::new();
+    for former in topology.formers() {
+        let marker = ExchangeName::of_existing(&former.marker());
+        let is_in_the_way = async {
+            Ok(admin.queue_status(&former.old).await?.is_some() && !admin.exchange_exists(&marker).await?)
+        };
+        match is_in_the_way.await {
+            Ok(false) => {}
+            Ok(true) => errors.push(renamed(former.old.as_str(), former.queue.as_str())),
+            Err(error) => errors.push(error),
         }
     }
     if errors.is_empty() { Ok(()) } else { Err(ApplyError { errors }) }
@@ -313,7 +340,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{ExchangeKind, QueueKind},
-        name::{ExchangeName, QueueName},
+        name::QueueName,
         topology::{
             build,
             fixtures::{PLACED, exchanges, group, handler, named_with},

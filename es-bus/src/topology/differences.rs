@@ -69,6 +69,7 @@ fn difference(error: &DeclareError) -> Option<(&str, Option<&str>)> {
         | DeclareError::Forbidden { .. }
         | DeclareError::Refused { .. }
         | DeclareError::NoPlugin { .. }
+        | DeclareError::Unmigrated { .. }
         | DeclareError::Down { .. }
         | DeclareError::Unanswered { .. }
         | DeclareError::Missing { .. }

@@ -17,14 +17,13 @@ use tokio::{
 
 use super::{
     ApplyError,
-    apply::{bind_but, declare, declare_own, look},
+    apply::{bind_but, declare, declare_own, look, see_renamed},
     migrate,
-    plan::{Eyes, renamed},
+    plan::Eyes,
     policies::{self, Move},
 };
 use crate::{
     model::{Binding, Policy, Topology, policy::Declare},
-    name::ExchangeName,
     transport::{DeclareError, Link, LinkState, Transport, TransportError},
 };
 
@@ -424,21 +423,4 @@ impl Provision {
         self.times.send_modify(|times| *times += 1);
         Ok(())
     }
-}
-
-/// Sees that nothing comes any more to a queue that a group had under another name: each event would be handled by both.
-async fn see_renamed(admin: &dyn Transport, topology: &Topology) -> Result<(), ApplyError> {
-    let mut errors = Vec::new();
-    for former in topology.formers() {
-        let marker = ExchangeName::of_existing(&former.marker());
-        let is_in_the_way = async {
-            Ok(admin.queue_status(&former.old).await?.is_some() && !admin.exchange_exists(&marker).await?)
-        };
-        match is_in_the_way.await {
-            Ok(false) => {}
-            Ok(true) => errors.push(renamed(former.old.as_str(), former.queue.as_str())),
-            Err(error) => errors.push(error),
-        }
-    }
-    if errors.is_empty() { Ok(()) } else { Err(ApplyError { errors }) }
 }

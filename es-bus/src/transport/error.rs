@@ -242,6 +242,16 @@ pub enum DeclareError {
         /// What the broker said.
         reason: String,
     },
+    /// It may be declared only once messages were migrated to it (`topology migrate`): they are elsewhere.
+    #[error("{what} {name:?} is to be migrated first: {reason}")]
+    Unmigrated {
+        /// `queue`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Where they are.
+        reason: String,
+    },
     /// The node of a cluster that alone has it, as a classic queue has one, is down (404), or the broker
     /// does not answer about it, as when most nodes of a quorum queue are: it will be there again, with
     /// what is in it.

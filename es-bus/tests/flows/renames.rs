@@ -177,7 +177,7 @@ async fn killed_anywhere_every_event_is_handled_and_nothing_is_left_of_the_old_n
                 let order = format!("o-{number}");
                 publisher.publisher().publish(&placed(&order)).await.unwrap();
                 confirmed.lock().unwrap().push(order);
-                sleep(Duration::from_millis(if number < 150 { 1 } else { 15 })).await;
+                sleep(Duration::from_millis(if number < 110 { 1 } else { 15 })).await;
             }
         });
         sleep(Duration::from_millis(200)).await;

@@ -128,7 +128,9 @@ fn differences(plan: &Plan) -> Vec<DeclareError> {
         Action::CreateQueue(it) => Some(("queue", it.name.to_string())),
         _ => None,
     };
-    let missing = plan.changes().filter_map(|step| of(&step.action));
+    // What is missing of a group that was renamed, its migration declares.
+    let is_renamed = plan.conflicts().any(|step| matches!(step.action, Action::Renamed { .. }));
+    let missing = plan.changes().filter(|_| !is_renamed).filter_map(|step| of(&step.action));
     let missing = missing.map(|(what, name)| DeclareError::Missing { what, name });
     plan.conflicts().flat_map(mismatches).chain(missing).collect()
 }

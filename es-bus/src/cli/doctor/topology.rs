@@ -63,6 +63,7 @@ pub(super) fn told(
             | DeclareError::Forbidden { what, name, .. }
             | DeclareError::Refused { what, name, .. }
             | DeclareError::NoPlugin { what, name, .. }
+            | DeclareError::Unmigrated { what, name, .. }
             | DeclareError::Down { what, name, .. }
             | DeclareError::Unanswered { what, name, .. }
             | DeclareError::Interrupted { what, name, .. } => format!("{what} {name}"),

@@ -84,8 +84,8 @@ impl MigrationStep {
             Self::MoveLetters => "move the dead letters",
             Self::Mark => "leave the old queue, unbound and empty, to the replicas that still consume it",
             Self::DropFormer => "delete the old queue, once it is certainly empty and nobody consumes it",
-            Self::MoveWaiting => "move what waits for a retry",
-            Self::DropWaiting => "delete the queues that it waited in",
+            Self::MoveWaiting => "move what waits for a retry under the old name",
+            Self::DropWaiting => "delete the queues in which events waited under the old name",
             Self::DropParts => "delete what else there was of the old name",
         }
     }
@@ -221,10 +221,11 @@ impl fmt::Display for MigrationReport {
             if index > 0 {
                 f.write_str("\n")?;
             }
+            let moved = count(it.moved, "message");
             match (self.dry_run, &it.formerly) {
                 (true, None) => writeln!(f, "queue {:?} would be migrated:", it.queue)?,
                 (false, None) => {
-                    writeln!(f, "queue {:?} was migrated, {} messages moved:", it.queue, it.moved)?;
+                    writeln!(f, "queue {:?} was migrated, {} moved:", it.queue, moved)?;
                 }
                 (true, Some(old)) => writeln!(f, "queue {old:?} would be moved to {:?}:", it.queue)?,
                 (false, Some(old)) => {
@@ -235,14 +236,14 @@ impl fmt::Display for MigrationReport {
                 writeln!(f, "{:>4}. {step}", number + 1)?;
             }
             if let (Some(old), 1..) = (&it.formerly, it.consumers) {
-                let (they, word) = match it.consumers {
-                    1 => ("1 consumer".to_owned(), "still has"),
-                    many => (format!("{many} consumers"), "still have"),
-                };
-                writeln!(
-                    f,
-                    "{they} of the old version {word} {old:?}, to which nothing comes any more. What to do:"
-                )?;
+                let consumers = count(it.consumers, "consumer");
+                match self.dry_run {
+                    true => writeln!(f, "after that, as the old version has {consumers} on {old:?}:")?,
+                    false => writeln!(
+                        f,
+                        "the old version still has {consumers} on {old:?}, to which nothing comes any more; what to do now:"
+                    )?,
+                }
                 writeln!(
                     f,
                     "  - start this version: until then nobody handles what comes to {:?}",
@@ -257,6 +258,10 @@ impl fmt::Display for MigrationReport {
         }
         Ok(())
     }
+}
+
+fn count(number: u64, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 /// What there is of a migration on a broker, by its name.

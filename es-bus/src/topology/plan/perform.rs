@@ -317,17 +317,17 @@ fn part(plan: &Plan) -> Topology {
 /// A queue that is there under a name that its group had, as what stands in the way of the one of today.
 pub(crate) fn renamed(from: &str, to: &str) -> DeclareError {
     let reason = format!(
-        "its group had the queue {from:?} before (`formerly`), which is still there, and every event would come to both: \
-         `topology migrate` (`Bus::migrate`) brings what is in it here, then start this again"
+        "its group had the queue {from:?} before (`formerly`), and that is still there: every event would be handled twice, \
+         once from each queue"
     );
-    DeclareError::Refused { what: "queue", name: to.to_owned(), reason }
+    DeclareError::Unmigrated { what: "queue", name: to.to_owned(), reason }
 }
 
 /// A conflict as what the broker would say of it, so that it is reported in the same way.
 pub(crate) fn mismatches(step: &Step) -> Vec<DeclareError> {
     if let Action::HalfMigrated { queue } = &step.action {
         let reason = "its migration was begun and not ended: `migrate` goes on with it".to_owned();
-        return vec![DeclareError::Refused { what: "queue", name: queue.clone(), reason }];
+        return vec![DeclareError::Unmigrated { what: "queue", name: queue.clone(), reason }];
     }
     if let Action::Renamed { from, to } = &step.action {
         return vec![renamed(from, to)];
