@@ -275,6 +275,27 @@ async fn a_retry_that_waits_while_the_old_version_runs_on_comes_to_the_new_one_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn dead_letters_in_a_queue_that_both_names_share_are_replayed_to_the_new_group() {
+    let broker = Memory::new();
+    let journal = Journal::default();
+    let shared = |registry| builder(&broker, &journal, registry).set("dlq", "graveyard").build().unwrap();
+    let before = || shared(Registry::new().handler::<before>().handler::<sibling_before>());
+    let after = || shared(Registry::new().handler::<after>().handler::<sibling_after>());
+    let worker = before().start().await.unwrap();
+    publishing(&broker).await.publisher().publish(&placed("a-dies")).await.unwrap();
+    until(&journal, 1).await;
+    worker.stop().await.unwrap();
+    after().migrate(&MigrateOptions::new()).await.unwrap();
+    let heir = after().start().await.unwrap();
+
+    let replayed = heir.dead_letters("views").unwrap().replay(Filter::all()).await.unwrap();
+
+    assert_eq!((replayed.replayed, replayed.left), (1, 0), "{replayed:?}");
+    assert_eq!(until(&journal, 2).await[1], "after a-dies 0");
+    heir.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_beside_the_old_queue_is_refused_and_a_plan_tells_what_to_do() {
     let broker = Memory::new();
     let journal = Journal::default();
