@@ -13,8 +13,8 @@ struct Größe;
 //~^ error 8 «Größe» group name `größe` contains 'ö'; use letters, digits, `-`, `_` and dots; it is named after its type, `name = ".."` gives it another one
 
 #[group(name = "views", formerly = ["views", "a b"])]
-//~^ error 36 «"views"» `views` is the group's name now: `formerly` lists names that it had before
-//~^^ error 45 «"a b"» group name `a b` contains ' '; use letters, digits, `-`, `_` and dots
+//~^ error 37 «"views"» `views` is the group's name now: `formerly` lists names that it had before
+//~^^ error 46 «"a b"» group name `a b` contains ' '; use letters, digits, `-`, `_` and dots
 struct Views;
 
 #[group(formerly = 3)]
