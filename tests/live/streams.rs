@@ -1,4 +1,4 @@
-//! A group with a stream on a real broker: its position over restarts, a kill, and two replicas.
+//! A group with a stream on a real broker: its position over restarts, a kill, and a hand-over between replicas.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ async fn until_all(journal: &Journal, count: u32) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_goes_on_where_it_was_after_a_stop_a_kill_and_a_hand_over() {
+async fn a_stream_goes_on_where_it_was_after_a_stop_and_a_hand_over() {
     let vhost = Node::shared().vhost("streams");
     let journal = Journal::default();
     let first = reader(&vhost, &journal).await;
@@ -51,7 +51,7 @@ async fn a_stream_goes_on_where_it_was_after_a_stop_a_kill_and_a_hand_over() {
     let lines = until_all(&journal, 400).await;
     assert_eq!(lines, (0..400).map(|number| number.to_string()).collect::<Vec<_>>());
 
-    // Another replica stands by, and takes over from one that is gone without a word, amid the events.
+    // Another replica stands by, and takes over from one that ends at once, amid the events.
     let second = reader(&vhost, &journal).await;
     publish(&publishing, 400..800).await;
     journal.until("some are handled", |lines| lines.len() > 450).await;
