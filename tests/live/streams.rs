@@ -1,11 +1,13 @@
 //! A group with a stream on a real broker: its position over restarts, a kill, and a hand-over between replicas.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use es_bus::{Handle, Registry, State, handler};
 use es_bus_tests::{Node, Vhost};
 
-use crate::support::{Journal, Look, OrderPlaced, builder, placed, publisher, run, stop};
+use crate::support::{
+    Journal, Launch, Look, OrderPlaced, PATIENCE, TempDir, builder, placed, publisher, run, stop,
+};
 
 #[handler(group = "log")]
 async fn record(order: OrderPlaced, State(journal): State<Journal>) {
@@ -68,4 +70,52 @@ async fn a_stream_goes_on_where_it_was_after_a_stop_and_a_hand_over() {
     stop(publishing).await;
     let look = Look::at(&vhost).await;
     assert_eq!(look.queue("events.log").await.0, 0);
+}
+
+/// What the survivor handles.
+mod survivor {
+    use es_bus::event;
+    use serde::{Deserialize, Serialize};
+
+    #[event(aggregate = "Order")]
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct OrderPlaced {
+        pub(super) customer: String,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_event_is_left_out_when_the_reader_of_a_stream_is_killed() {
+    const EVENTS: usize = 600;
+    let vhost = Node::shared().vhost("streams-killed");
+    let look = Look::at(&vhost).await;
+    let dir = Arc::new(TempDir::new());
+    let start = || {
+        Launch::new(env!("CARGO_BIN_EXE_survivor"), &dir)
+            .env("ES_BUS_URL", vhost.url())
+            .env("ES_BUS_GROUPS", "bystanders")
+            .env("ES_BUS_KIND", "stream")
+            .env("SURVIVOR_LOG", dir.path("log"))
+            .start()
+    };
+    let ids = |lines: &[String]| -> BTreeSet<String> {
+        lines.iter().filter_map(|line| line.split(' ').nth(3).map(str::to_owned)).collect()
+    };
+
+    let first = start();
+    look.until("events.bystanders.position", 0, 1).await;
+    let publishing = publisher(vhost.url(), Registry::new().event::<survivor::OrderPlaced>()).await;
+    let events: Vec<_> =
+        (0..EVENTS).map(|number| survivor::OrderPlaced { customer: number.to_string() }).collect();
+    let sending = publishing.publisher().clone();
+    let sent = tokio::spawn(async move { sending.publish_all(&events).await.is_complete() });
+    dir.until("log", "some are handled", |lines| lines.len() > 50);
+    first.kill9();
+    let second = start();
+    assert!(sent.await.expect("no panic"));
+
+    dir.until("log", "every event", |lines| ids(lines).len() == EVENTS);
+    second.signal("TERM");
+    second.wait(PATIENCE).assert_code(0);
+    stop(publishing).await;
 }
