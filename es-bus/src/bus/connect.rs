@@ -45,6 +45,13 @@ impl TransportChoice {
         }
     }
 
+    fn is_amqp(&self) -> bool {
+        #[cfg(feature = "amqp")]
+        return matches!(self, Self::Amqp(_));
+        #[cfg(not(feature = "amqp"))]
+        return false;
+    }
+
     pub(super) fn connect(self) -> Arc<dyn Transport> {
         match self {
             Self::Given(transport) => transport,
@@ -107,8 +114,8 @@ pub(super) fn policy_eyes(
         return Ok(None);
     }
     let mut eyes = eyes(config, choice)?;
-    #[cfg(feature = "amqp")]
-    if let (TransportChoice::Amqp(_), Eyes::Transport { because }) = (choice, &eyes)
+    if let Eyes::Transport { because } = &eyes
+        && choice.is_amqp()
         && topology.queues().any(Queue::has_policy)
     {
         return Err(config.no_policies(because.as_deref().unwrap_or_default()).into());

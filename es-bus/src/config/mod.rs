@@ -160,7 +160,6 @@ impl Config {
     }
 
     /// What there is to say where policies are to carry limits, and nothing sets policies.
-    #[cfg(feature = "amqp")]
     pub(crate) fn no_policies(&self, because: &str) -> Error {
         let source = &self.bus.limits_in.source;
         let problem =
