@@ -4,6 +4,7 @@
 //! One binary and so one node, on which every test has a virtual host of its own. Tests that hurt
 //! their broker start one for themselves.
 
+mod asyncapi;
 mod behaviours;
 mod cli;
 mod dead_letters;
