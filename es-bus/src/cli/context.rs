@@ -53,8 +53,13 @@ pub(super) struct Io {
 pub(super) enum Source<'a> {
     /// From its code: this process is the program.
     Code(Box<dyn FnOnce() -> BusBuilder + 'a>),
-    /// From the file that is named, or else the one that is found.
-    Manifest(Option<PathBuf>),
+    /// From a file.
+    Manifest {
+        /// The one that is named; else one is looked for.
+        named: Option<PathBuf>,
+        /// A bus of nothing, under the settings that hold here.
+        empty: fn() -> BusBuilder,
+    },
 }
 
 /// The manifest that is found when none is named.
@@ -116,7 +121,7 @@ impl Program {
 
 impl<'a> Context<'a> {
     pub(super) fn new(global: Global, program: String, io: Io, source: Source<'a>) -> Self {
-        let has_manifest = matches!(source, Source::Manifest(_));
+        let has_manifest = matches!(source, Source::Manifest { .. });
         Self { global, program, io, source: Some(source), has_manifest, manifest: None, handle: None }
     }
 
@@ -124,7 +129,7 @@ impl<'a> Context<'a> {
     pub(super) fn builder(&mut self) -> Result<BusBuilder, CommandError> {
         let builder = match self.source.take().expect("a command builds one bus") {
             Source::Code(builder) => builder(),
-            Source::Manifest(named) => self.read_manifest(named)?,
+            Source::Manifest { named, empty } => self.read_manifest(named, empty())?,
         };
         let builder = match self.global.config.take() {
             Some(file) => builder.said_file(file),
@@ -167,7 +172,11 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn read_manifest(&mut self, named: Option<PathBuf>) -> Result<BusBuilder, CommandError> {
+    fn read_manifest(
+        &mut self,
+        named: Option<PathBuf>,
+        empty: BusBuilder,
+    ) -> Result<BusBuilder, CommandError> {
         let (said, path) = match (named, config::named_manifest()) {
             (Some(path), _) => (Some("--manifest"), path),
             (None, Some((variable, path))) => (Some(variable), path),
@@ -180,7 +189,7 @@ impl<'a> Context<'a> {
             error => error,
         })?;
         let manifest = Manifest::read(&path, &String::from_utf8_lossy(&text))?;
-        let builder = manifest.builder();
+        let builder = manifest.builder(empty);
         self.manifest = Some((path, manifest));
         Ok(builder)
     }

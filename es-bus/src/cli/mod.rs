@@ -147,7 +147,9 @@ pub async fn run_with(builder: impl FnOnce() -> BusBuilder) -> ExitCode {
 /// }
 /// ```
 pub async fn run_manifest() -> ExitCode {
-    execute(arguments(), Source::Manifest(None), Io::of_process(), true).await.into()
+    execute(arguments(), Source::Manifest { named: None, empty: Bus::builder }, Io::of_process(), true)
+        .await
+        .into()
 }
 
 impl Io {
@@ -191,10 +193,11 @@ pub async fn captured(
     capture("/usr/bin/shop", arguments, (input, asks), Source::Code(Box::new(builder))).await
 }
 
-/// As [`captured`], for the binary `es-bus`; the manifest is named among the arguments.
+/// As [`captured`], for the binary `es-bus`; the manifest is named among the arguments, and no environment is read.
 #[doc(hidden)]
 pub async fn captured_manifest(arguments: &[&str], input: &str, asks: bool) -> Captured {
-    capture("/usr/bin/es-bus", arguments, (input, asks), Source::Manifest(None)).await
+    let source = Source::Manifest { named: None, empty: || Bus::builder().without_environment() };
+    capture("/usr/bin/es-bus", arguments, (input, asks), source).await
 }
 
 async fn capture(
@@ -316,11 +319,11 @@ fn parse(
 ) -> Result<(Cli, String), clap::Error> {
     let name = arguments.first().and_then(|path| Path::new(path).file_stem()?.to_str());
     let program = name.unwrap_or("service").to_owned();
-    let command = described(&program, matches!(source, Source::Manifest(_)));
+    let command = described(&program, matches!(source, Source::Manifest { .. }));
     // Help is as wide as the terminal, where there is one.
     let command = if is_process { command.max_term_width(WIDTH) } else { command.term_width(WIDTH) };
     let matches = command.try_get_matches_from(arguments)?;
-    if let Source::Manifest(named) = source {
+    if let Source::Manifest { named, .. } = source {
         *named = matches.get_one::<PathBuf>(args::MANIFEST).cloned();
     }
     Ok((Cli::from_arg_matches(&matches)?, program))

@@ -131,9 +131,9 @@ impl Manifest {
         Ok(Self { lock, registry, attributes })
     }
 
-    /// A bus of what it declares, to be looked at and operated.
-    pub(crate) fn builder(&self) -> BusBuilder {
-        let builder = Bus::builder().registry(self.registry.clone()).attributes(self.attributes.clone());
+    /// A bus of what it declares, to be looked at and operated, out of one of nothing.
+    pub(crate) fn builder(&self, empty: BusBuilder) -> BusBuilder {
+        let builder = empty.registry(self.registry.clone()).attributes(self.attributes.clone());
         if self.lock.groups.is_empty() { builder.publish_only() } else { builder }
     }
 

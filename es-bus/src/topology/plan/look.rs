@@ -42,8 +42,9 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(feature = "management")]
-async fn persevering<T>(
-    ask: impl AsyncFn() -> Result<T, crate::transport::ManagementError>,
+async fn persevering<'a, T>(
+    // Boxed, and no `AsyncFn`: a task may hold this then.
+    ask: impl Fn() -> crate::handler::BoxFuture<'a, Result<T, crate::transport::ManagementError>> + Send + Sync,
 ) -> Result<T, crate::transport::ManagementError> {
     for _ in 1..TRIES {
         match ask().await {
@@ -64,7 +65,7 @@ impl Eyes {
     ) -> Result<Observed, LookError> {
         #[cfg(feature = "management")]
         if let Self::Management { api, is_named } = self {
-            match persevering(async || Box::pin(api.observe()).await).await {
+            match persevering(|| Box::pin(api.observe())).await {
                 Ok(observed) => return Ok(observed),
                 Err(error) if *is_named => return Err(LookError::Management(error)),
                 // Its usual place was a guess. For what follows, too.
@@ -157,15 +158,8 @@ impl Eyes {
             Self::Transport { .. } => Err(no_policies(of)),
             #[cfg(feature = "management")]
             Self::Management { api, .. } => {
-                // Not `persevering`, whose future is not one that a task may hold.
-                let mut tries = 1;
-                loop {
-                    match Box::pin(api.policies()).await {
-                        Err(crate::transport::ManagementError::Failed { .. }) if tries < TRIES => tries += 1,
-                        policies => return policies.map_err(|error| declined(of, &error)),
-                    }
-                    tokio::time::sleep(PAUSE).await;
-                }
+                let policies = persevering(|| Box::pin(api.policies())).await;
+                policies.map_err(|error| declined(of, &error))
             }
         }
     }
@@ -201,7 +195,7 @@ impl Eyes {
         match self {
             #[cfg(feature = "management")]
             Self::Management { api, .. } => {
-                let found = persevering(async || Box::pin(api.queue(name.as_str())).await).await;
+                let found = persevering(|| Box::pin(api.queue(name.as_str()))).await;
                 found.map_err(LookError::Management)
             }
             Self::Transport { .. } => {
