@@ -53,6 +53,20 @@ pub enum Conflict {
         /// What another group takes it for.
         other: String,
     },
+    /// A group that was renamed, and reads a stream.
+    #[error(
+        "group {group:?} reads a stream, and was {old:?}: a stream cannot be brought from one name to another. Let the \
+         group keep its queue (`queue = {queue:?}`) and leave `formerly` out; or give it the name as a new group, which \
+         reads from its `offset` on, and delete the stream of the old one when all of it was handled"
+    )]
+    RenamedStream {
+        /// The group.
+        group: String,
+        /// The name that it had.
+        old: String,
+        /// The queue that it had by that name.
+        queue: String,
+    },
     /// Two groups that name one dead-letter exchange or queue, and say different things of it.
     #[error(
         "groups {one:?} and {other:?} share {what} {name:?} and differ in {differing}; let both say the same, or \
@@ -377,6 +391,14 @@ impl Builder<'_> {
     fn formers(&mut self, group: &GroupSpec) {
         let renamed = group.formerly.iter().filter(|old| old.queue != group.queue && !group.is_exclusive());
         for old in renamed {
+            if group.stream.is_some() {
+                self.conflicts.push(Conflict::RenamedStream {
+                    group: group.name.as_str().to_owned(),
+                    old: old.name.to_owned(),
+                    queue: old.queue.as_str().to_owned(),
+                });
+                continue;
+            }
             self.topology.add_former(Former {
                 queue: group.queue.clone(),
                 dlq: group.keeps_dead_letters().then(|| group.dlq.clone()),

@@ -2,7 +2,7 @@
 //!
 //! That queue has a single active consumer, which is the one that reads the stream. So there is one reader at a time,
 //! and the next one takes over when it is gone. A position says that all before it is in the queue of the group: it
-//! holds whoever wrote it, so that of several the furthest counts. One that an operator set counts more than those
+//! holds whoever wrote it, so that of several of one stream the furthest counts. One that an operator set counts more than those
 //! before it, by the time when it was set.
 
 use serde::{Deserialize, Serialize};
@@ -74,12 +74,14 @@ pub enum StreamError {
 }
 
 /// What stands in a message of the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
     /// When an operator set it last, in milliseconds since the Unix epoch; 0 for never.
     pub(crate) set: u64,
     /// Where to go on.
     pub(crate) at: At,
+    /// The message id of the event before that, where it has one: another stream of the same name has another there.
+    pub(crate) after: Option<String>,
 }
 
 /// Where to go on.
@@ -95,7 +97,12 @@ pub(crate) enum At {
 
 impl Note {
     /// Says only that somebody is there.
-    pub(crate) const HERE: Self = Self { set: 0, at: At::Unknown };
+    pub(crate) const HERE: Self = Self { set: 0, at: At::Unknown, after: None };
+
+    /// Says that the stream is another one of the same name: what was read of the one before says nothing of it.
+    pub(crate) const fn of_another(&self) -> Self {
+        Self { set: self.set + 1, at: At::Next(0), after: None }
+    }
 
     /// Of two the greater one counts.
     pub(crate) fn rank(&self) -> (u64, u8, u64) {
@@ -115,7 +122,7 @@ impl Note {
             (None, Some(place)) => At::Place(place),
             (None, None) => At::Unknown,
         };
-        Self { set: written.set, at }
+        Self { set: written.set, at, after: written.after }
     }
 
     /// The message that says it, on its way to the queue.
@@ -125,8 +132,8 @@ impl Note {
             At::Place(place) => (None, Some(place.to_string())),
             At::Next(next) => (Some(next), None),
         };
-        let body =
-            serde_json::to_vec(&Written { set: self.set, next, from }).expect("texts and numbers are JSON");
+        let body = serde_json::to_vec(&Written { set: self.set, next, from, after: self.after.clone() })
+            .expect("texts and numbers are JSON");
         let mut headers = Headers::new();
         headers.insert(names::ES_DELAY, names::DELAY_POSITION);
         Publication {
@@ -157,6 +164,8 @@ struct Written {
     next: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
 }
 
 /// Says where a group is to go on in its stream, while no worker reads it.
@@ -185,7 +194,7 @@ pub(crate) async fn set(
     };
     // A worker that starts in this moment gets it, and goes on from there.
     let set = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(1).max(1);
-    let publication = Note { set, at }.publication(group, &uuid::Uuid::new_v4().to_string());
+    let publication = Note { set, at, after: None }.publication(group, &uuid::Uuid::new_v4().to_string());
     transport.publish(&publication).await.map_err(|source| StreamError::Write { group: name(), source })
 }
 
@@ -199,7 +208,7 @@ mod tests {
         for at in
             [At::Unknown, At::Place(StreamOffset::First), At::Place(StreamOffset::Timestamp(9)), At::Next(7)]
         {
-            let note = Note { set: 5, at };
+            let note = Note { set: 5, at, after: Some("e-1".to_owned()) };
 
             let publication = note.publication(&group(Vec::new()), "1");
 
@@ -210,24 +219,14 @@ mod tests {
 
     #[test]
     fn what_was_set_last_counts_and_then_the_furthest() {
-        let next = |set, next| Note { set, at: At::Next(next) };
-        let mut notes = [
-            Note::HERE,
-            next(0, 7),
-            next(3, 2),
-            next(0, 9),
-            Note { set: 3, at: At::Place(StreamOffset::First) },
-        ];
+        let next = |set, next| Note { set, at: At::Next(next), after: None };
+        let first = Note { set: 3, at: At::Place(StreamOffset::First), after: None };
+        let mut notes = [Note::HERE, next(0, 7), next(3, 2), next(0, 9), first.clone()];
 
         notes.sort_by_key(Note::rank);
 
-        let expected = [
-            Note::HERE,
-            next(0, 7),
-            next(0, 9),
-            Note { set: 3, at: At::Place(StreamOffset::First) },
-            next(3, 2),
-        ];
+        let expected = [Note::HERE, next(0, 7), next(0, 9), first, next(3, 2)];
         assert_eq!(notes, expected);
+        assert!(next(3, 2).of_another().rank() > next(3, 9).rank());
     }
 }

@@ -52,6 +52,10 @@ const RENEW_AFTER: Duration = Duration::from_secs(300);
 const QUIET: Duration = Duration::from_millis(300);
 /// And before the stream is taken for empty: the broker counts late.
 const EMPTY: Duration = Duration::from_secs(2);
+/// How long its end is looked for in a stream to which more comes all the time.
+const GROWING: Duration = Duration::from_secs(1);
+/// How often it is looked again whether a stream is the one that was read, while nothing comes.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long the broker may take to hand out what it has.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long what is on its way may take when the program stops.
@@ -81,13 +85,15 @@ pub(super) struct Stream {
 enum Ended {
     #[error("the program stops, or the group is paused")]
     Over,
-    #[error("an operator set another position")]
+    #[error("another position was set, by an operator or because the stream is another one")]
     Moved,
     #[error("the connection was lost, or the turn went to another process")]
     Lost,
     #[error("the broker does not hand out what stands in {queue:?}")]
     Silent { queue: String },
-    #[error("an event cannot be brought to the queue: {0}")]
+    #[error("the event at offset {at} cannot be brought to the queue: {source}")]
+    NotBrought { at: u64, source: PublishError },
+    #[error("the position cannot be written: {0}")]
     Publish(#[from] PublishError),
     #[error(transparent)]
     Consume(#[from] ConsumeError),
@@ -107,6 +113,7 @@ impl Stream {
     /// Reads until told to stop; what is on its way then is waited for, and the position written.
     pub(super) async fn run(self) {
         let mut pause = MIN_PAUSE;
+        let mut is_careful = false;
         while !self.over.is_cancelled() {
             let mut assignment = self.assignment.clone();
             tokio::select! {
@@ -114,13 +121,14 @@ impl Stream {
                 active = assignment.wait_for(Assignment::is_active) => if active.is_err() { break },
             }
             let since = Instant::now();
-            let ended = match self.read().await {
+            let ended = match self.read(is_careful).await {
                 Ok(()) | Err(Ended::Over) => continue,
                 Err(ended) => ended,
             };
             if since.elapsed() > MAX_PAUSE {
                 pause = MIN_PAUSE;
             }
+            is_careful = matches!(ended, Ended::NotBrought { .. });
             if matches!(ended, Ended::Provision(_)) {
                 // The bus ends by its own.
                 tracing::debug!(group = %self.group.name, %ended, "the stream is not read");
@@ -131,6 +139,10 @@ impl Stream {
                 ended,
                 Ended::Consume(ConsumeError::NoQueue { .. } | ConsumeError::Cancelled { .. })
                     | Ended::Publish(PublishError::Unroutable { .. } | PublishError::NoExchange { .. })
+                    | Ended::NotBrought {
+                        source: PublishError::Unroutable { .. } | PublishError::NoExchange { .. },
+                        ..
+                    }
             ) {
                 self.context.provision.invalidate();
             }
@@ -142,8 +154,9 @@ impl Stream {
         }
     }
 
-    /// Waits for its turn, and reads for as long as that lasts.
-    async fn read(&self) -> Result<(), Ended> {
+    /// Waits for its turn, and reads for as long as that lasts. Carefully, after an event that could not be brought:
+    /// those behind it wait until it is through, and are not brought again and again.
+    async fn read(&self, is_careful: bool) -> Result<(), Ended> {
         tokio::select! {
             () = self.halted() => return Err(Ended::Over),
             ready = self.context.provision.ready() => drop(ready?),
@@ -154,14 +167,14 @@ impl Stream {
         let result = tokio::select! {
             biased;
             () = lost.cancelled() => Err(Ended::Lost),
-            result = self.read_as_one_of_many(&mut position) => result,
+            result = self.read_as_one_of_many(&mut position, is_careful) => result,
         };
         // Without a cancel before: what stands in the queue goes back before the next reader gets its turn.
         position.hand_over().await;
         result
     }
 
-    async fn read_as_one_of_many(&self, position: &mut Consumer) -> Result<(), Ended> {
+    async fn read_as_one_of_many(&self, position: &mut Consumer, is_careful: bool) -> Result<(), Ended> {
         let held = tokio::select! {
             () = self.halted() => return Err(Ended::Over),
             held = self.turn(position) => held?,
@@ -174,9 +187,15 @@ impl Stream {
         let stream = self.consume(&self.names.stream, Some(begin)).await?;
         let mut reading = Reading {
             stream: self,
+            written: None,
+            // The one before is asked for too: it tells the stream that was read from another one.
+            brought: held.note.next().and_then(|next| next.checked_sub(1)),
+            look_at: None,
+            last: held.note.after.clone(),
             held,
             known,
-            written: None,
+            at_once: if is_careful { 1 } else { IN_FLIGHT },
+            is_fixed: false,
             in_flight: FuturesOrdered::new(),
             done: known,
             unwritten: 0,
@@ -186,6 +205,8 @@ impl Stream {
             room: 0,
         };
         reading.written = reading.held.note.next();
+        reading.is_fixed = reading.written.is_some();
+        reading.look_at = reading.brought.map(|_| Instant::now() + EMPTY);
         if known.is_some() && known != reading.written {
             // Where it begins was found out just now, and holds from now on.
             reading.write_at = Some(Instant::now());
@@ -236,48 +257,52 @@ impl Stream {
         let place = match note.at {
             At::Unknown => declared,
             At::Place(place) => place,
-            At::Next(next) => {
-                // A stream that was deleted and declared anew counts from 0, and would be waited at for long.
-                let end = self.end(next).await?;
-                if next > end {
-                    tracing::warn!(
-                        group = %self.group.name,
-                        stream = %self.names.stream,
-                        position = next,
-                        end,
-                        "the stream ends before the position of the group: it is another one of the same name, and read \
-                         from its beginning"
-                    );
-                    return Ok((StreamOffset::First, Some(0)));
-                }
-                return Ok((StreamOffset::Offset(next), Some(next)));
-            }
+            At::Next(0) => return Ok((StreamOffset::First, Some(0))),
+            At::Next(next) => return Ok((StreamOffset::Offset(next - 1), Some(next))),
         };
         Ok(match place {
             StreamOffset::Next => {
                 // Found out once: at the next start it would be another one, and what came in between be left out.
-                let next = self.end(u64::MAX).await?;
+                let next = self.end().await?;
                 (StreamOffset::Offset(next), Some(next))
             }
-            StreamOffset::Last if self.end(0).await? == 0 => (StreamOffset::First, Some(0)),
+            StreamOffset::Last if self.end().await? == 0 => (StreamOffset::First, Some(0)),
             StreamOffset::Offset(next) => (place, Some(next)),
             StreamOffset::First | StreamOffset::Last | StreamOffset::Timestamp(_) => (place, None),
         })
     }
 
-    /// The offset that the next message of the stream will have, or `enough` where it will be that at least.
-    async fn end(&self, enough: u64) -> Result<u64, Ended> {
-        let transport = self.context.provision.transport();
+    /// The offset that the next message of the stream will have.
+    async fn end(&self) -> Result<u64, Ended> {
+        let begin = Instant::now();
+        loop {
+            if let Some(end) = self.end_of_what_comes().await? {
+                return Ok(end);
+            }
+            match self.context.provision.transport().queue_status(&self.names.stream).await? {
+                Some(status) if status.messages > 0 && begin.elapsed() < PATIENCE => {}
+                Some(status) if status.messages > 0 => {
+                    return Err(Ended::Silent { queue: self.names.stream.to_string() });
+                }
+                _ => return Ok(0),
+            }
+        }
+    }
+
+    /// The same, of what the broker hands out; `None` when that is nothing. To a stream that grows all the time it is
+    /// the end of a moment ago.
+    async fn end_of_what_comes(&self) -> Result<Option<u64>, Ended> {
         let mut consumer = self.consume(&self.names.stream, Some(StreamOffset::Last)).await?;
         let begin = Instant::now();
-        let mut end = 0;
+        let mut first = None;
+        let mut end = None;
         let found = loop {
             match timeout(QUIET, consumer.next()).await {
                 Ok(Some(delivery)) => {
                     let delivery = delivery?;
-                    end = offset(&delivery.received).map_or(end, |offset| offset + 1).max(end);
+                    end = offset(&delivery.received).map(|offset| offset + 1).max(end);
                     delivery.settle(Settlement::Ack);
-                    if end >= enough {
+                    if first.get_or_insert_with(Instant::now).elapsed() > GROWING {
                         break Ok(end);
                     }
                 }
@@ -286,15 +311,8 @@ impl Stream {
                         queue: self.names.stream.to_string(),
                     }));
                 }
-                Err(_elapsed) if end > 0 => break Ok(end),
-                Err(_elapsed) if begin.elapsed() < EMPTY => {}
-                Err(_elapsed) => match transport.queue_status(&self.names.stream).await? {
-                    Some(status) if status.messages > 0 && begin.elapsed() < PATIENCE => {}
-                    Some(status) if status.messages > 0 => {
-                        break Err(Ended::Silent { queue: self.names.stream.to_string() });
-                    }
-                    _ => break Ok(0),
-                },
+                Err(_elapsed) if end.is_none() && begin.elapsed() < EMPTY => {}
+                Err(_elapsed) => break Ok(end),
             }
         };
         consumer.close().await;
@@ -356,12 +374,32 @@ impl Stream {
 /// An event that was brought to the queue, or was not.
 type Brought = (Option<u64>, Result<(), PublishError>, Delivery);
 
+/// What the first delivery is.
+enum First {
+    /// The one that was brought last.
+    Brought,
+    /// One that is to be brought.
+    New,
+    /// One of another stream.
+    Another,
+}
+
 /// A stream while it is read.
 struct Reading<'a> {
     stream: &'a Stream,
     held: Held,
     /// The offset to begin at, where it is known.
     known: Option<u64>,
+    /// The offset of the event that was brought last, until something comes.
+    brought: Option<u64>,
+    /// When to look whether it is still in the stream.
+    look_at: Option<Instant>,
+    /// The message id of the event that was brought last.
+    last: Option<String>,
+    /// Whether where it began is written down, so that the next start begins no later.
+    is_fixed: bool,
+    /// How many events may be on their way at once.
+    at_once: usize,
     /// What the position says that was written last.
     written: Option<u64>,
     in_flight: FuturesOrdered<BoxFuture<'a, Brought>>,
@@ -379,8 +417,14 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     async fn until_the_end(mut self, position: &mut Consumer, mut stream: Consumer) -> Result<(), Ended> {
         let result = self.go_on(position, &mut stream).await;
-        if matches!(result, Err(Ended::Over)) {
-            self.finish().await;
+        match &result {
+            Err(Ended::Over) => self.finish().await,
+            // So that what was brought before it is not brought again.
+            Err(Ended::NotBrought { .. }) => {
+                self.in_flight = FuturesOrdered::new();
+                self.finish().await;
+            }
+            _ => {}
         }
         stream.close().await;
         result
@@ -403,7 +447,7 @@ impl<'a> Reading<'a> {
             }
             // Behind a broker that takes nothing, events wait where they are.
             let is_open = link.borrow_and_update().blocked.is_none();
-            while is_open && self.room > 0 && self.in_flight.len() < IN_FLIGHT {
+            while is_open && self.is_fixed && self.room > 0 && self.in_flight.len() < self.at_once {
                 let Some(delivery) = waiting.pop_front() else { break };
                 self.room -= 1;
                 self.bring(delivery);
@@ -418,17 +462,75 @@ impl<'a> Reading<'a> {
                 written = of(&mut self.writing) => {
                     self.writing = None;
                     written?;
+                    self.is_fixed |= self.written.is_some();
                 }
                 Some(brought) = self.in_flight.next(), if !self.in_flight.is_empty() => self.count(brought)?,
                 _ = link.changed(), if !is_open => {}
                 () = until(look_at) => look_at = None,
                 () = until(self.write_at), if self.writing.is_none() => {}
                 () = sleep_until(self.renew_at), if self.writing.is_none() => self.write(),
+                () = until(self.look_at) => tokio::select! {
+                    () = &mut halted => return Err(Ended::Over),
+                    looked = self.look_at_the_end() => looked?,
+                },
                 delivery = stream.next(), if waiting.len() < usize::from(PREFETCH) => {
                     let ended = || ConsumeError::Cancelled { queue: self.stream.names.stream.to_string() };
-                    waiting.push_back(delivery.ok_or_else(ended)??);
+                    let delivery = delivery.ok_or_else(ended)??;
+                    match self.first(&delivery.received) {
+                        First::New => waiting.push_back(delivery),
+                        First::Brought => {
+                            delivery.settle(Settlement::Ack);
+                        }
+                        First::Another => return Err(self.begin_anew().await),
+                    }
                 }
             }
+        }
+    }
+
+    /// What a delivery is, which may be the first one.
+    fn first(&mut self, received: &Received) -> First {
+        self.look_at = None;
+        let at = offset(received);
+        if !self.is_fixed && self.done.is_none() && at.is_some() {
+            // Where it begins holds from now on, and is written before anything is brought.
+            self.done = at;
+            self.write();
+        }
+        match self.brought.take() {
+            Some(brought) if at == Some(brought) => {
+                let id = received.message.properties.message_id.as_deref();
+                // An operator names an offset alone.
+                let is_known = self.last.is_some();
+                if is_known && self.last.as_deref() != id { First::Another } else { First::Brought }
+            }
+            // Retention took it, or this is not the first one.
+            _ => First::New,
+        }
+    }
+
+    /// Nothing comes, not even what was brought last: the stream may have been deleted and declared anew, and would be
+    /// waited at for long.
+    async fn look_at_the_end(&mut self) -> Result<(), Ended> {
+        self.look_at = Some(Instant::now() + LOOK_AGAIN);
+        let end = self.stream.end_of_what_comes().await?;
+        if self.brought.is_some_and(|brought| end.is_some_and(|end| end <= brought)) {
+            return Err(self.begin_anew().await);
+        }
+        Ok(())
+    }
+
+    /// Writes down that the stream is another one of the same name, of which nothing was read.
+    async fn begin_anew(&mut self) -> Ended {
+        tracing::warn!(
+            group = %self.stream.group.name,
+            stream = %self.stream.names.stream,
+            position = self.held.note.next(),
+            "the stream is another one of the same name than the one that was read, and is read from its beginning"
+        );
+        match self.stream.publish(&self.held.note.of_another(), &new_id()).await {
+            Ok(()) => Ended::Moved,
+            Err(ended) => ended,
         }
     }
 
@@ -459,9 +561,16 @@ impl<'a> Reading<'a> {
 
     /// An event is in the queue, and all before it.
     fn count(&mut self, (at, sent, delivery): Brought) -> Result<(), Ended> {
-        sent?;
+        if let Err(source) = sent {
+            return Err(match at {
+                Some(at) => Ended::NotBrought { at, source },
+                None => Ended::Publish(source),
+            });
+        }
+        self.at_once = IN_FLIGHT;
         if let Some(at) = at {
             self.done = Some(at + 1);
+            self.last = delivery.received.message.properties.message_id.as_deref().map(str::to_owned);
         }
         self.unwritten += 1;
         let _ = self.write_at.get_or_insert_with(|| Instant::now() + WRITE_AFTER);
@@ -472,8 +581,8 @@ impl<'a> Reading<'a> {
     /// Writes how far it was read. What stood there before is acknowledged when this comes by.
     fn write(&mut self) {
         let note = match self.done {
-            Some(next) => Note { at: At::Next(next), ..self.held.note },
-            None => self.held.note,
+            Some(next) => Note { set: self.held.note.set, at: At::Next(next), after: self.last.clone() },
+            None => self.held.note.clone(),
         };
         self.written = note.next();
         self.unwritten = 0;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use es_bus::{
-    Attempt, Bus, BusBuilder, Error, Registry, State, StreamError, handler,
+    Attempt, Bus, BusBuilder, Error, Registry, State, StreamError, group, handler,
     migrate::{MigrateError, MigrateOptions},
     model::StreamOffset,
     name::QueueName,
@@ -181,18 +181,63 @@ async fn one_replica_reads_and_the_other_takes_over_when_it_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_was_declared_anew_is_read_from_its_beginning() {
+async fn a_stream_that_was_declared_anew_is_read_from_its_beginning_and_once() {
+    let stream = QueueName::new("events.log.stream").unwrap();
+    // Shorter than what was read of the one before, and longer.
+    for more in [&["d"][..], &["d", "e", "f", "g", "h"]] {
+        let (broker, journal) = (Memory::new(), Journal::default());
+        let bus = start(&broker, &journal, "first").await;
+        publish(&bus, &["a", "b", "c"]).await;
+        bus.run_until_idle().await;
+        bus.stop().await.unwrap();
+        broker.delete_queue(&stream).await.unwrap();
+        // Declares it anew, and reads nothing of it.
+        let bus = start(&broker, &journal, "first").await;
+        bus.subscriptions().pause("log").await.unwrap();
+        publish(&bus, more).await;
+        bus.stop().await.unwrap();
+
+        let bus = start(&broker, &journal, "first").await;
+
+        let all = [&["a", "b", "c"], more].concat();
+        let mut expected: Vec<String> = all.iter().map(|id| format!("{id} 0")).collect();
+        let lines = |expected: &[String]| journal.lines().len() >= expected.len();
+        eventually("all of it is handled", || lines(&expected)).await;
+        bus.stop().await.unwrap();
+        // From then on its own position counts, although that of the one before was further.
+        let bus = start(&broker, &journal, "first").await;
+        publish(&bus, &["z"]).await;
+        expected.push("z 0".to_owned());
+        eventually("what is new is handled", || lines(&expected)).await;
+        bus.stop().await.unwrap();
+        assert_eq!(journal.lines(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_begins_at_the_end_of_a_stream_that_grows_all_the_time() {
     let (broker, journal) = (Memory::new(), Journal::default());
-    let bus = start(&broker, &journal, "first").await;
-    publish(&bus, &["a", "b", "c"]).await;
-    bus.run_until_idle().await;
-    bus.stop().await.unwrap();
+    let bus = start(&broker, &Journal::default(), "first").await;
+    bus.subscriptions().pause("log").await.unwrap();
+    publish(&bus, &["old"]).await;
+    let growing = async {
+        for number in 0.. {
+            publish(&bus, &[format!("o-{number}").as_str()]).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let reading = async {
+        let reader = start(&broker, &journal, "next").await;
+        eventually("what comes is handled", || journal.lines().len() >= 20).await;
+        reader.stop().await.unwrap();
+    };
 
-    broker.delete_queue(&QueueName::new("events.log.stream").unwrap()).await.unwrap();
-    let bus = start(&broker, &journal, "first").await;
-    publish(&bus, &["d"]).await;
+    tokio::select! {
+        () = growing => {}
+        () = reading => {}
+    }
 
-    until(&journal, &["a 0", "b 0", "c 0", "d 0"]).await;
+    assert!(!journal.lines().iter().any(|line| line.starts_with("old")), "{:?}", journal.lines());
     bus.stop().await.unwrap();
 }
 
@@ -230,6 +275,30 @@ async fn a_stream_is_not_migrated() {
 
     let Err(Error::Migrate(MigrateError::Unmovable { queue, .. })) = refused else { panic!("{refused:?}") };
     assert_eq!(queue, "events.log.stream");
+}
+
+#[group(kind = "stream", formerly = "journal")]
+struct Ledger;
+
+#[handler(group = Ledger)]
+async fn enter(_order: OrderPlaced) {}
+
+#[test]
+fn a_group_with_a_stream_is_not_renamed() {
+    let registry = Registry::new().handler::<enter>();
+
+    let refused = Bus::builder().without_environment().url("memory://").registry(registry.clone()).build();
+    let kept = Bus::builder()
+        .without_environment()
+        .url("memory://")
+        .registry(registry)
+        .set_for_group("ledger", "queue", "events.journal")
+        .build();
+
+    let told = format!("{:?}", refused.unwrap_err());
+    assert!(told.contains("group \"ledger\" reads a stream, and was \"journal\""), "{told}");
+    assert!(told.contains("`queue = \"events.journal\"`"), "{told}");
+    assert!(kept.is_ok(), "{kept:?}");
 }
 
 #[tokio::test(start_paused = true)]
