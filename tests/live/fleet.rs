@@ -402,7 +402,7 @@ async fn leaves_retries_behind(fleet: &Fleet, build: Launch, handlers: usize) ->
     let process = build.start();
     fleet.until_consumed_by(1).await;
     let id = fleet.publish(&placed("stuck", 1)).await;
-    fleet.until("the first attempts", |runs| runs.len() >= handlers);
+    fleet.until("the first attempts", |runs| runs.iter().filter(|run| run.id == id).count() >= handlers);
     terminate(process);
     fs::remove_file(fleet.dir.path("down")).expect("it is there");
     id
