@@ -133,7 +133,8 @@ fn is_of_all(row: &Said) -> bool {
 }
 
 /// Settings of the bus that shape what is declared.
-const OF_BUS: [&str; 5] = ["consumer_timeout", "dlq_exchange_suffix", "exchange", "exchange_type", "program"];
+const OF_BUS: [&str; 6] =
+    ["consumer_timeout", "dlq_exchange_suffix", "exchange", "exchange_type", "limits_in", "program"];
 
 /// What each process sets as it needs.
 const OWN: [&str; 3] = ["concurrency", "prefetch", "slow_handler"];

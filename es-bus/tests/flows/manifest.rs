@@ -391,6 +391,18 @@ async fn settings_that_make_something_else_of_it_are_told_and_nothing_is_changed
 }
 
 #[tokio::test]
+async fn limits_that_the_builder_puts_into_policies_are_read_as_such() {
+    let bus = bus().set("limits_in", "policies").url("memory://").build().unwrap();
+    let manifest = Manifest::of("policies", &Lock::of(&bus).to_string());
+    let url = ["--url", "memory://manifest-policies"];
+
+    let apply = manifest.run(&[&["topology", "apply", "--yes"][..], &url].concat()).await;
+
+    assert_eq!(apply.code, 0, "{apply:?}");
+    assert!(apply.out.contains("policy \"es-bus.shop.projections\" (max-length = 1000"), "{apply:?}");
+}
+
+#[tokio::test]
 async fn says_how_to_come_by_a_manifest_and_what_it_cannot_do() {
     let manifest = Manifest::of("none", "");
     fs::remove_file(&manifest.file).unwrap();
