@@ -5,7 +5,7 @@ use crate::{
     error::Result,
     model::{Former, Queue, Topology},
     topology::{
-        migrate::{MigrateError, MigrateOptions, MigrationReport, Migrator},
+        migrate::{MigrateError, MigrateOptions, MigrationReport, Migrator, unmovable},
         plan::{Action, Left, Plan, PlanOptions},
         policies,
     },
@@ -85,6 +85,7 @@ fn in_the_way<'a>(
     topology: &'a Topology,
 ) -> Result<(Vec<&'a Queue>, Vec<&'a Former>), MigrateError> {
     let (mut queues, mut half_way, mut formers) = (Vec::new(), Vec::new(), Vec::new());
+    let mut blocked = None;
     let is_changed = |queue: &str| {
         plan.steps.iter().any(|step| match &step.action {
             Action::Conflict { what: "queue", name, .. } | Action::HalfMigrated { queue: name } => {
@@ -108,7 +109,14 @@ fn in_the_way<'a>(
                     reason: policies::in_the_way(policy, others),
                 });
             }
-            Action::Conflict { name, .. } => queues.extend(topology.queue(name)),
+            Action::PolicyBlocked { policy, others } => blocked = blocked.or(Some((policy, others))),
+            Action::Conflict { name, differences, .. } => {
+                let Some(queue) = topology.queue(name) else { continue };
+                if let Some(reason) = unmovable(queue, differences) {
+                    return Err(MigrateError::Unmovable { queue: name.clone(), reason: reason.to_owned() });
+                }
+                queues.push(queue);
+            }
             Action::HalfMigrated { queue } => half_way.extend(topology.queue(queue)),
             Action::Renamed { from, .. } | Action::Leave(Left::Former { from, .. }) => {
                 formers.extend(topology.formers().iter().filter(|it| it.old.as_str() == from));
@@ -118,5 +126,59 @@ fn in_the_way<'a>(
     }
     let is_former = |queue: &&Queue| formers.iter().any(|it: &&Former| it.queue == queue.name);
     queues.extend(half_way.into_iter().filter(|queue| !is_former(queue)));
-    Ok((queues, formers))
+    match blocked {
+        // Nothing of it is for a migration, and it is not to look as if all were well.
+        Some((policy, others)) if queues.is_empty() && formers.is_empty() => Err(MigrateError::Policy {
+            queue: policy.queue().to_string(),
+            reason: policies::in_the_way(policy, others),
+        }),
+        _ => Ok((queues, formers)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::Headers,
+        model::{ObservedPolicy, Overflow, QueueKind, View, policy::LimitsIn},
+        name::QueueName,
+        topology::plan::{Risk, Step},
+    };
+
+    #[test]
+    fn the_policy_of_another_one_is_told_although_nothing_is_to_be_migrated() {
+        let name = QueueName::new("events.audit").unwrap();
+        let queue = Queue {
+            max_length: Some(20),
+            overflow: Some(Overflow::RejectPublish),
+            limits_in: LimitsIn::Policies,
+            ..Queue::durable(name, QueueKind::Quorum)
+        };
+        let ops = ObservedPolicy {
+            name: "ops".to_owned(),
+            pattern: "^events".to_owned(),
+            apply_to: "all".to_owned(),
+            definition: Headers::new(),
+            priority: 5,
+        };
+        let action = Action::PolicyBlocked { policy: queue.policy().unwrap(), others: vec![ops] };
+        let step = Step { action, reason: String::new(), risk: Risk::High, effect: String::new() };
+        let plan = Plan {
+            broker: String::new(),
+            view: View::Memory,
+            info: None,
+            program: None,
+            steps: vec![step],
+            warnings: Vec::new(),
+            unseen: Vec::new(),
+        };
+
+        let wanted = Topology::new();
+        let found = in_the_way(&plan, &wanted);
+
+        let Err(MigrateError::Policy { queue, reason }) = found else { panic!("{found:?}") };
+        assert_eq!(queue, "events.audit");
+        assert!(reason.contains("policy \"ops\""), "{reason}");
+    }
 }

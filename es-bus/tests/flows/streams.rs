@@ -267,14 +267,22 @@ async fn a_stream_is_not_migrated() {
         .registry(Registry::new().handler::<record>())
         .set_for_group("log", "kind", "stream")
         .set_for_group("log", "max_age", "1h")
+        .set_for_group("log", "dlq_max_length", "5")
         .state(journal)
         .build()
         .unwrap();
 
     let refused = other.migrate(&MigrateOptions::new()).await;
 
-    let Err(Error::Migrate(MigrateError::Unmovable { queue, .. })) = refused else { panic!("{refused:?}") };
+    let Err(Error::Migrate(MigrateError::Unmovable { queue, reason })) = refused else {
+        panic!("{refused:?}")
+    };
     assert_eq!(queue, "events.log.stream");
+    assert!(reason.contains("let a policy say what it keeps"), "{reason}");
+    let plan = other.plan().await.unwrap();
+    assert_eq!(plan.conflicts().count(), 2, "no other queue was touched: {plan}");
+    let effects: Vec<&str> = plan.conflicts().map(|step| &*step.effect).collect();
+    assert!(effects.iter().any(|it| it.contains("let a policy say what it keeps")), "{effects:?}");
 }
 
 #[group(kind = "stream", formerly = "journal")]
@@ -326,6 +334,27 @@ async fn what_a_stream_has_not_is_refused_with_what_would_do() {
     assert!(said.contains("dlq_kind \"stream\" cannot be"), "{said}");
     assert!(without.contains("kind \"quorum\" and offset do not go together"), "{without}");
     assert!(shared.contains("kind \"stream\" and exclusive do not go together"), "{shared}");
+}
+
+#[cfg(feature = "cli")]
+#[tokio::test(start_paused = true)]
+async fn nobody_is_sent_to_migrate_a_stream() {
+    let program = || {
+        let builder = Bus::builder().without_environment().state(Journal::default());
+        builder.registry(Registry::new().handler::<record>()).set_for_group("log", "kind", "stream")
+    };
+    let running = program().url("memory://stream-plan").build().unwrap().start().await.unwrap();
+    let plan = async |setting: &'static str, value: &'static str| {
+        let other = || program().set_for_group("log", setting, value);
+        es_bus::cli::captured(&["topology", "plan", "--url", "memory://stream-plan"], "", false, other).await
+    };
+
+    let stream = plan("max_age", "1h").await;
+    let letters = plan("dlq_max_length", "5").await;
+    running.stop().await.unwrap();
+
+    assert!(stream.code == 3 && !stream.out.contains("topology migrate"), "{stream:?}");
+    assert!(letters.code == 3 && letters.out.contains("topology migrate"), "{letters:?}");
 }
 
 #[cfg(feature = "cli")]

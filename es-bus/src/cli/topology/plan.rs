@@ -9,7 +9,11 @@ use crate::{
         args::{PlanArgs, Pruned},
         output::{Style, lines},
     },
-    topology::plan::{Action, Left, Outcome, Plan, PlanOptions, Step},
+    model::Topology,
+    topology::{
+        migrate::unmovable,
+        plan::{Action, Left, Outcome, Plan, PlanOptions, Step},
+    },
 };
 
 pub(super) async fn plan(args: &PlanArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
@@ -19,7 +23,7 @@ pub(super) async fn plan(args: &PlanArgs, cx: &mut Context<'_>) -> Result<Exit, 
         cx.json(&plan)?;
     } else {
         cx.say(&text(&plan, cx.io.style))?;
-        if let Some(next) = next(&plan, &args.pruned, &cx.program) {
+        if let Some(next) = next(&plan, bus.topology(), &args.pruned, &cx.program) {
             cx.say(&format!("\n{next}\n"))?;
         }
     }
@@ -57,7 +61,7 @@ fn deleted(action: &Action) -> Option<&str> {
 }
 
 /// What to type next.
-fn next(plan: &Plan, pruned: &Pruned, program: &str) -> Option<String> {
+fn next(plan: &Plan, wanted: &Topology, pruned: &Pruned, program: &str) -> Option<String> {
     let discard: String = pruned.discard.iter().map(|queue| format!(" --discard {queue}")).collect();
     let options = if pruned.prune { format!(" --prune{discard}") } else { String::new() };
     let once_declared = |left: &Left| match left {
@@ -66,7 +70,14 @@ fn next(plan: &Plan, pruned: &Pruned, program: &str) -> Option<String> {
         Left::Former { .. } => false,
     };
     let has_former = plan.left().any(|step| matches!(&step.action, Action::Leave(Left::Former { .. })));
-    let is_migrated = |step: &Step| !matches!(step.action, Action::Conflict { what: "exchange", .. });
+    // Of what else is in the way its step says what to do.
+    let is_migrated = |step: &Step| match &step.action {
+        Action::HalfMigrated { .. } | Action::Renamed { .. } => true,
+        Action::Conflict { what: "queue", name, differences } => {
+            wanted.queue(name).is_some_and(|queue| unmovable(queue, differences).is_none())
+        }
+        _ => false,
+    };
     let is_left_over =
         plan.left().any(|step| matches!(&step.action, Action::Leave(left) if once_declared(left)));
     match plan.outcome() {

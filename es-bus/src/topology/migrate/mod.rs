@@ -55,7 +55,7 @@ pub use self::step::{MigrateOptions, MigratedQueue, MigrationProgress, Migration
 pub(crate) use self::{
     decide::{aside, is_half_way},
     former::{Renamed, renamed},
-    perform::{Failure, Migrator},
+    perform::{Failure, Migrator, unmovable},
 };
 use crate::{
     name::InvalidName,

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     model::{
-        Binding, DeadLetter, DeadLetterStrategy, Exchange, ExchangeKind, Former, Observed, Policy, Queue,
-        QueueKind, Topology,
+        Binding, DeadLetter, DeadLetterStrategy, Difference, Exchange, ExchangeKind, Former, Observed,
+        Policy, Queue, QueueKind, Topology,
     },
     name::{ExchangeName, QueueName},
     topology::{
@@ -463,21 +463,44 @@ pub(super) fn check(target: &Target, observed: &Observed) -> Result<(), MigrateE
     if let Some(trouble) = &found.trouble {
         return unmovable(trouble);
     }
-    if target.queue.kind == QueueKind::Stream {
-        return unmovable(
-            "it is to be a stream, and a queue that is read until it is empty does not become one; delete it when it is \
-             empty, and start this program",
-        );
+    let is_stream = match &found.settings {
+        Some(settings) => settings.kind == QueueKind::Stream.as_str(),
+        None => target.queue.kind == QueueKind::Stream,
+    };
+    if let Some(reason) = of_stream(&target.queue, is_stream) {
+        return unmovable(reason);
     }
     match &found.settings {
-        Some(settings) if settings.kind == "stream" => unmovable(
-            "it is a stream, whose messages stay when they are read; give the group another name, and delete the stream \
-             when all of it was read",
-        ),
         Some(settings) if settings.exclusive => {
             unmovable("it is exclusive to a connection, and goes with that: end the process that has it")
         }
         _ => Ok(()),
+    }
+}
+
+/// Why a queue that is there with other settings cannot be migrated, and what to do instead; `None` where it can. Pure.
+pub(crate) fn unmovable(wanted: &Queue, differences: &[Difference]) -> Option<&'static str> {
+    let kind = differences.iter().find(|it| it.field == "x-queue-type");
+    let is_stream = match kind {
+        Some(kind) => kind.found.as_deref() == Some(QueueKind::Stream.as_str()),
+        None => wanted.kind == QueueKind::Stream,
+    };
+    of_stream(wanted, is_stream)
+}
+
+/// As [`unmovable`], of a queue that is a stream on the broker, or is none.
+fn of_stream(wanted: &Queue, is_stream: bool) -> Option<&'static str> {
+    match (wanted.kind == QueueKind::Stream, is_stream) {
+        (_, true) => Some(
+            "it is a stream, whose messages stay when they are read: say here what it was declared with, and let a policy \
+             say what it keeps (`rabbitmqctl set_policy`, `max-age`, `max-length-bytes`); or delete it once its group has \
+             read all of it, and start this program",
+        ),
+        (true, false) => Some(
+            "the broker has a queue of this name where a stream is declared: delete it once it is empty, and start this \
+             program",
+        ),
+        (false, false) => None,
     }
 }
 

@@ -170,6 +170,16 @@ impl Compare<'_> {
         if differences.is_empty() {
             return is_half_way.then(half_way);
         }
+        if let Some(way) = migrate::unmovable(queue, &differences) {
+            return Some(Step::new(
+                Action::Conflict { what: "queue", name: name.to_owned(), differences },
+                "a queue that is declared cannot be changed",
+                Risk::High,
+                format!(
+                    "{has}; `migrate` does not do it: {way}; what is published until then is not delivered to it"
+                ),
+            ));
+        }
         let is_carried = |it: &Difference| it.wanted.is_none() && LIMITS.contains(&&*it.field);
         let (reason, or) = match queue.has_policy() && differences.iter().all(is_carried) {
             true => (

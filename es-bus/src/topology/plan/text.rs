@@ -229,7 +229,9 @@ fn line(action: &Action) -> String {
         }
         Action::Leave(Left::Queue(name)) => format!("queue {name:?}"),
         Action::Leave(Left::Exchange(name)) => format!("exchange {name:?}"),
-        Action::Leave(Left::Former { from, to }) => format!("queue {from:?}, which is {to:?} now"),
+        Action::Leave(Left::Former { from, to }) => {
+            format!("queue {from:?} (old name of {to:?}), left to its last consumers")
+        }
         Action::Leave(Left::Policy(name)) => format!("policy {name:?}"),
     }
 }
