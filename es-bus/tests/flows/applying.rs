@@ -40,6 +40,9 @@ struct Shipped {}
 
 #[group(name = "left", exchange = Shards)]
 struct Left;
+/// Beside which the other one has a share.
+#[group(name = "right", exchange = Shards)]
+struct Right;
 #[group(name = "auditors", exchange = Audit)]
 struct Auditors;
 
@@ -49,12 +52,15 @@ async fn reserve(_order: Placed) {}
 async fn release(_order: Shipped) {}
 #[handler(group = Left, retries = 1)]
 async fn share(_order: Placed) {}
+#[handler(group = Right, retries = 1)]
+async fn share_too(_order: Placed) {}
 #[handler(group = Auditors, bind = "Order.*", retries = 1)]
 async fn audit(_event: es_bus::RawEvent) {}
 
 /// What the program declares now, and what it declared before: another weight, a binding and a group more.
 fn bus(transport: Arc<dyn Transport>, is_now: bool) -> Bus {
-    let registry = Registry::new().event::<Shipped>().handler::<reserve>().handler::<share>();
+    let registry = Registry::new().event::<Shipped>().handler::<reserve>();
+    let registry = registry.handler::<share>().handler::<share_too>();
     let (registry, weight) = match is_now {
         true => (registry, "5"),
         false => (registry.handler::<release>().handler::<audit>(), "1"),

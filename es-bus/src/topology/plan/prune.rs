@@ -180,6 +180,13 @@ impl<'a> Stale<'a> {
         bindings.as_ref().map(|bindings| bindings.iter().any(|there| is_it(there, binding)))
     }
 
+    /// Whether nothing else is bound to the exchange of a binding than its queue.
+    fn is_alone(&self, binding: &Binding) -> bool {
+        let there = self.observed.bindings.iter().flatten();
+        let mut there = there.filter(|it| it.source == binding.source.as_str());
+        there.all(|it| !it.to_exchange && it.destination == binding.queue.as_str())
+    }
+
     /// Whether queues send dead letters to an exchange.
     fn is_for_dead_letters(&self, exchange: &str) -> bool {
         let queues = self.owned.queues().chain(self.wanted.queues());
@@ -247,6 +254,13 @@ pub(super) fn steps(stale: &Stale<'_>) -> Vec<Step> {
         };
         match (prune, bound) {
             (_, Some(false)) => {}
+            // To make it anew would leave what comes meanwhile to nobody.
+            (_, Some(true)) if weight.is_some() && stale.is_alone(binding) => steps.push(leave(
+                left(&crate::model::ObservedBinding::of(binding), true),
+                "it is the weight that the group had before, which means nothing while its queue is the only one bound \
+                 there; prune makes it anew once there is another one"
+                    .to_owned(),
+            )),
             (true, Some(true)) => {
                 steps.push(Step::new(Action::Unbind(binding.clone()), reason, Risk::Low, effect));
             }

@@ -615,6 +615,23 @@ async fn a_weight_that_changed_is_made_anew_from_wherever_it_was_left() {
 }
 
 #[tokio::test]
+async fn the_weight_of_a_queue_that_is_the_only_one_at_its_exchange_is_not_made_anew() {
+    let alone = |weight: &str| {
+        let (all, mut alone) = (shares(weight), Topology::new());
+        alone.add_exchange(all.exchange("shards").unwrap().clone()).unwrap();
+        alone.add_queue(all.queue("left").unwrap().clone()).unwrap();
+        alone.add_binding(all.bindings().next().unwrap().clone());
+        alone
+    };
+    let (old, new) = (alone("1"), alone("5"));
+
+    let plan = decide(&new, &at(&old).await, Some(&old), &pruning());
+
+    assert!(!plan.changes().any(|step| matches!(step.action, Action::Unbind(_))), "{plan}");
+    assert!(plan.left().any(|step| step.reason.contains("its queue is the only one")), "{plan}");
+}
+
+#[tokio::test]
 async fn a_stream_stays_however_many_messages_are_counted_unless_its_loss_is_allowed() {
     let with_stream = wanted_with(|settings| {
         settings.stream = Some(StreamSettings {
