@@ -16,7 +16,7 @@ pub(super) async fn stream(command: &Stream, cx: &mut Context<'_>) -> Result<Exi
 }
 
 async fn position(args: &StreamPositionArgs, cx: &mut Context<'_>) -> Result<Exit, CommandError> {
-    let bus = cx.operated()?;
+    let bus = cx.operated_to_change()?;
     bus.set_stream_position(&args.group, args.to).await?;
     if cx.is_json() {
         cx.json(&json!({ "group": args.group, "to": args.to.to_string() }))?;

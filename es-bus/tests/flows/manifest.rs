@@ -381,12 +381,15 @@ async fn settings_that_make_something_else_of_it_are_told_and_nothing_is_changed
 
     let plan = manifest.run(&[&["topology", "plan"][..], &config].concat()).await;
     let apply = manifest.run(&[&["topology", "apply", "--yes"][..], &config].concat()).await;
+    let position = ["stream", "position", "--group", "projections", "--to", "first"];
+    let position = manifest.run(&[&position[..], &config].concat()).await;
     fs::write(config[3], "groups = \"ledger\"\n").unwrap();
     let part = manifest.run(&[&["topology", "plan"][..], &config].concat()).await;
 
     assert_eq!((plan.code, apply.code, part.code), (2, 3, 2));
     assert!(plan.err.contains("queue \"shop.projections\": x-max-length was 1000, is 5"), "{plan:?}");
     assert!(apply.out.is_empty() && apply.err.contains("x-max-length was 1000, is 5"), "{apply:?}");
+    assert!(position.code == 3 && position.err.contains("x-max-length was 1000, is 5"), "{position:?}");
     assert!(!part.err.contains("x-max-length") && part.err.contains("this is about ledger only"), "{part:?}");
 }
 
