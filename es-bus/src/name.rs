@@ -151,6 +151,13 @@ impl ExchangeName {
     }
 }
 
+impl QueueName {
+    /// The name of a queue that is there, whatever it is.
+    pub(crate) fn of_existing(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -92,9 +92,11 @@ impl Former {
         format!("{}.suspects", self.old)
     }
 
-    /// Whether a queue is one in which its retries waited.
+    /// Whether a queue is one in which its retries waited: it ends in their delay, `4s` or `1500ms`.
     pub(crate) fn is_retry_queue(&self, name: &str) -> bool {
-        name.strip_prefix(self.old.as_str()).is_some_and(|rest| rest.starts_with(".retry."))
+        let delay = name.strip_prefix(self.old.as_str()).and_then(|rest| rest.strip_prefix(".retry."));
+        let number = delay.and_then(|delay| delay.strip_suffix("ms").or_else(|| delay.strip_suffix('s')));
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit()))
     }
 
     /// An exchange that is there from when all was moved until the old queue is gone. Over AMQP nothing else

@@ -14,8 +14,10 @@ use es_bus::{
     dead_letters::Filter,
     group, handler,
     migrate::{MigrateOptions, MigrationReport},
+    model::{Queue, QueueKind},
+    name::QueueName,
     plan::Outcome,
-    transport::memory::Memory,
+    transport::{Admin, memory::Memory},
 };
 use tokio::{
     sync::Notify,
@@ -251,6 +253,19 @@ async fn retries_and_dead_letters_come_to_the_new_group_with_what_they_had_behin
     let lines = until(&journal, 4).await;
     assert_eq!(lines[3], "after b-dies 0");
     heir.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_only_called_like_one_of_the_old_name_stays() {
+    let (broker, journal) = (Memory::new(), Journal::default());
+    old(&broker, &journal).start().await.unwrap().stop().await.unwrap();
+    let foreign = QueueName::new("events.projections.retry.by-hand").unwrap();
+    broker.declare_queue(&Queue::durable(foreign.clone(), QueueKind::Classic)).await.unwrap();
+
+    migrate(&broker).await;
+
+    assert!(broker.queue_status(&foreign).await.unwrap().is_some());
+    assert!(new(&broker, &journal).plan().await.unwrap().is_exact());
 }
 
 #[tokio::test(start_paused = true)]

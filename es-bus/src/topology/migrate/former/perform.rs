@@ -150,7 +150,7 @@ impl Migrator<'_> {
             Do::MoveWaiting => return self.move_waiting(target, former, facts).await,
             Do::DropWaiting => {
                 for waiting in &facts.waiting {
-                    let name = existing(&waiting.name);
+                    let name = QueueName::of_existing(&waiting.name);
                     self.drop_if_idle(target, former, &name, (step.what, quiet)).await?;
                 }
             }
@@ -230,7 +230,7 @@ impl Migrator<'_> {
         let retry = ExchangeName::new(format!("{}.retry", former.queue)).expect("it is declared");
         let mut moved = 0;
         for waiting in facts.waiting.iter().filter(|it| it.ready > 0) {
-            let from = existing(&waiting.name);
+            let from = QueueName::of_existing(&waiting.name);
             let delay = match waiting.name.strip_prefix(&format!("{}.retry.", former.old)) {
                 Some(delay) => delay,
                 None => names::DELAY_SUSPECTS,
@@ -343,7 +343,7 @@ impl Migrator<'_> {
         let mut waiting = Vec::new();
         for name in observed.queues.keys() {
             if former.is_retry_queue(name) || *name == former.suspects() {
-                let found = self.status(former, &existing(name)).await?;
+                let found = self.status(former, &QueueName::of_existing(name)).await?;
                 waiting.extend(found.map(|found| Waiting { name: name.clone(), ready: found.messages }));
             }
         }
@@ -406,8 +406,4 @@ fn new_is_there(target: &Target, observed: &Observed) -> bool {
 
 fn of_existing(name: &str) -> ExchangeName {
     ExchangeName::of_existing(name)
-}
-
-fn existing(name: &str) -> QueueName {
-    QueueName::new(name).expect("it is the name of a queue that is there")
 }
