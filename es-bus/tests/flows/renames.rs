@@ -256,6 +256,28 @@ async fn retries_and_dead_letters_come_to_the_new_group_with_what_they_had_behin
 }
 
 #[tokio::test(start_paused = true)]
+async fn policies_of_the_old_name_go_with_its_queues() {
+    let (broker, journal) = (Memory::new(), Journal::default());
+    let limited = |registry| {
+        let builder = builder(&broker, &journal, registry).set("limits_in", "policies");
+        builder.set("max_length", "1000").set("dlq_max_length", "100").build().unwrap()
+    };
+    let before = limited(Registry::new().handler::<before>().handler::<sibling_before>());
+    before.start().await.unwrap().stop().await.unwrap();
+    let now = limited(Registry::new().handler::<after>().handler::<sibling_after>());
+    let names = async || {
+        let policies = now.observe().await.unwrap().policies.unwrap();
+        policies.into_iter().map(|it| it.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names().await, ["es-bus.events.projections", "es-bus.events.projections.dlq"]);
+
+    now.migrate(&MigrateOptions::new()).await.unwrap();
+
+    let left = names().await;
+    assert!(left.iter().all(|name| !name.contains("projections")), "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_queue_that_is_only_called_like_one_of_the_old_name_stays() {
     let (broker, journal) = (Memory::new(), Journal::default());
     old(&broker, &journal).start().await.unwrap().stop().await.unwrap();

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::decide::{Entry, Facts, Old, Waiting, decide};
 use crate::{
     message::Value,
-    model::{Binding, Exchange, ExchangeKind, Former, Observed, Queue},
+    model::{Binding, Exchange, ExchangeKind, Former, Observed, Policy, Queue},
     name::{ExchangeName, QueueName},
     topology::migrate::{
         MigrateError, MigrateOptions, MigratedQueue, MigrationProgress, MigrationStep,
@@ -287,8 +287,27 @@ impl Migrator<'_> {
                 return Ok(());
             }
         }
+        // What is there of the old name tells that there is something to do: so they go before its last part.
+        self.drop_policies(former).await?;
         for exchange in [former.retry(), former.entry(), former.marker()] {
             self.remove(&target.names, Removal::Exchange(of_existing(&exchange))).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the policies that carried the limits of queues that are gone.
+    async fn drop_policies(&self, former: &Former) -> Result<(), MigrateError> {
+        if !self.eyes.takes_policies(self.transport) {
+            return Ok(());
+        }
+        let refused = |error| refused(&former.queue, error);
+        let there =
+            self.eyes.policies(self.transport, &Policy::name_for(&former.old)).await.map_err(refused)?;
+        for queue in [&former.old, &former.old_dlq].into_iter().filter(|it| former.has_queue(it.as_str())) {
+            let (name, pattern) = (Policy::name_for(queue), Policy::pattern_for(queue));
+            if there.iter().any(|it| it.name == name && it.pattern == pattern) {
+                self.eyes.delete_policy(self.transport, &name).await.map_err(refused)?;
+            }
         }
         Ok(())
     }
