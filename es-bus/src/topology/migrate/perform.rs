@@ -494,11 +494,11 @@ fn of_stream(wanted: &Queue, is_stream: bool) -> Option<&'static str> {
         (_, true) => Some(
             "it is a stream, whose messages stay when they are read: say here what it was declared with, and let a policy \
              say what it keeps (`rabbitmqctl set_policy`, `max-age`, `max-length-bytes`); or delete it once its group has \
-             read all of it, and start this program",
+             read all of it, and start this program: what is published meanwhile is not delivered to it",
         ),
         (true, false) => Some(
             "the broker has a queue of this name where a stream is declared: delete it once it is empty, and start this \
-             program",
+             program: what is published meanwhile is not delivered to it",
         ),
         (false, false) => None,
     }

@@ -175,9 +175,7 @@ impl Compare<'_> {
                 Action::Conflict { what: "queue", name: name.to_owned(), differences },
                 "a queue that is declared cannot be changed",
                 Risk::High,
-                format!(
-                    "{has}; `migrate` does not do it: {way}; what is published until then is not delivered to it"
-                ),
+                format!("{has}; `migrate` does not do it: {way}"),
             ));
         }
         let is_carried = |it: &Difference| it.wanted.is_none() && LIMITS.contains(&&*it.field);
