@@ -7,7 +7,11 @@
 //! Killed between a copy and the position behind it: those events are brought once more, a duplicate each. The
 //! position never passes what is not confirmed, so none is left out.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 use time::OffsetDateTime;
@@ -22,7 +26,8 @@ use super::{Assignment, WorkerContext};
 use crate::{
     handler::BoxFuture,
     message::Received,
-    model::StreamOffset,
+    model::{StreamOffset, policy::Ordering},
+    publish::lane,
     telemetry::GroupWatch,
     topology::{
         GroupSpec, ProvisionError, StreamNames,
@@ -196,6 +201,7 @@ impl Stream {
             known,
             at_once: if is_careful { 1 } else { IN_FLIGHT },
             is_fixed: false,
+            on_their_way: HashSet::new(),
             in_flight: FuturesOrdered::new(),
             done: known,
             unwritten: 0,
@@ -349,6 +355,18 @@ impl Stream {
         }
     }
 
+    /// What stays in order on the way to the queue: the events of an aggregate, or all of them.
+    fn lane_of(&self, received: &Received) -> Option<u64> {
+        match self.group.settings.ordering {
+            Ordering::None => None,
+            Ordering::Strict => Some(0),
+            Ordering::Aggregate => {
+                let kind = received.message.headers.get_str(wire::names::AGGREGATE_TYPE);
+                wire::lane(received).map(|id| lane(kind.unwrap_or_default(), &id))
+            }
+        }
+    }
+
     fn renew_after(&self) -> Duration {
         RENEW_AFTER.min(self.group.settings.patience.limit() / 2)
     }
@@ -400,6 +418,8 @@ struct Reading<'a> {
     is_fixed: bool,
     /// How many events may be on their way at once.
     at_once: usize,
+    /// The aggregates of those.
+    on_their_way: HashSet<u64>,
     /// What the position says that was written last.
     written: Option<u64>,
     in_flight: FuturesOrdered<BoxFuture<'a, Brought>>,
@@ -448,6 +468,13 @@ impl<'a> Reading<'a> {
             // Behind a broker that takes nothing, events wait where they are.
             let is_open = link.borrow_and_update().blocked.is_none();
             while is_open && self.is_fixed && self.room > 0 && self.in_flight.len() < self.at_once {
+                // One of an aggregate at a time: a transport may send two by different ways.
+                let Some(next) = waiting.front() else { break };
+                let aggregate = self.stream.lane_of(&next.received);
+                if aggregate.as_ref().is_some_and(|it| self.on_their_way.contains(it)) {
+                    break;
+                }
+                self.on_their_way.extend(aggregate);
                 let Some(delivery) = waiting.pop_front() else { break };
                 self.room -= 1;
                 self.bring(delivery);
@@ -568,6 +595,9 @@ impl<'a> Reading<'a> {
             });
         }
         self.at_once = IN_FLIGHT;
+        if let Some(aggregate) = self.stream.lane_of(&delivery.received) {
+            self.on_their_way.remove(&aggregate);
+        }
         if let Some(at) = at {
             self.done = Some(at + 1);
             self.last = delivery.received.message.properties.message_id.as_deref().map(str::to_owned);
