@@ -15,7 +15,7 @@ use super::{
     alone::Suspects,
     call::contain,
     in_place::Hold,
-    lanes::Lanes,
+    lanes::{Lanes, lane_of_aggregate},
     left::Left,
     overtaken::Away,
     settle::{End, Handling},
@@ -26,7 +26,6 @@ use super::{
 use crate::{
     handler::BoxFuture,
     model::policy::Ordering,
-    publish::lane,
     telemetry::{Counters, GroupWatch},
     topology::{GroupSpec, ProvisionError},
     transport::{ConsumeError, ConsumeRequest, Consumer, Delivery, LinkState, Settle, Settlement},
@@ -607,10 +606,7 @@ impl Loop {
     fn lane_of(&self, delivery: &Delivery) -> Option<u64> {
         match self.group.settings.ordering {
             Ordering::None => None,
-            Ordering::Aggregate | Ordering::Strict => {
-                let kind = delivery.received.message.headers.get_str(wire::names::AGGREGATE_TYPE);
-                wire::lane(&delivery.received).map(|id| lane(kind.unwrap_or_default(), &id))
-            }
+            Ordering::Aggregate | Ordering::Strict => lane_of_aggregate(&delivery.received),
         }
     }
 

@@ -6,6 +6,14 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::{message::Received, publish::lane, wire};
+
+/// The lane of what belongs to an aggregate.
+pub(super) fn lane_of_aggregate(received: &Received) -> Option<u64> {
+    let kind = received.message.headers.get_str(wire::names::AGGREGATE_TYPE);
+    wire::lane(received).map(|id| lane(kind.unwrap_or_default(), &id))
+}
+
 /// The deliveries that wait, by lane.
 pub(super) struct Lanes<T> {
     /// Deliveries that may start, in the order in which they came free.

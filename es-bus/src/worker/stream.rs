@@ -22,12 +22,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Assignment, WorkerContext};
+use super::{Assignment, WorkerContext, lanes::lane_of_aggregate};
 use crate::{
     handler::BoxFuture,
     message::Received,
     model::{StreamOffset, policy::Ordering},
-    publish::lane,
     telemetry::GroupWatch,
     topology::{
         GroupSpec, ProvisionError, StreamNames,
@@ -360,10 +359,7 @@ impl Stream {
         match self.group.settings.ordering {
             Ordering::None => None,
             Ordering::Strict => Some(0),
-            Ordering::Aggregate => {
-                let kind = received.message.headers.get_str(wire::names::AGGREGATE_TYPE);
-                wire::lane(received).map(|id| lane(kind.unwrap_or_default(), &id))
-            }
+            Ordering::Aggregate => lane_of_aggregate(received),
         }
     }
 
