@@ -127,34 +127,21 @@ impl Migrator<'_> {
 
     async fn steps(&mut self, target: &Target) -> Result<MigratedQueue, Failure> {
         let mut report = MigratedQueue { queue: target.queue.name.to_string(), ..MigratedQueue::default() };
+        let mut steps = Steps::new(&mut report, self.options.patience);
         let mut caught_up = false;
-        let mut changed = Instant::now();
-        while report.steps.len() < MOST_STEPS {
+        while steps.report.steps.len() < MOST_STEPS {
             let observed = self.observe(target).await?;
             check(target, &observed)?;
             let facts = self.facts(target, &observed, caught_up).await?;
             let Some(step) = decide(&facts) else { return Ok(report) };
             tracing::info!(queue = %target.queue.name, step = ?step.what, "migrating: {}", step.what);
             self.tell(target, step.what, 0, left(&facts, step.what));
-            if report.steps.last() != Some(&step.what) {
-                report.steps.push(step.what);
-                changed = Instant::now();
-            } else if changed.elapsed() > self.options.patience {
-                let reason = format!("it cannot be done to {}", step.what);
-                return Err(stuck(target, reason, self.options.patience).into());
-            } else {
-                // It could not be done just now.
-                sleep(POLL).await;
-            }
+            steps.begin(target, step.what).await?;
             let moved = self.perform(target, &step).await?;
-            if moved > 0 {
-                report.moved += moved;
-                changed = Instant::now();
-            }
+            steps.moved(moved);
             caught_up |= step.what == MigrationStep::Return;
         }
-        let reason = "others bind or declare it again each time".to_owned();
-        Err(stuck(target, reason, changed.elapsed()).into())
+        Err(steps.endless(target).into())
     }
 
     /// Does a step, or finds that it cannot be done now; says how many messages were moved.
@@ -511,6 +498,45 @@ pub(super) fn left(facts: &Facts, step: MigrationStep) -> Option<u64> {
         MigrationStep::ReturnOld => facts.old,
         MigrationStep::Return => facts.aside.as_ref().map(|aside| aside.ready),
         _ => None,
+    }
+}
+
+/// The steps of a queue while they are done: a step that does not change anything for long ends them.
+pub(super) struct Steps<'a> {
+    pub(super) report: &'a mut MigratedQueue,
+    changed: Instant,
+    patience: Duration,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(report: &'a mut MigratedQueue, patience: Duration) -> Self {
+        Self { report, changed: Instant::now(), patience }
+    }
+
+    /// Notes a step before it is done. One that could not be done just now waits for a moment.
+    pub(super) async fn begin(&mut self, target: &Target, step: MigrationStep) -> Result<(), MigrateError> {
+        if self.report.steps.last() != Some(&step) {
+            self.report.steps.push(step);
+            self.changed = Instant::now();
+        } else if self.changed.elapsed() > self.patience {
+            return Err(stuck(target, format!("it cannot be done to {step}"), self.patience));
+        } else {
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Notes how many messages it moved.
+    pub(super) fn moved(&mut self, count: u64) {
+        if count > 0 {
+            self.report.moved += count;
+            self.changed = Instant::now();
+        }
+    }
+
+    /// Too many steps were done.
+    pub(super) fn endless(&self, target: &Target) -> MigrateError {
+        stuck(target, "others bind or declare it again each time".to_owned(), self.changed.elapsed())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::decide::{Entry, Facts, Old, Waiting, decide};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         MigrateError, MigrateOptions, MigratedQueue, MigrationProgress, MigrationStep,
         decide::{Role, Step, Target, There},
         mover::{self, Pace, Route, refused},
-        perform::{Failure, Lock, MOST_STEPS, Migrator, POLL, check, left, stuck},
+        perform::{Failure, Lock, MOST_STEPS, Migrator, Steps, check, left},
         step::Names,
     },
     transport::{QueueStatus, Removal},
@@ -56,7 +56,8 @@ impl Migrator<'_> {
         former: &Former,
         report: &mut MigratedQueue,
     ) -> Result<(), Failure> {
-        let (mut caught_up, mut changed) = (false, Instant::now());
+        let mut steps = Steps::new(report, self.options.patience);
+        let mut caught_up = false;
         // Since when nothing was to be done but to delete: one wait for the broker's counts does for all of it.
         let mut quiet = None;
         for _ in 0..MOST_STEPS {
@@ -64,7 +65,7 @@ impl Migrator<'_> {
             check(target, &observed)?;
             let facts = self.former_facts(target, former, &observed, caught_up).await?;
             let Some(step) = decide(&facts) else {
-                report.consumers = facts.old.map_or(0, |old| old.consumers);
+                steps.report.consumers = facts.old.map_or(0, |old| old.consumers);
                 return Ok(());
             };
             let left = match step.what {
@@ -78,16 +79,7 @@ impl Migrator<'_> {
                 true => self.tell(target, step.what, 0, left),
                 false => self.tell_former(former, step.what, 0, left),
             }
-            if report.steps.last() != Some(&step.what) {
-                report.steps.push(step.what);
-                changed = Instant::now();
-            } else if changed.elapsed() > self.options.patience {
-                let reason = format!("it cannot be done to {}", step.what);
-                return Err(stuck(target, reason, self.options.patience).into());
-            } else {
-                // It could not be done just now.
-                sleep(POLL).await;
-            }
+            steps.begin(target, step.what).await?;
             use MigrationStep as Do;
             match step.what {
                 Do::DropFormer | Do::DropWaiting | Do::DropParts => quiet = quiet.or(Some(Instant::now())),
@@ -95,14 +87,10 @@ impl Migrator<'_> {
             }
             let quiet = quiet.unwrap_or_else(Instant::now);
             let moved = self.move_on(target, former, &step, &facts, quiet).await?;
-            if moved > 0 {
-                report.moved += moved;
-                changed = Instant::now();
-            }
+            steps.moved(moved);
             caught_up |= step.what == MigrationStep::Return;
         }
-        let reason = "others bind or declare it again each time".to_owned();
-        Err(stuck(target, reason, changed.elapsed()).into())
+        Err(steps.endless(target).into())
     }
 
     /// Does a step, or finds that it cannot be done now; says how many messages were moved.
